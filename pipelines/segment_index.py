@@ -1,0 +1,98 @@
+"""The index of one segment: what its bytes hold, read without ffmpeg, the expectation of the proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pipelines.media import Codec, Configuration, TrackKind
+
+#: Stands in time arrays where a unit carries no timestamp of its own.
+NO_TIME = np.iinfo(np.int64).min
+#: Ticks per second of MPEG-TS timestamps (ISO/IEC 13818-1, 2.4.3.7).
+TS_TIMESCALE = 90_000
+#: MPEG-TS timestamps count modulo this (33 bits: 26.5 hours).
+TS_WRAP = 1 << 33
+
+
+class Container(StrEnum):
+    """How the segment's bytes are wrapped."""
+
+    MPEGTS = "mpegts"
+    FMP4 = "fmp4"
+
+
+class Damage(StrEnum):
+    """Kinds of damage that the index recognises."""
+
+    EMPTY = "empty"
+    NOT_MEDIA = "not_media"
+    SYNC_LOST = "sync_lost"
+    PACKETS_LOST = "packets_lost"
+    TRUNCATED = "truncated"
+    SCRAMBLED = "scrambled"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong inside a segment; ``offset`` is the byte where it shows."""
+
+    damage: Damage
+    offset: int
+    detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class TrackIndex:
+    """The access units of one elementary stream that *start* in the segment, in decode order.
+
+    ``dts`` and ``pts`` are int64 in ticks of ``timescale``, unwrapped inside the segment (they go
+    on above 2^33 or below 0 rather than jump); ``NO_TIME`` where neither the PES header nor
+    counting audio frames from it gives one. An audio unit is one frame (several share a PES).
+    """
+
+    track: int  #: PID in MPEG-TS, track_ID in fMP4
+    codec: Codec
+    timescale: int
+    dts: np.ndarray
+    pts: np.ndarray
+    sync: np.ndarray  #: bool per unit: H.264 IDR or recovery point, HEVC IRAP; True for audio
+    unit_duration: int  #: ticks of one audio frame; 0 for video
+    configuration: Configuration | None  #: None when no parameter sets were seen
+    starts_clean: bool  #: first unit has its parameter sets and is a closed key frame (audio: True)
+    continues_previous: bool  #: payload before the first unit ends a unit of the segment before
+    ends_unfinished: bool  #: the last unit is known to go on in the next segment
+    first_offset: int  #: byte in the segment by which the first complete unit has ended
+
+    @property
+    def kind(self) -> TrackKind:
+        """Pictures or sound."""
+        return self.codec.kind
+
+    def __len__(self) -> int:
+        return len(self.dts)
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentIndex:
+    """Every track of one segment, and what is wrong with it.
+
+    ``tracks`` holds only tracks with at least one unit, in the order of the PMT (or of the
+    ``moov``); ``silent`` are tracks announced without one; ``ignored`` other announced PIDs
+    (timed ID3, SCTE-35, private data) by stream_type.
+    """
+
+    container: Container
+    size: int
+    tracks: tuple[TrackIndex, ...]
+    silent: tuple[int, ...]
+    ignored: tuple[tuple[int, int], ...]
+    findings: tuple[Finding, ...]
+
+    def track(self, number: int) -> TrackIndex | None:
+        """The track with that PID or track_ID, or None."""
+        return next((track for track in self.tracks if track.track == number), None)

@@ -1,0 +1,1 @@
+"""How the pipelines come to run: settings, session store, queue, sweep, HTTP, webhooks."""
