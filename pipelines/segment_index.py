@@ -67,6 +67,9 @@ class TrackIndex:
     continues_previous: bool  #: payload before the first unit ends a unit of the segment before
     ends_unfinished: bool  #: the last unit is known to go on in the next segment
     first_offset: int  #: byte in the segment by which the first complete unit has ended
+    configuration_change: str | None = None  #: what changed inside the segment, in words
+    headless: int = 0  #: first units that start before the track's first PES header: ffmpeg sees
+    #: them only when it was fed the segment before
 
     @property
     def kind(self) -> TrackKind:

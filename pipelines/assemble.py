@@ -1,0 +1,243 @@
+"""Assembling a rendition: tables merged into one header, first part last, upload completed."""
+
+from __future__ import annotations
+
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ErrorCode, PermanentError, TransientError
+from pipelines.layout import ObjectLayout, StagedPart, lay_out
+from pipelines.movie_tables import MovieTables
+from pipelines.mp4.boxes import Mp4Error
+from pipelines.mp4.movie import write_header
+from pipelines.object_store import (
+    ObjectHead,
+    ObjectKind,
+    ObjectMissing,
+    ObjectStore,
+    PartsRefused,
+    UploadedPart,
+    UploadMissing,
+    composite_crc32,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+    from fractions import Fraction
+
+    from pipelines.location import Location
+    from pipelines.staging import SliceReceipt, Staging
+
+#: A published MP4 never changes: a later revision has another name.
+MP4 = ObjectKind("video/mp4", "public, max-age=31536000, immutable")
+#: Slice results that are read ahead while tables are merged.
+READ_AHEAD = 8
+#: Name of the user metadata by which a lost answer of `complete` is recognised.
+NONCE = "finalizer-nonce"
+
+
+class SlicesChanged(Exception):
+    """Raised when the store's parts are not those of the results: these slices are to be packaged
+    again. Stores keep the last upload of a part number, so a slow worker can do this."""
+
+    def __init__(self, numbers: tuple[int, ...]) -> None:
+        super().__init__(f"parts of slices {numbers} are not those that were packaged")
+        self.numbers = numbers
+
+
+class UploadLost(Exception):
+    """Raised when the store dropped the multipart upload: every uploaded slice is packaged again."""
+
+
+@dataclass(frozen=True)
+class OpenUpload:
+    """The multipart upload of a rendition, and the nonce in its object's metadata."""
+
+    upload_id: str
+    nonce: str
+
+
+@dataclass(frozen=True, eq=False)
+class AssembledObject:
+    """A finished object in the store, not yet proven; ``tables`` say what it must hold."""
+
+    location: Location
+    size: int
+    etag: str
+    header: bytes
+    layout: ObjectLayout
+    parts: tuple[UploadedPart, ...]
+    tables: MovieTables
+    source_bytes: int
+    source_segments: int
+    listed_seconds: float
+
+    @property
+    def checksum(self) -> str | None:
+        """The checksum that the store must tell of a multipart object; None for a single write."""
+        return None if len(self.parts) == 1 and self.layout.single else composite_crc32(self.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """What is needed to assemble one rendition of one generation."""
+
+    store: ObjectStore
+    staging: Staging
+    rendition: str
+    location: Location  #: of the MP4
+    receipts: Sequence[SliceReceipt]  #: of every slice, in order
+    upload: OpenUpload | None  #: None when no slice needed one
+    nonce: str  #: for an object that is written now
+    open_upload: Callable[[], OpenUpload]  #: opens (or finds) the upload, when parts must go up
+    max_hole: Fraction
+    creation_time: datetime | None
+    checkpoint: Callable[[], None]
+
+
+def assemble(assembly: Assembly) -> AssembledObject:
+    """Make the object of all packaged slices: ``ftyp``, ``moov``, ``mdat``, as one progressive MP4.
+
+    Raises ``SliceLost``, ``SlicesChanged`` or ``UploadLost`` when slices must be packaged again,
+    ``PermanentError`` when the slices do not make one movie, ``TransientError`` for an outage.
+    """
+    layout = lay_out([receipt.payload for receipt in assembly.receipts])
+    tables, totals = _merge(assembly, layout)
+    try:
+        header = write_header(tables.movie(), layout.payload_size)
+    except Mp4Error as error:
+        message = f"the tables of {assembly.rendition} cannot be written: {error}"
+        raise PermanentError(ErrorCode.VERIFICATION_FAILED, message) from error
+    parts, head = _write(assembly, layout, header)
+    return AssembledObject(
+        assembly.location, head.size, head.etag, header, layout, parts, tables, *totals
+    )
+
+
+def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple[int, int, float]]:
+    tables = MovieTables(assembly.max_hole, assembly.creation_time)
+    source_bytes, segments, listed = 0, 0, 0.0
+    with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="read-tables") as pool:
+        for first in range(0, len(assembly.receipts), READ_AHEAD):
+            assembly.checkpoint()
+            batch = assembly.receipts[first : first + READ_AHEAD]
+            read = pool.map(lambda each: assembly.staging.tables(assembly.rendition, each), batch)
+            for packaged in read:
+                tables.add(packaged, layout.offsets[packaged.number])
+                source_bytes += packaged.source_bytes
+                segments += packaged.source_segments
+                listed += packaged.listed_seconds
+    if not tables.tracks:
+        message = f"{assembly.rendition} holds no pictures and no sound"
+        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+    return tables, (source_bytes, segments, listed)
+
+
+def _write(
+    assembly: Assembly, layout: ObjectLayout, header: bytes
+) -> tuple[tuple[UploadedPart, ...], ObjectHead]:
+    if layout.single and assembly.upload is None:
+        body = b"".join((header, *_all_staged(assembly, layout)))
+        written = assembly.store.write(assembly.location, body, MP4, {NONCE: assembly.nonce})
+        return (written,), assembly.store.head(assembly.location)
+    upload = assembly.upload or assembly.open_upload()
+    done = _already_done(assembly, upload)
+    if done is None:
+        _check_parts(assembly, upload, layout)
+        _abort_others(assembly, upload)
+    parts = tuple(_uploaded(assembly, upload, layout, header, done is not None))
+    return parts, done or _complete(assembly, upload, parts)
+
+
+def _all_staged(assembly: Assembly, layout: ObjectLayout) -> Iterator[bytes]:
+    for part in layout.parts:
+        if isinstance(part, StagedPart):
+            yield bytes(_staged_body(assembly, part, b""))
+
+
+def _staged_body(assembly: Assembly, part: StagedPart, header: bytes) -> bytearray:
+    """The bytes of a part made now: header, staged payloads in order, padding."""
+    receipts = {receipt.number: receipt for receipt in assembly.receipts}
+    body = bytearray(header)
+    for number in part.slices:
+        body += assembly.staging.payload(assembly.rendition, receipts[number])
+    body += bytes(part.padding)
+    return body
+
+
+def _uploaded(
+    assembly: Assembly, upload: OpenUpload, layout: ObjectLayout, header: bytes, done: bool
+) -> Iterator[UploadedPart]:
+    """Upload the parts that are made at assembly, last to first: the header goes up last."""
+    parts: dict[int, UploadedPart] = {}
+    for part in reversed(layout.parts):
+        assembly.checkpoint()
+        if isinstance(part, UploadedPart):
+            parts[part.number] = part
+            continue
+        body = _staged_body(assembly, part, header if part is layout.parts[0] else b"")
+        if done:
+            parts[part.number] = UploadedPart(part.number, len(body), "", zlib.crc32(body))
+            continue
+        try:
+            parts[part.number] = assembly.store.upload_part(
+                assembly.location, upload.upload_id, part.number, body
+            )
+        except UploadMissing as error:
+            raise UploadLost(str(error)) from error
+    yield from (parts[number] for number in sorted(parts))
+
+
+def _check_parts(assembly: Assembly, upload: OpenUpload, layout: ObjectLayout) -> None:
+    """Compare the store's parts with the slices' results, before anything is made of them."""
+    try:
+        listed = assembly.store.list_parts(assembly.location, upload.upload_id)
+    except UploadMissing as error:
+        raise UploadLost(str(error)) from error
+    changed = tuple(
+        receipt.number
+        for receipt in assembly.receipts
+        for part in receipt.payload.parts
+        if part.number not in listed
+        or (listed[part.number].size, listed[part.number].etag) != (part.size, part.etag)
+    )
+    if changed:
+        raise SlicesChanged(tuple(dict.fromkeys(changed)))
+
+
+def _abort_others(assembly: Assembly, upload: OpenUpload) -> None:
+    """Abort every other upload of the key, so that an older run's `complete` finds nothing."""
+    for upload_id in assembly.store.open_uploads(assembly.location):
+        if upload_id != upload.upload_id:
+            assembly.store.abort_upload(assembly.location, upload_id)
+
+
+def _already_done(assembly: Assembly, upload: OpenUpload) -> ObjectHead | None:
+    """The object when an earlier `complete` of this very upload succeeded, its answer lost."""
+    try:
+        head = assembly.store.head(assembly.location)
+    except ObjectMissing:
+        return None
+    return head if head.metadata.get(NONCE) == upload.nonce else None
+
+
+def _complete(
+    assembly: Assembly, upload: OpenUpload, parts: tuple[UploadedPart, ...]
+) -> ObjectHead:
+    assembly.checkpoint()
+    try:
+        assembly.store.complete_upload(assembly.location, upload.upload_id, parts)
+    except PartsRefused as error:
+        message = f"the store refused the parts of {assembly.location} ({error.code})"
+        raise TransientError(message) from error
+    except (UploadMissing, TransientError) as error:
+        done = _already_done(assembly, upload)
+        if done is None and isinstance(error, UploadMissing):
+            raise UploadLost(str(error)) from error
+        if done is None:
+            raise
+        return done
+    return assembly.store.head(assembly.location)

@@ -1,0 +1,242 @@
+"""Reading HLS playlists: openm3u8 parses the tags that mean something to us, we believe nothing.
+
+The library skips what it does not understand (a URI without EXTINF, for one), so what it returns is
+counted and checked value by value. Section numbers are RFC 8216's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import openm3u8
+
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.location import Location, redact
+from pipelines.location import allowed as is_allowed
+from pipelines.playlist import (
+    AudioRendition,
+    ByteRange,
+    Encryption,
+    InitSection,
+    MediaPlaylist,
+    MultivariantPlaylist,
+    Segment,
+    Variant,
+)
+from pipelines.playlist_text import PlaylistText, invalid, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_BYTE_RANGE = re.compile(r"(\d{1,15})(?:@(\d{1,15}))?", re.ASCII)
+_RESOLUTION = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII | re.IGNORECASE)
+_IV = re.compile(r"0[xX]([0-9A-Fa-f]{1,32})")
+#: File names that say nothing about a variant, so that its folder names it.
+_PLAIN_STEMS = frozenset(
+    {"index", "playlist", "master", "media", "output", "stream", "chunklist", "prog_index", "main"}
+)
+_LIBRARY_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    openm3u8.ParseError,
+)
+
+
+def parse(
+    text: bytes, location: Location, *, allowed: Sequence[Location]
+) -> MediaPlaylist | MultivariantPlaylist:
+    """Read a playlist that was found at ``location``.
+
+    ``allowed`` are the prefixes below which segments, init sections, keys and media playlists may
+    lie: the recording's own folder, and what the settings permit.
+
+    Raises PermanentError: ``playlist_invalid``, ``uri_refused`` (a URI lies elsewhere) or
+    ``encryption_unsupported`` (all but AES-128 with a plain key).
+    """
+    lines = read_text(text, location)
+    try:
+        data = openm3u8.parse(lines.relevant)
+    except _LIBRARY_ERRORS:
+        raise invalid(location, "has a tag that cannot be read") from None
+    reader = _Reader(location, tuple(allowed))
+    listed, variants = data["segments"], data["playlists"]
+    if lines.has_segments and lines.variants:
+        raise invalid(location, "lists both segments and variants")
+    if len(variants if lines.variants else listed) != lines.uris or lines.variants != len(variants):
+        raise invalid(location, "has a URI without its EXTINF or STREAM-INF, or the reverse")
+    if lines.variants:
+        return _multivariant(data, reader)
+    return MediaPlaylist(
+        location=location,
+        segments=_segments(listed, lines, reader),
+        ended=bool(data["is_endlist"]),
+        target_duration=lines.target_duration(listed),
+        kind=lines.kind(),
+    )
+
+
+def parse_media(text: bytes, location: Location, *, allowed: Sequence[Location]) -> MediaPlaylist:
+    """Read a playlist that a multivariant playlist named: it must not name others in its turn."""
+    playlist = parse(text, location, allowed=allowed)
+    if isinstance(playlist, MultivariantPlaylist):
+        raise invalid(location, "is a multivariant playlist inside another one")
+    return playlist
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns what a playlist names into checked values; a map or key is checked once."""
+
+    location: Location
+    allowed: tuple[Location, ...]
+    inits: dict[tuple[str, str], InitSection] = field(default_factory=dict)
+    keys: dict[tuple[tuple[str, str], ...], Encryption | None] = field(default_factory=dict)
+
+    def resolve(self, uri: str) -> Location:
+        """Where a URI of the playlist leads, if it may (variables of EXT-X-DEFINE may not)."""
+        if "{$" in uri:
+            why = "variables (EXT-X-DEFINE) are not read"
+        else:
+            target = self.location.resolve(uri)
+            if is_allowed(target, self.allowed):
+                return target
+            why = "it lies outside the recording and the permitted source prefixes"
+        message = f"{redact(uri)!r} in {self.location} is refused: {why}."
+        raise PermanentError(ErrorCode.URI_REFUSED, message)
+
+    def byte_range(
+        self, text: str | None, location: Location, before: Segment | None
+    ) -> ByteRange | None:
+        """EXT-X-BYTERANGE: without an offset it goes on where the segment before ended (4.3.2.2)."""
+        if text is None:
+            return None
+        match = _BYTE_RANGE.fullmatch(text.strip())
+        if match is None or int(match[1]) == 0:
+            raise invalid(self.location, "has a byte range that cannot be read")
+        length = int(match[1])
+        if match[2] is not None:
+            return ByteRange(int(match[2]), length)
+        if before is None or before.byte_range is None or before.location != location:
+            raise invalid(self.location, "has a byte range that continues nothing")
+        return ByteRange(before.byte_range.end, length)
+
+    def init_section(self, attributes: Mapping[str, str] | None) -> InitSection | None:
+        """EXT-X-MAP (section 4.3.2.5); a range without an offset begins the object."""
+        if not attributes:
+            return None
+        uri, text = attributes.get("uri", ""), attributes.get("byterange", "")
+        if (uri, text) not in self.inits:
+            if not uri:
+                raise invalid(self.location, "has an EXT-X-MAP without a URI")
+            location = self.resolve(uri)
+            whole = text if "@" in text else f"{text}@0"
+            byte_range = self.byte_range(whole, location, None) if text else None
+            self.inits[uri, text] = InitSection(location, byte_range)
+        return self.inits[uri, text]
+
+    def encryption(self, attributes: Mapping[str, str] | None) -> Encryption | None:
+        """EXT-X-KEY (section 4.3.2.4); None for METHOD=NONE."""
+        key = tuple(sorted((attributes or {}).items()))
+        if key not in self.keys:
+            self.keys[key] = self._read_key(dict(key)) if key else None
+        return self.keys[key]
+
+    def _read_key(self, attributes: Mapping[str, str]) -> Encryption | None:
+        method = attributes.get("method", "")
+        if method == "NONE":
+            return None
+        key_format = attributes.get("keyformat", "identity")
+        if method != "AES-128" or key_format != "identity":
+            raise PermanentError(
+                ErrorCode.ENCRYPTION_UNSUPPORTED,
+                f"The playlist {self.location} is encrypted with METHOD={method[:40]!r},"
+                f" KEYFORMAT={key_format[:40]!r}; only AES-128 with a plain key is read.",
+            )
+        iv = _IV.fullmatch(attributes.get("iv", "0x0"))
+        if iv is None or not attributes.get("uri"):
+            raise invalid(self.location, "has an EXT-X-KEY without a readable URI and IV")
+        vector = int(iv[1], 16).to_bytes(16, "big") if "iv" in attributes else None
+        return Encryption(method, self.resolve(attributes["uri"]), vector)
+
+
+def _segments(
+    listed: Sequence[Mapping[str, Any]], lines: PlaylistText, reader: _Reader
+) -> tuple[Segment, ...]:
+    sequence = lines.number("#EXT-X-MEDIA-SEQUENCE")
+    discontinuities = lines.number("#EXT-X-DISCONTINUITY-SEQUENCE")
+    segments: list[Segment] = []
+    for position, entry in enumerate(listed):
+        if "uri" not in entry or "duration" not in entry:
+            raise invalid(reader.location, f"has no EXTINF or URI for segment {position + 1}")
+        discontinuity = bool(entry["discontinuity"])
+        discontinuities += discontinuity
+        # Keys come before URIs: a refused method must say so, whatever its key URI looks like.
+        encryption = reader.encryption(entry.get("key"))
+        location = reader.resolve(entry["uri"])
+        before = segments[-1] if segments else None
+        segments.append(
+            Segment(
+                sequence=sequence + position,
+                location=location,
+                duration=float(entry["duration"]),
+                byte_range=reader.byte_range(entry.get("byterange"), location, before),
+                init_section=reader.init_section(entry.get("init_section")),
+                encryption=encryption,
+                discontinuity=discontinuity,
+                discontinuity_sequence=discontinuities,
+                gap=bool(entry["gap_tag"]),
+                program_date_time=lines.clocks.get(position),
+            )
+        )
+    return tuple(segments)
+
+
+def _multivariant(data: Mapping[str, Any], reader: _Reader) -> MultivariantPlaylist:
+    groups: dict[str, list[AudioRendition]] = {}
+    for media in data["media"]:
+        if media.get("type") == "AUDIO":
+            rendition = AudioRendition(
+                name=media.get("name", ""),
+                language=media.get("language"),
+                default=media.get("default") == "YES",
+                location=reader.resolve(media["uri"]) if media.get("uri") else None,
+            )
+            groups.setdefault(media.get("group_id", ""), []).append(rendition)
+    variants = (_variant(entry, groups, reader) for entry in data["playlists"])
+    return MultivariantPlaylist(reader.location, tuple(variants))
+
+
+def _variant(
+    entry: Mapping[str, Any], groups: Mapping[str, Sequence[AudioRendition]], reader: _Reader
+) -> Variant:
+    info = entry["stream_info"]
+    location = reader.resolve(entry["uri"])
+    resolution = _RESOLUTION.fullmatch(info["resolution"]) if "resolution" in info else None
+    numbers = [info.get(name) for name in ("bandwidth", "average_bandwidth", "frame_rate")]
+    readable = all(n is None or (not isinstance(n, str) and 0 <= n < 2**53) for n in numbers)
+    if not readable or ("resolution" in info and resolution is None):
+        raise invalid(reader.location, "has an EXT-X-STREAM-INF with an unreadable number")
+    return Variant(
+        name=info.get("name", "").strip("\"' ") or _variant_name(location),
+        location=location,
+        bandwidth=numbers[0] or 0,
+        average_bandwidth=numbers[1],
+        width=int(resolution[1]) if resolution else None,
+        height=int(resolution[2]) if resolution else None,
+        frame_rate=numbers[2],
+        codecs=tuple(filter(None, (codec.strip() for codec in info.get("codecs", "").split(",")))),
+        audio=tuple(groups.get(info.get("audio", ""), ())),
+    )
+
+
+def _variant_name(location: Location) -> str:
+    """What a variant without NAME is called: ``720p0`` for 720p0/index.m3u8 and for 720p0.m3u8."""
+    *folders, last = location.path.strip("/").split("/")
+    stem = last.rsplit(".", 1)[0]
+    return folders[-1] if folders and stem.lower() in _PLAIN_STEMS else stem

@@ -1,0 +1,128 @@
+"""NAL units: finding them in a byte stream (ITU-T H.264 and H.265, annex B), reading their bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.mpegts.units import UNIT_LIMIT
+
+if TYPE_CHECKING:
+    from pipelines.mpegts.packets import Bytes, Flags, Offsets
+
+START_CODE = b"\x00\x00\x01"
+#: A start code's last two bytes as a little-endian word.
+ZERO_ONE = 0x0100
+#: Words that are searched for start codes at a time, which bounds the memory that takes.
+BLOCK = 1 << 19
+#: Bytes of a parameter set that are read at most: a larger one is none.
+SET_LIMIT = 4096
+
+
+class UnreadableBits(ValueError):
+    """A parameter set ends early or says what cannot be."""
+
+
+class BitReader:
+    """Reads fixed-length and Exp-Golomb codes (9.1) out of a NAL unit's payload."""
+
+    def __init__(self, payload: bytes | bytearray) -> None:
+        self._value = int.from_bytes(payload, "big")
+        self._left = 8 * len(payload)
+
+    def bits(self, count: int) -> int:
+        """The next ``count`` bits as an unsigned number."""
+        if count > self._left:
+            raise UnreadableBits("the unit ends early")
+        self._left -= count
+        return self._value >> self._left & ((1 << count) - 1)
+
+    def ue(self) -> int:
+        """The next unsigned Exp-Golomb code."""
+        zeros = 0
+        while not self.bits(1):
+            zeros += 1
+            if zeros > 32:
+                raise UnreadableBits("an Exp-Golomb code is too long")
+        return (1 << zeros) - 1 + self.bits(zeros)
+
+    def se(self) -> int:
+        """The next signed Exp-Golomb code."""
+        code = self.ue()
+        return (code + 1) // 2 if code & 1 else -(code // 2)
+
+
+@dataclass(frozen=True, eq=False)
+class NalUnits:
+    """Every start code of a stream that is followed by at least two bytes."""
+
+    data: bytes | bytearray
+    codes: Offsets  #: offset of each 00 00 01
+    first: Bytes  #: the byte behind the start code
+    second: Bytes  #: the byte behind that
+    limited: bool  #: there were more than are read of one segment
+
+    def payload(self, index: int, limit: int = SET_LIMIT) -> bytes:
+        """A NAL unit without start code and trailing zeros, cut at ``limit`` bytes."""
+        start = int(self.codes[index]) + len(START_CODE)
+        end = int(self.codes[index + 1]) if index + 1 < len(self.codes) else len(self.data)
+        return bytes(self.data[start : min(end, start + limit)].rstrip(b"\0"))
+
+
+def find_nal_units(data: bytes | bytearray) -> NalUnits:
+    """All NAL units of an elementary stream in annex B form."""
+    octets = np.frombuffer(data, np.uint8)
+    words = octets[: len(octets) & ~1].view("<u2")
+    found, count = [np.empty(0, np.int64)], 0
+    for first in range(0, len(words), BLOCK):
+        found.append(_start_codes(octets, words[first : first + BLOCK], first))
+        count += len(found[-1])
+        if count > UNIT_LIMIT:
+            break
+    codes = np.concatenate(found)[:UNIT_LIMIT]
+    codes = codes[codes + len(START_CODE) + 2 <= len(octets)]
+    behind = codes + len(START_CODE)
+    return NalUnits(data, codes, octets[behind], octets[behind + 1], count > UNIT_LIMIT)
+
+
+def _start_codes(octets: Bytes, words: npt.NDArray[np.uint16], first: int) -> Offsets:
+    """Start codes that lie on the 16-bit words from number ``first`` on.
+
+    Words halve the bytes to look at: the code is either a word of zeros with a one behind it, or
+    has the word 00 01 behind a zero.
+    """
+    hits = np.flatnonzero((words == 0) | (words == ZERO_ONE))
+    behind = words[hits] == ZERO_ONE
+    codes: Offsets = 2 * (hits + first) - behind
+    one = octets[np.minimum(codes + 2, len(octets) - 1)] == 1
+    zero = (codes >= 0) & (octets[np.maximum(codes, 0)] == 0)
+    found: Offsets = codes[zero & one & (codes + 2 < len(octets))]
+    return found
+
+
+def unescape(payload: bytes) -> bytes:
+    """Take out the emulation prevention bytes (7.3.1)."""
+    return payload.replace(b"\x00\x00\x03", b"\x00\x00")
+
+
+def unit_starts(picture: Flags, separates: Flags) -> Flags:
+    """Which of the NAL units that matter begin an access unit.
+
+    ``picture`` marks those that begin or continue a picture; ``separates`` those that end the
+    one before: parameter sets, delimiters, SEI, and slices that cannot belong to the same picture.
+    """
+    starts = separates.copy()
+    starts[1:] &= picture[:-1]
+    starts[:1] = True
+    return starts
+
+
+def code_starts(nals: NalUnits) -> Offsets:
+    """Where each NAL unit begins, with the zero_byte that may precede its start code."""
+    octets = np.frombuffer(nals.data, np.uint8)
+    before = octets[np.maximum(nals.codes - 1, 0)]
+    begins: Offsets = nals.codes - ((nals.codes > 0) & (before == 0))
+    return begins

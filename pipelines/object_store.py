@@ -1,0 +1,356 @@
+"""S3 as the pipelines use it: objects, multipart uploads, and errors sorted by who must act."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from pipelines.errors import ErrorCode, TransientError
+from pipelines.retry import retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pipelines.location import Location
+
+#: Bytes that every part but the last must have (S3 multipart upload limits).
+MIN_PART_BYTES = 5 << 20
+#: Objects that one DeleteObjects request may name.
+DELETE_BATCH = 1000
+
+_MISSING = frozenset({"NoSuchKey", "NotFound", "404", "NoSuchBucket"})
+_REFUSED = frozenset(
+    {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+)
+_BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+
+
+class ObjectMissing(Exception):
+    """Raised when the object (or its bucket) is not there; ``location`` names it."""
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(f"{location} does not exist")
+        self.location = location
+
+
+class UploadMissing(Exception):
+    """Raised when the store no longer knows a multipart upload (expired, aborted or completed)."""
+
+
+class PartsRefused(Exception):
+    """Raised when the store refuses the list of parts on completion; ``code`` is the store's."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class ObjectHead:
+    """What HEAD says of an object; ``checksum_crc32`` is the composite for multipart uploads."""
+
+    size: int
+    etag: str
+    metadata: Mapping[str, str]
+    checksum_crc32: str | None
+
+
+@dataclass(frozen=True)
+class UploadedPart:
+    """One part as the store confirmed it; ``crc32`` was computed before it was sent."""
+
+    number: int
+    size: int
+    etag: str
+    crc32: int
+
+
+@dataclass(frozen=True)
+class ListedPart:
+    """One part as ListParts tells it."""
+
+    number: int
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class ObjectKind:
+    """The headers that a published object carries."""
+
+    content_type: str
+    cache_control: str
+
+
+def encode_crc32(crc32: int) -> str:
+    """A CRC-32 in the form of the ``x-amz-checksum-crc32`` header (base64, big endian)."""
+    return base64.b64encode(crc32.to_bytes(4, "big")).decode("ascii")
+
+
+def composite_crc32(parts: Sequence[UploadedPart]) -> str:
+    """The checksum that S3 gives a multipart object: the CRC-32 of its parts' CRC-32s, ``-N``."""
+    joined = b"".join(part.crc32.to_bytes(4, "big") for part in parts)
+    return f"{encode_crc32(zlib.crc32(joined))}-{len(parts)}"
+
+
+def connect(profile: str | None = None) -> Any:
+    """A boto3 S3 client for a named credentials profile, configured for our use.
+
+    botocore's own retries are off (tenacity's are the ones). Payloads carry a CRC-32 instead of a
+    signed SHA-256, which halves the cost of an upload; over https that is botocore's default too.
+    Path-style addresses are used with a custom endpoint, where bucket host names rarely resolve.
+    """
+    custom_endpoint = any(os.environ.get(n) for n in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    config = Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=5,
+        read_timeout=30,
+        max_pool_connections=32,
+        tcp_keepalive=True,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={
+            "payload_signing_enabled": False,
+            "addressing_style": "path" if custom_endpoint else "auto",
+        },
+    )
+    return boto3.session.Session(profile_name=profile).client("s3", config=config)
+
+
+def _translated(error: ClientError, location: Location) -> Exception:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code in _MISSING:
+        return ObjectMissing(location)
+    if code == "NoSuchUpload":
+        return UploadMissing(f"the upload of {location} is gone")
+    if code in _BAD_PARTS:
+        return PartsRefused(code)
+    if code in _REFUSED:
+        message = f"the store refused access to {location} ({code}): check credentials and policy"
+        return TransientError(message, ErrorCode.STORE_REFUSED)
+    return TransientError(f"the store failed on {location} ({code or 'no code'})")
+
+
+@contextlib.contextmanager
+def _errors_about(location: Location) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise _translated(error, location) from error
+    except (BotoCoreError, HTTPClientError, OSError) as error:
+        message = f"the store of {location} did not answer ({type(error).__name__})"
+        raise TransientError(message) from error
+
+
+class ObjectStore:
+    """Reads and writes objects of one S3 endpoint; every call retries short outages by itself.
+
+    Raises ``ObjectMissing``/``UploadMissing`` for what is not there, ``TransientError`` for an
+    outage or refusal that outlasts the retries. Safe to share between threads.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def _call(self, location: Location, operation: str, **arguments: Any) -> dict[str, Any]:
+        method = getattr(self._client, operation)
+
+        def once() -> dict[str, Any]:
+            with _errors_about(location):
+                answer: dict[str, Any] = method(**arguments)
+                return answer
+
+        return retrying(once)
+
+    # -- objects ---------------------------------------------------------------------------
+
+    def read(self, location: Location, *, start: int = 0, length: int | None = None) -> bytes:
+        """The bytes of an object, or of a range of it; a body cut short is retried."""
+        ranged = {}
+        if start or length is not None:
+            end = "" if length is None else start + length - 1
+            ranged["Range"] = f"bytes={start}-{end}"
+
+        def once() -> bytes:
+            with _errors_about(location):
+                answer = self._client.get_object(Bucket=location.bucket, Key=location.key, **ranged)
+                body: bytes = answer["Body"].read()
+                return body
+
+        return retrying(once)
+
+    def head(self, location: Location) -> ObjectHead:
+        """Size, ETag, user metadata and checksum of an object."""
+        answer = self._call(
+            location,
+            "head_object",
+            Bucket=location.bucket,
+            Key=location.key,
+            ChecksumMode="ENABLED",
+        )
+        return ObjectHead(
+            answer["ContentLength"],
+            answer["ETag"],
+            answer.get("Metadata", {}),
+            answer.get("ChecksumCRC32"),
+        )
+
+    def write(
+        self,
+        location: Location,
+        body: bytes | bytearray,
+        kind: ObjectKind,
+        metadata: Mapping[str, str] | None = None,
+    ) -> UploadedPart:
+        """Write a whole object in one request; the store confirms its CRC-32. Part number 1."""
+        crc32 = zlib.crc32(body)
+        answer = self._call(
+            location,
+            "put_object",
+            Bucket=location.bucket,
+            Key=location.key,
+            Body=body,
+            ContentType=kind.content_type,
+            CacheControl=kind.cache_control,
+            Metadata=dict(metadata or {}),
+            ChecksumCRC32=encode_crc32(crc32),
+        )
+        return UploadedPart(1, len(body), answer["ETag"], crc32)
+
+    def copy(self, source: Location, target: Location, kind: ObjectKind) -> None:
+        """Copy an object inside the store, without its bytes passing through us (CopyObject)."""
+        self._call(
+            source,
+            "copy_object",
+            Bucket=target.bucket,
+            Key=target.key,
+            CopySource={"Bucket": source.bucket, "Key": source.key},
+            ContentType=kind.content_type,
+            CacheControl=kind.cache_control,
+            MetadataDirective="REPLACE",
+        )
+
+    def list(self, prefix: Location) -> list[Location]:
+        """Every object whose key starts with ``prefix``'s key."""
+        found: list[Location] = []
+        arguments = {"Bucket": prefix.bucket, "Prefix": prefix.key}
+        while True:
+            answer = self._call(prefix, "list_objects_v2", **arguments)
+            found += [prefix.with_key(item["Key"]) for item in answer.get("Contents", ())]
+            if not answer.get("IsTruncated"):
+                return found
+            arguments["ContinuationToken"] = answer["NextContinuationToken"]
+
+    def delete(self, locations: Sequence[Location]) -> None:
+        """Delete objects of one bucket; those already gone are no error."""
+        for first in range(0, len(locations), DELETE_BATCH):
+            batch = locations[first : first + DELETE_BATCH]
+            listed = {"Objects": [{"Key": item.key} for item in batch], "Quiet": True}
+            self._call(batch[0], "delete_objects", Bucket=batch[0].bucket, Delete=listed)
+
+    # -- multipart uploads -----------------------------------------------------------------
+
+    def create_upload(
+        self, location: Location, kind: ObjectKind, metadata: Mapping[str, str]
+    ) -> str:
+        """Open a multipart upload with CRC-32 part checksums; its id."""
+        answer = self._call(
+            location,
+            "create_multipart_upload",
+            Bucket=location.bucket,
+            Key=location.key,
+            ContentType=kind.content_type,
+            CacheControl=kind.cache_control,
+            Metadata=dict(metadata),
+            ChecksumAlgorithm="CRC32",
+        )
+        return str(answer["UploadId"])
+
+    def upload_part(
+        self, location: Location, upload_id: str, number: int, body: bytes | bytearray
+    ) -> UploadedPart:
+        """Upload one part; the store refuses it when its bytes do not match our CRC-32."""
+        crc32 = zlib.crc32(body)
+        answer = self._call(
+            location,
+            "upload_part",
+            Bucket=location.bucket,
+            Key=location.key,
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=body,
+            ChecksumCRC32=encode_crc32(crc32),
+        )
+        return UploadedPart(number, len(body), answer["ETag"], crc32)
+
+    def list_parts(self, location: Location, upload_id: str) -> dict[int, ListedPart]:
+        """The parts that the store holds for an upload, by number."""
+        parts: dict[int, ListedPart] = {}
+        marker = 0
+        while True:
+            answer = self._call(
+                location,
+                "list_parts",
+                Bucket=location.bucket,
+                Key=location.key,
+                UploadId=upload_id,
+                PartNumberMarker=marker,
+            )
+            for item in answer.get("Parts", ()):
+                number = item["PartNumber"]
+                parts[number] = ListedPart(number, item["Size"], item["ETag"])
+            if not answer.get("IsTruncated"):
+                return parts
+            marker = answer["NextPartNumberMarker"]
+
+    def complete_upload(
+        self, location: Location, upload_id: str, parts: Sequence[UploadedPart]
+    ) -> str:
+        """Make the object out of its parts (ascending numbers); its ETag.
+
+        Raises ``PartsRefused`` when the store's parts are not these. Not retried here when the
+        answer is lost: the caller asks HEAD whether it is done.
+        """
+        listed = [
+            {
+                "PartNumber": part.number,
+                "ETag": part.etag,
+                "ChecksumCRC32": encode_crc32(part.crc32),
+            }
+            for part in parts
+        ]
+        with _errors_about(location):
+            answer = self._client.complete_multipart_upload(
+                Bucket=location.bucket,
+                Key=location.key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": listed},
+            )
+        return str(answer["ETag"])
+
+    def abort_upload(self, location: Location, upload_id: str) -> None:
+        """Abort an upload and free its parts; one that is gone already is no error."""
+        with contextlib.suppress(UploadMissing, ObjectMissing):
+            self._call(
+                location,
+                "abort_multipart_upload",
+                Bucket=location.bucket,
+                Key=location.key,
+                UploadId=upload_id,
+            )
+
+    def open_uploads(self, location: Location) -> tuple[str, ...]:
+        """Ids of the unfinished uploads of exactly this key (MinIO lists no other way)."""
+        answer = self._call(
+            location, "list_multipart_uploads", Bucket=location.bucket, Prefix=location.key
+        )
+        uploads = answer.get("Uploads", ())
+        return tuple(item["UploadId"] for item in uploads if item["Key"] == location.key)

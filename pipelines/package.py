@@ -1,0 +1,171 @@
+"""Packaging one slice: its segments become payload in parts, and tables that assembly merges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.fmp4_run import Fmp4Stream, InitSections, package_fmp4_run
+from pipelines.mpegts.index import continues_previous
+from pipelines.object_store import MIN_PART_BYTES
+from pipelines.packaged_slice import PackagedRun, PackagedSlice
+from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
+from pipelines.segment_stream import IndexedSegment, SegmentStream, index_fetched, lead_in
+from pipelines.source import FetchedSegment, fetch_segment, measure, read_ahead
+from pipelines.timeline import Relation, step
+from pipelines.ts_run import TsRunFeed, package_ts_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from fractions import Fraction
+
+    from pipelines.media import Codec
+    from pipelines.parts import PartUpload
+    from pipelines.playlist import Segment
+    from pipelines.slices import Slice
+    from pipelines.source import SourceReader
+
+#: Bytes of the next segment that tell whether a unit of this slice goes on in it.
+PEEK_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Packager:
+    """What packaging needs besides the slice; one per worker, safe to share between threads."""
+
+    reader: SourceReader
+    ffmpeg: str  #: path of the program
+    max_hole: Fraction  #: seconds; a longer forward jump of the clock begins a new period
+
+
+@dataclass(frozen=True, eq=False)
+class Packaged:
+    """A packaged slice and the bytes at the start of its payload, which are staged beside it."""
+
+    tables: PackagedSlice
+    staged: bytes
+
+
+def package_slice(
+    work: Slice,
+    packager: Packager,
+    upload: PartUpload,
+    checkpoint: Callable[[], None],
+) -> Packaged:
+    """Package one slice; bytes flow from the source through ffmpeg into parts, never to disk.
+
+    ``checkpoint`` is called often and raises to cancel. Raises ``PermanentError`` for a recording
+    that cannot be packaged truly, ``ToolError`` when ffmpeg or its result is at fault,
+    ``TransientError`` for an outage; on every error the parts sent so far count for nothing.
+    """
+    _refuse_mixed(work)
+    sizes = measure(packager.reader, work.segments)
+    source_bytes = sum(sizes.values())
+    with PartWriter(
+        upload,
+        first_number=first_part_number(work.number),
+        part_bytes=part_bytes(source_bytes),
+        stage_bytes=MIN_PART_BYTES if work.number == 0 else 0,
+    ) as writer:
+        if work.segments[0].init_section is not None:
+            runs = _fmp4_runs(work, packager, sizes, writer, checkpoint)
+        else:
+            runs = _ts_runs(work, packager, sizes, writer, checkpoint)
+        payload = writer.finish()
+    return Packaged(_tables(work, tuple(runs), payload, source_bytes), payload.staged)
+
+
+def _tables(
+    work: Slice, runs: tuple[PackagedRun, ...], payload: WrittenPayload, source_bytes: int
+) -> PackagedSlice:
+    return PackagedSlice(
+        number=work.number,
+        identity=work.identity,
+        runs=runs,
+        payload_bytes=payload.size,
+        staged_bytes=len(payload.staged),
+        parts=payload.parts,
+        source_bytes=source_bytes,
+        source_segments=len(work.segments),
+        listed_seconds=sum(segment.duration for segment in work.segments),
+    )
+
+
+def _fmp4_runs(
+    work: Slice,
+    packager: Packager,
+    sizes: Mapping[int, int],
+    writer: PartWriter,
+    checkpoint: Callable[[], None],
+) -> list[PackagedRun]:
+    fetched = read_ahead(packager.reader, work.segments, sizes)
+    stream = Fmp4Stream(fetched, InitSections(packager.reader), checkpoint)
+    runs = []
+    while stream.peek() is not None:
+        runs.append(package_fmp4_run(stream, writer, packager.max_hole))
+    return runs
+
+
+def _ts_runs(
+    work: Slice,
+    packager: Packager,
+    sizes: Mapping[int, int],
+    writer: PartWriter,
+    checkpoint: Callable[[], None],
+) -> list[PackagedRun]:
+    stream = SegmentStream(packager.reader, work.segments, sizes, checkpoint)
+    edges = _Edges(work, packager)
+    runs: list[PackagedRun] = []
+    while (first := stream.peek()) is not None:
+        feed = TsRunFeed(stream, edges.lead_in(first), edges.lead_out, packager.max_hole)
+        runs.append(package_ts_run(feed, writer, packager.ffmpeg, checkpoint))
+    return runs
+
+
+class _Edges:
+    """The segments around a run that ffmpeg is fed too, so that it loses nothing at a seam."""
+
+    def __init__(self, work: Slice, packager: Packager) -> None:
+        self._work = work
+        self._packager = packager
+
+    def lead_in(self, first: IndexedSegment) -> tuple[IndexedSegment, ...]:
+        """What comes before the run's first segment, back to a closed key frame."""
+        reader = self._packager.reader
+        return lead_in(reader, first, self._earlier(first.segment), self._same_clock)
+
+    def lead_out(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
+        """The segment after the slice, when a unit that starts in the slice goes on in it."""
+        following = self._work.lead_out
+        if following is None:
+            return None
+        reader = self._packager.reader
+        head = reader.read_head(following.location, following.byte_range, PEEK_BYTES)
+        if not continues_previous(head, tracks) & tracks.keys():
+            return None
+        return index_fetched(FetchedSegment(following, fetch_segment(reader, following)), tracks)
+
+    def _earlier(self, first: Segment) -> tuple[Segment, ...]:
+        """Segments before ``first`` in its tagged period, nearest last."""
+        if first.discontinuity:
+            return ()
+        own = [s for s in self._work.segments if s.sequence < first.sequence]
+        for position in range(len(own) - 1, -1, -1):
+            if own[position].discontinuity:
+                return tuple(own[position:])
+        return (*self._work.lead_in, *own)
+
+    def _same_clock(self, earlier: IndexedSegment, later: IndexedSegment) -> bool:
+        if not earlier.spans or not later.spans:
+            return False
+        related = step(earlier.spans, later.spans, wraps=True, max_hole=self._packager.max_hole)
+        return related.relation is not Relation.RESET
+
+
+def _refuse_mixed(work: Slice) -> None:
+    """Refuse a slice whose segments mix MPEG-TS and fragmented MP4."""
+    fragmented = {segment.init_section is not None for segment in work.segments}
+    if len(fragmented) > 1:
+        message = f"slice {work.number} mixes MPEG-TS and fragmented MP4 segments"
+        raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)

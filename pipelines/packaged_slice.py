@@ -1,0 +1,270 @@
+"""The result of packaging one slice: sample tables, parts and the index's expectation, as staged."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.media import Codec, TrackKind
+from pipelines.object_store import UploadedPart
+from pipelines.segment_index import Container
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
+FORMAT_VERSION = 1
+
+_MAGIC = b"RFSL"
+_PREFIX = struct.Struct(">4sHI")
+
+
+class UnknownFormat(Exception):
+    """Raised when a staged result was written by a version that this one cannot read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The samples of one track of one run, in decode order, as ffmpeg (or the source) gave them."""
+
+    dts: np.ndarray  #: int64[n], track timescale, the source's own clock
+    composition: np.ndarray  #: int32[n], pts − dts
+    sizes: np.ndarray  #: uint32[n], bytes
+    sync: np.ndarray  #: bool[n]
+    last_duration: int  #: ticks that the last sample lasts, as far as its run can tell
+
+    def __len__(self) -> int:
+        return len(self.dts)
+
+    @property
+    def pts(self) -> np.ndarray:
+        """Presentation times, int64[n]."""
+        pts: np.ndarray = self.dts + self.composition
+        return pts
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a track's samples lie in the slice's payload, in groups of neighbours."""
+
+    offsets: np.ndarray  #: int64[k], bytes from the start of the slice's payload
+    counts: np.ndarray  #: uint32[k], samples in the group
+    hashes: np.ndarray  #: uint64[k], CRC-64/NVME of the group's bytes, taken at packaging
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """What the index of the source's own bytes says of the same track: the proof's yardstick."""
+
+    timescale: int
+    dts: np.ndarray  #: int64[n]
+    pts: np.ndarray  #: int64[n], NO_TIME where the source carries none
+    sync: np.ndarray  #: bool[n]
+
+
+@dataclass(frozen=True, eq=False)
+class PackagedTrack:
+    """One track of one run."""
+
+    track: int  #: PID in MPEG-TS, track_ID in fMP4
+    codec: Codec
+    timescale: int
+    sample_entry: bytes
+    language: str
+    width: int  #: pixels as shown (tkhd); 0 for sound
+    height: int
+    edit_start: int | None  #: time before which the source's edit list shows nothing; None: no list
+    samples: Samples
+    placement: Placement
+    expected: Expectation
+
+    @property
+    def kind(self) -> TrackKind:
+        """Pictures or sound."""
+        return self.codec.kind
+
+
+@dataclass(frozen=True, eq=False)
+class PackagedRun:
+    """Samples of one clock, one set of tracks and one configuration: what one ffmpeg run made."""
+
+    container: Container
+    tagged: bool  #: EXT-X-DISCONTINUITY before its first segment
+    starts_clean: bool  #: begins with parameter sets and a closed key frame
+    first_sequence: int
+    tracks: tuple[PackagedTrack, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PackagedSlice:
+    """Everything that assembly needs of a slice; its payload is in parts, or staged beside it."""
+
+    number: int
+    identity: str
+    runs: tuple[PackagedRun, ...]
+    payload_bytes: int
+    staged_bytes: int  #: bytes at the start of the payload that are staged, not uploaded
+    parts: tuple[UploadedPart, ...]
+    source_bytes: int
+    source_segments: int
+    listed_seconds: float  #: sum of EXTINF
+
+
+class _ArrayWriter:
+    """Collects arrays behind the JSON header: each compressed, referred to by position."""
+
+    def __init__(self) -> None:
+        self.blobs: list[bytes] = []
+
+    def add(self, values: np.ndarray, kind: str) -> int:
+        self.blobs.append(zlib.compress(np.ascontiguousarray(values, dtype=kind).tobytes(), 1))
+        return len(self.blobs) - 1
+
+    def add_times(self, values: np.ndarray) -> int:
+        """Times as second differences: a constant frame rate compresses to nothing."""
+        return self.add(np.diff(np.diff(values, prepend=0), prepend=0), "<i8")
+
+
+class _ArrayReader:
+    def __init__(self, blobs: list[memoryview]) -> None:
+        self._blobs = blobs
+
+    def get(self, position: int, kind: str) -> np.ndarray:
+        return np.frombuffer(zlib.decompress(self._blobs[position]), dtype=kind)
+
+    def get_times(self, position: int) -> np.ndarray:
+        return np.cumsum(np.cumsum(self.get(position, "<i8")))
+
+
+def encode(packaged: PackagedSlice) -> bytes:
+    """The staged form: magic, version, JSON header, then compressed arrays."""
+    arrays = _ArrayWriter()
+    header = {
+        "number": packaged.number,
+        "identity": packaged.identity,
+        "payloadBytes": packaged.payload_bytes,
+        "stagedBytes": packaged.staged_bytes,
+        "parts": [[p.number, p.size, p.etag, p.crc32] for p in packaged.parts],
+        "sourceBytes": packaged.source_bytes,
+        "sourceSegments": packaged.source_segments,
+        "listedSeconds": packaged.listed_seconds,
+        "runs": [_run_header(run, arrays) for run in packaged.runs],
+    }
+    header["blobs"] = [len(blob) for blob in arrays.blobs]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return b"".join((_PREFIX.pack(_MAGIC, FORMAT_VERSION, len(text)), text, *arrays.blobs))
+
+
+def decode(data: bytes) -> PackagedSlice:
+    """The inverse of ``encode``; raises ``UnknownFormat`` for another version's result."""
+    if len(data) < _PREFIX.size:
+        raise UnknownFormat("shorter than its own header")
+    magic, version, length = _PREFIX.unpack_from(data)
+    if magic != _MAGIC or version != FORMAT_VERSION:
+        raise UnknownFormat(f"format version {version}")
+    header = json.loads(data[_PREFIX.size : _PREFIX.size + length])
+    at = _PREFIX.size + length
+    view, blobs = memoryview(data), []
+    for size in header["blobs"]:
+        blobs.append(view[at : at + size])
+        at += size
+    arrays = _ArrayReader(blobs)
+    return PackagedSlice(
+        number=header["number"],
+        identity=header["identity"],
+        runs=tuple(_run(run, arrays) for run in header["runs"]),
+        payload_bytes=header["payloadBytes"],
+        staged_bytes=header["stagedBytes"],
+        parts=tuple(UploadedPart(*part) for part in header["parts"]),
+        source_bytes=header["sourceBytes"],
+        source_segments=header["sourceSegments"],
+        listed_seconds=header["listedSeconds"],
+    )
+
+
+def _run_header(run: PackagedRun, arrays: _ArrayWriter) -> dict[str, Any]:
+    return {
+        "container": run.container,
+        "tagged": run.tagged,
+        "startsClean": run.starts_clean,
+        "firstSequence": run.first_sequence,
+        "tracks": [_track_header(track, arrays) for track in run.tracks],
+    }
+
+
+def _track_header(track: PackagedTrack, arrays: _ArrayWriter) -> dict[str, Any]:
+    samples, placement, expected = track.samples, track.placement, track.expected
+    return {
+        "track": track.track,
+        "codec": track.codec,
+        "timescale": track.timescale,
+        "sampleEntry": track.sample_entry.hex(),
+        "language": track.language,
+        "width": track.width,
+        "height": track.height,
+        "editStart": track.edit_start,
+        "lastDuration": samples.last_duration,
+        "dts": arrays.add_times(samples.dts),
+        "composition": arrays.add(samples.composition, "<i4"),
+        "sizes": arrays.add(samples.sizes, "<u4"),
+        "sync": arrays.add(np.packbits(samples.sync), "u1"),
+        "offsets": arrays.add_times(placement.offsets),
+        "counts": arrays.add(placement.counts, "<u4"),
+        "hashes": arrays.add(placement.hashes, "<u8"),
+        "expectedTimescale": expected.timescale,
+        "expectedUnits": len(expected.dts),
+        "expectedDts": arrays.add_times(expected.dts),
+        "expectedPts": arrays.add_times(expected.pts),
+        "expectedSync": arrays.add(np.packbits(expected.sync), "u1"),
+    }
+
+
+def _run(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedRun:
+    return PackagedRun(
+        container=Container(header["container"]),
+        tagged=header["tagged"],
+        starts_clean=header["startsClean"],
+        first_sequence=header["firstSequence"],
+        tracks=tuple(_track(track, arrays) for track in header["tracks"]),
+    )
+
+
+def _bits(arrays: _ArrayReader, position: int, count: int) -> np.ndarray:
+    return np.unpackbits(arrays.get(position, "u1"), count=count).astype(bool)
+
+
+def _track(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedTrack:
+    dts = arrays.get_times(header["dts"])
+    return PackagedTrack(
+        track=header["track"],
+        codec=Codec(header["codec"]),
+        timescale=header["timescale"],
+        sample_entry=bytes.fromhex(header["sampleEntry"]),
+        language=header["language"],
+        width=header["width"],
+        height=header["height"],
+        edit_start=header["editStart"],
+        samples=Samples(
+            dts=dts,
+            composition=arrays.get(header["composition"], "<i4"),
+            sizes=arrays.get(header["sizes"], "<u4"),
+            sync=_bits(arrays, header["sync"], len(dts)),
+            last_duration=header["lastDuration"],
+        ),
+        placement=Placement(
+            offsets=arrays.get_times(header["offsets"]),
+            counts=arrays.get(header["counts"], "<u4"),
+            hashes=arrays.get(header["hashes"], "<u8"),
+        ),
+        expected=Expectation(
+            timescale=header["expectedTimescale"],
+            dts=arrays.get_times(header["expectedDts"]),
+            pts=arrays.get_times(header["expectedPts"]),
+            sync=_bits(arrays, header["expectedSync"], header["expectedUnits"]),
+        ),
+    )

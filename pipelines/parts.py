@@ -1,0 +1,154 @@
+"""Cutting a slice's payload into parts of a multipart upload while it is being made."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.object_store import MIN_PART_BYTES, UploadedPart
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+#: Part numbers 1–99 are the header's; slice n owns the PARTS_PER_SLICE from here on.
+FIRST_SLICE_PART = 100
+PARTS_PER_SLICE = 8
+#: The smallest size that a part is given by choice.
+PREFERRED_PART_BYTES = 8 << 20
+#: A slice that would need larger parts than this is refused.
+MAX_PART_BYTES = 256 << 20
+#: A slice whose payload stays below this is staged whole and joined with its neighbours.
+STAGED_SLICE_BYTES = 2 * MIN_PART_BYTES
+#: Uploads of one slice that run at once while the next part fills.
+UPLOADS = 2
+
+
+class PartUpload(Protocol):
+    """Where full parts go: opens the multipart upload on the first, then uploads each."""
+
+    def upload_part(self, number: int, body: bytearray) -> UploadedPart:
+        """Upload one part and return what the store confirmed."""
+        ...
+
+
+def first_part_number(slice_number: int) -> int:
+    """The lowest upload part number that slice ``slice_number`` owns."""
+    return FIRST_SLICE_PART + PARTS_PER_SLICE * slice_number
+
+
+def part_bytes(source_bytes: int) -> int:
+    """The part size for a slice whose segments hold ``source_bytes``, so that 8 parts suffice.
+
+    The payload is never larger than the segments that it comes from; seven full parts and a last
+    one of up to one and a bit then hold it. Raises ``bitrate_too_high`` above 256 MiB.
+    """
+    size = max(PREFERRED_PART_BYTES, -(-source_bytes // (PARTS_PER_SLICE - 1)))
+    if size > MAX_PART_BYTES:
+        message = f"one slice holds {source_bytes} bytes, more than its eight parts can"
+        raise PermanentError(ErrorCode.BITRATE_TOO_HIGH, message)
+    return size
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenPayload:
+    """A finished payload: ``staged`` are its first bytes, the rest lies in ``parts``, in order."""
+
+    size: int
+    staged: bytes
+    parts: tuple[UploadedPart, ...]
+
+
+class PartWriter:
+    """Takes a slice's payload in order and uploads it in parts while more is written.
+
+    S3 wants every part but an object's last to hold 5 MiB, and a slice does not know whether it
+    is the last: so a full part is held back until 5 MiB follow it. The first ``stage_bytes`` are
+    kept aside (slice 0: they follow the header in part 1); a payload below
+    ``STAGED_SLICE_BYTES`` is kept aside whole.
+    """
+
+    def __init__(
+        self, upload: PartUpload, *, first_number: int, part_bytes: int, stage_bytes: int
+    ) -> None:
+        self._upload = upload
+        self._number = first_number
+        self._last_number = first_number + PARTS_PER_SLICE - 1
+        self._part_bytes = part_bytes
+        self._stage_bytes = stage_bytes
+        self._staged = bytearray()
+        self._full: bytearray | None = None
+        self._filling = bytearray(part_bytes)
+        self._filled = 0
+        self._pending: deque[Future[UploadedPart]] = deque()
+        self._parts: list[UploadedPart] = []
+        self.size = 0
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload-part")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def write(self, data: memoryview) -> int:
+        """Append ``data``; its offset in the payload. Raises what an upload raised."""
+        offset, at = self.size, 0
+        self.size += len(data)
+        missing = self._stage_bytes - len(self._staged)
+        if missing > 0:
+            self._staged += data[:missing]
+            at = min(missing, len(data))
+        while at < len(data):
+            take = min(len(data) - at, self._part_bytes - self._filled)
+            self._filling[self._filled : self._filled + take] = data[at : at + take]
+            self._filled += take
+            at += take
+            self._release_full()
+        return offset
+
+    def finish(self) -> WrittenPayload:
+        """Upload or keep aside what is left, wait for every upload, and say where all lies."""
+        if self.size < STAGED_SLICE_BYTES:
+            staged = bytes(self._staged) + bytes(self._filling[: self._filled])
+            return WrittenPayload(self.size, staged, ())
+        rest = self._filling[: self._filled]
+        if self._full is not None:
+            if len(rest) < MIN_PART_BYTES:
+                rest = self._full + rest
+            else:
+                self._send(self._full)
+        if rest:
+            self._send(rest)
+        while self._pending:
+            self._parts.append(self._pending.popleft().result())
+        return WrittenPayload(self.size, bytes(self._staged), tuple(self._parts))
+
+    def _release_full(self) -> None:
+        """Send the part held back once enough follows it, and begin a new one when full."""
+        if self._full is not None and self._filled >= MIN_PART_BYTES:
+            self._send(self._full)
+            self._full = None
+        if self._filled == self._part_bytes:
+            self._full, self._filling, self._filled = (
+                self._filling,
+                bytearray(self._part_bytes),
+                0,
+            )
+
+    def _send(self, body: bytearray) -> None:
+        if self._number > self._last_number:
+            message = "a slice's payload needs more than its eight parts"
+            raise PermanentError(ErrorCode.BITRATE_TOO_HIGH, message)
+        while len(self._pending) >= UPLOADS:
+            self._parts.append(self._pending.popleft().result())
+        self._pending.append(self._pool.submit(self._upload.upload_part, self._number, body))
+        self._number += 1

@@ -1,0 +1,201 @@
+"""Playing excerpts of a finished movie: samples read back are framed and decoded by ffmpeg."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ffmpeg
+import numpy as np
+
+from pipelines.errors import ErrorCode, ToolError
+from pipelines.media import TrackKind
+from pipelines.mp4.boxes import Mp4Error
+from pipelines.mp4.movie import Movie, MovieTrack, write_header
+from pipelines.mp4.movie_header import Edit
+from pipelines.mp4.samples import run_lengths
+from pipelines.process import FilterProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pipelines.mp4.movie_reader import ParsedTrack
+
+#: The most samples of one excerpt: a longer GOP is not decoded, only its framing is checked.
+MAX_SAMPLES = 1500
+#: Sounds that are played around a place, where there is no picture.
+SOUNDS = 24
+#: Bytes of payload that one small movie holds.
+MAX_MOVIE_BYTES = 32 << 20
+#: Seconds that ffmpeg may take to play one small movie.
+DEADLINE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """Neighbouring samples of one track, starting where decoding can start, and their bytes."""
+
+    track: ParsedTrack
+    samples: np.ndarray  #: int64, numbers of the samples (0-based)
+    payload: bytes
+
+
+def excerpts_at(
+    track: ParsedTrack, places: Sequence[int], read: Callable[[int, int], bytes]
+) -> list[Excerpt]:
+    """Excerpts that show the sample at each place and the one before it; joined where they meet.
+
+    ``read(offset, length)`` gives bytes of the object. Raises ``ToolError`` when the framing
+    inside a sample does not fill it exactly.
+    """
+    if track.header.kind is TrackKind.VIDEO:
+        ranges = [_pictures_around(track, place) for place in places]
+    else:
+        ranges = [(max(0, place - SOUNDS), min(len(track), place + SOUNDS)) for place in places]
+    excerpts = []
+    for begin, end in _joined([each for each in ranges if each is not None]):
+        samples = np.arange(begin, end)
+        if track.header.kind is TrackKind.VIDEO:
+            samples = samples[track.pts[begin:end] >= track.pts[begin]]
+        pieces = [_read_samples(track, run, read) for run in _neighbours(track, samples)]
+        excerpt = Excerpt(track, samples, b"".join(pieces))
+        check_framing(excerpt)
+        excerpts.append(excerpt)
+    return excerpts
+
+
+def _pictures_around(track: ParsedTrack, place: int) -> tuple[int, int] | None:
+    """From the key frame before ``place`` to the one after it."""
+    keys = np.flatnonzero(track.sync)
+    before = keys[keys <= max(0, place - 1)]
+    after = keys[keys > place]
+    begin = int(before[-1]) if len(before) else 0
+    end = int(after[0]) if len(after) else len(track)
+    end = min(end, max(place + 1, begin + MAX_SAMPLES))
+    return (begin, end) if end - begin <= MAX_SAMPLES else None
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for begin, end in sorted(ranges):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _neighbours(track: ParsedTrack, samples: np.ndarray) -> list[np.ndarray]:
+    """The samples split where they do not lie side by side in the object."""
+    offsets, sizes = track.offsets[samples], track.sizes[samples]
+    breaks = np.flatnonzero(offsets[1:] != offsets[:-1] + sizes[:-1]) + 1
+    return np.split(samples, breaks)
+
+
+def _read_samples(
+    track: ParsedTrack, samples: np.ndarray, read: Callable[[int, int], bytes]
+) -> bytes:
+    return read(int(track.offsets[samples[0]]), int(track.sizes[samples].sum(dtype=np.int64)))
+
+
+def check_framing(excerpt: Excerpt) -> None:
+    """Check that the NAL units of each sample fill it exactly (ISO/IEC 14496-15, 5.3.4.2).
+
+    Raises ``ToolError`` (``verification_failed``).
+    """
+    header = excerpt.track.header
+    length_size = header.configuration.fact("nal_length_size") if header.configuration else None
+    if length_size is None:
+        return
+    at = 0
+    for number, size in zip(
+        excerpt.samples.tolist(), excerpt.track.sizes[excerpt.samples].tolist(), strict=True
+    ):
+        end = at + size
+        while at < end:
+            at += length_size + int.from_bytes(excerpt.payload[at : at + length_size], "big")
+        if at != end:
+            message = f"the NAL units of sample {number} do not fill it"
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def decode_excerpts(
+    excerpts: Iterable[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]
+) -> None:
+    """Decode every excerpt; raises ``ToolError`` unless each picture comes out."""
+    batch: list[Excerpt] = []
+    held = 0
+    for excerpt in excerpts:
+        if batch and held + len(excerpt.payload) > MAX_MOVIE_BYTES:
+            _decode(batch, ffmpeg_path, checkpoint)
+            batch, held = [], 0
+        batch.append(excerpt)
+        held += len(excerpt.payload)
+    if batch:
+        _decode(batch, ffmpeg_path, checkpoint)
+
+
+def _decode(batch: list[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]) -> None:
+    source = ffmpeg.input("pipe:0", format="mp4", protocol_whitelist="pipe")
+    output = source.output("pipe:1", format="framecrc", fps_mode="passthrough")
+    argv = output.global_args("-hide_banner", "-nostats", "-loglevel", "error").compile(
+        cmd=ffmpeg_path
+    )
+    movie = [_small_movie(batch), *(excerpt.payload for excerpt in batch)]
+    child = FilterProcess(argv, movie, deadline_seconds=DEADLINE_SECONDS, checkpoint=checkpoint)
+    with child:
+        lines = b"".join(child.output()).splitlines()
+        outcome = child.outcome()
+    frames = sum(1 for line in lines if line and not line.startswith(b"#"))
+    wanted = sum(len(excerpt.samples) for excerpt in batch)
+    if batch[0].track.header.kind is TrackKind.AUDIO:
+        wanted = 1  # decoders join, split or skip frames of sound at a start
+    if frames < wanted:
+        said = outcome.stderr.splitlines()[0] if outcome.stderr else "ffmpeg said nothing"
+        message = f"only {frames} of {wanted} pictures around seams can be decoded: {said}"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def _small_movie(batch: list[Excerpt]) -> bytes:
+    """The header of a movie that holds the samples of all excerpts, one after the other."""
+    track = batch[0].track
+    samples = np.concatenate([excerpt.samples for excerpt in batch])
+    sizes = track.sizes[samples]
+    counts, deltas = run_lengths(np.maximum(1, _durations(track, batch)))
+    composition = track.pts[samples] - track.dts[samples]
+    offset_counts, offsets = run_lengths(composition - composition.min())
+    total = int(sizes.sum(dtype=np.int64))
+    header = track.header
+    movie_track = MovieTrack(
+        kind=TrackKind(str(header.kind)),
+        timescale=header.timescale,
+        sample_entry=header.sample_entry,
+        language="und",
+        enabled=True,
+        width=header.width,
+        height=header.height,
+        duration=int((counts * deltas).sum()),
+        time_counts=counts,
+        time_deltas=deltas,
+        composition_counts=offset_counts,
+        composition_offsets=offsets,
+        sync_samples=(np.flatnonzero(track.sync[samples]) + 1).astype(np.uint32),
+        sizes=sizes,
+        chunk_offsets=np.zeros(1, np.int64),
+        chunk_samples=np.array([len(samples)]),
+        edits=(Edit(0, 0),),
+    )
+    try:
+        return write_header(Movie((movie_track,), header.timescale, None), total)
+    except Mp4Error as error:
+        message = f"an excerpt cannot be written as a movie: {error}"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
+
+
+def _durations(track: ParsedTrack, batch: list[Excerpt]) -> np.ndarray:
+    return np.concatenate(
+        [
+            np.append(np.diff(track.dts[excerpt.samples]), track.durations[excerpt.samples[-1]])
+            for excerpt in batch
+        ]
+    )

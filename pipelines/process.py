@@ -1,0 +1,181 @@
+"""A child process as a filter: bytes in on stdin, bytes out on stdout, and no way to hang.
+
+Why not ``subprocess.run`` or ffmpeg-python's ``run``: a TimeLimit cannot interrupt a blocking
+wait, undrained pipes block each other, and a cancelled run must not leave a child behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ErrorCode, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+#: Bytes asked for in one read of the child's stdout.
+READ_BYTES = 1 << 20
+#: Size wished for the pipes (Linux, F_SETPIPE_SZ); the default of 64 KiB costs a switch each.
+PIPE_BYTES = 1 << 20
+#: Bytes of stderr that are kept for the error message and the log.
+STDERR_BYTES = 64 << 10
+#: Seconds between two looks at the deadline and the checkpoint while the child is silent.
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the child ended: a negative ``returncode`` is the signal that killed it."""
+
+    returncode: int
+    stderr: str
+    stderr_lines: int
+
+
+def _widen(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except (AttributeError, OSError):
+        return  # not Linux, or over the user's limit: slower, not wrong
+
+
+class FilterProcess:
+    """Runs ``argv``, feeding ``source`` to its stdin while the caller reads its stdout.
+
+    The child has its own process group, which is killed when the context is left before the end.
+    ``checkpoint`` is called at every poll and may raise to cancel (lease lost, worker stops).
+    Raises ``ToolError`` when the deadline passes or the child fails; an exception in ``source``
+    (a fetch that failed, say) is raised to the reader, never swallowed.
+    """
+
+    def __init__(
+        self,
+        argv: list[str],
+        source: Iterable[bytes],
+        *,
+        deadline_seconds: float,
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self._argv = argv
+        self._source = source
+        self._deadline = time.monotonic() + deadline_seconds
+        self._checkpoint = checkpoint
+        self._stderr: deque[bytes] = deque()
+        self._stderr_bytes = 0
+        self._stderr_lines = 0
+        self._source_error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._child = subprocess.Popen(
+            self._argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        _widen(self._child.stdin.fileno())
+        _widen(self._child.stdout.fileno())
+        self._feeder = threading.Thread(target=self._feed, name="ffmpeg-stdin", daemon=True)
+        self._drainer = threading.Thread(target=self._drain, name="ffmpeg-stderr", daemon=True)
+        self._feeder.start()
+        self._drainer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._child.poll() is None:
+            self._kill()
+        self._feeder.join()
+        self._drainer.join()
+        for pipe in (self._child.stdout, self._child.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def output(self) -> Iterator[bytes]:
+        """The child's stdout in pieces until it is closed; raises when the child failed."""
+        assert self._child.stdout is not None
+        pipe = self._child.stdout.fileno()
+        while True:
+            self._look()
+            ready, _, _ = select.select([pipe], [], [], POLL_SECONDS)
+            if not ready:
+                continue
+            piece = os.read(pipe, READ_BYTES)
+            if not piece:
+                break
+            yield piece
+        self._wait()
+        self._look()
+
+    def outcome(self) -> Outcome:
+        """How the child ended; raises ``ToolError`` unless it exited with 0. After ``output``."""
+        self._drainer.join()
+        tail = b"".join(self._stderr)[-STDERR_BYTES:].decode("utf-8", "replace").strip()
+        code = self._child.returncode
+        if code != 0:
+            last = tail.splitlines()[-1] if tail else "it said nothing"
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+            raise ToolError(ErrorCode.FFMPEG_FAILED, f"ffmpeg {how}: {last}")
+        return Outcome(code, tail, self._stderr_lines)
+
+    def _look(self) -> None:
+        if self._source_error is not None:
+            raise self._source_error
+        self._checkpoint()
+        if time.monotonic() > self._deadline:
+            raise ToolError(ErrorCode.FFMPEG_FAILED, "ffmpeg did not finish within its deadline")
+
+    def _wait(self) -> None:
+        while True:
+            try:
+                self._child.wait(timeout=POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._look()
+            else:
+                self._feeder.join()
+                return
+
+    def _feed(self) -> None:
+        assert self._child.stdin is not None
+        try:
+            with self._child.stdin as pipe:
+                for piece in self._source:
+                    pipe.write(piece)
+        except BrokenPipeError:
+            return  # the child ended first; its exit code says why
+        except BaseException as error:
+            self._source_error = error
+            self._kill()
+
+    def _drain(self) -> None:
+        assert self._child.stderr is not None
+        while piece := self._child.stderr.read1(4096):  # type: ignore[attr-defined]
+            self._stderr_lines += piece.count(b"\n")
+            self._stderr.append(piece)
+            self._stderr_bytes += len(piece)
+            while self._stderr_bytes - len(self._stderr[0]) >= STDERR_BYTES:
+                self._stderr_bytes -= len(self._stderr.popleft())
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self._child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self._child.wait()

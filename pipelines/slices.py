@@ -1,0 +1,136 @@
+"""How a rendition is cut into slices, each packaged by one message.
+
+The cut depends on the segments before it only, never on what follows: while the playlist grows,
+slices that were cut stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ErrorCode, PermanentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipelines.playlist import MediaPlaylist, Segment
+
+#: Media time after which a slice closes, seconds: short first, so that a recording is ready soon.
+SHORT_SLICE = 180.0
+#: The same from slice LONG_FROM on, so that part numbers last for days.
+LONG_SLICE = 900.0
+LONG_FROM = 600
+#: Most segments of one slice.
+MAX_SEGMENTS = 400
+#: Most slices of one rendition: S3 has part numbers for no more (100 + 8 · n … 107 + 8 · n).
+MAX_SLICES = 1237
+#: Most segments that a slice is offered as its lead-in.
+MAX_LEAD_IN = 64
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A time window of a rendition: what one message packages.
+
+    ``lead_in`` are the segments before it in its tagged period, nearest last: what a decoder may
+    need first. ``lead_out`` is the segment after it, unless a tagged discontinuity lies between.
+    ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not grow any more.
+    """
+
+    number: int
+    segments: tuple[Segment, ...]
+    lead_in: tuple[Segment, ...]
+    lead_out: Segment | None
+    start: float
+    settled: bool
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of what its segments are: another one means that it is packaged again."""
+        lines = "\n".join(segment.identity for segment in self.segments)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def duration(self) -> float:
+        """Sum of EXTINF of its segments, seconds."""
+        return sum(segment.duration for segment in self.segments)
+
+
+def cut(
+    playlist: MediaPlaylist,
+    *,
+    idle: bool,
+    first_sequence: int | None = None,
+    start_number: int = 0,
+    start: float = 0.0,
+    slice_seconds: float | None = None,
+) -> tuple[Slice, ...]:
+    """Cut a media playlist into slices; a slice closes once its EXTINF or its segments suffice.
+
+    ``idle`` says that no segment will come, ENDLIST or not. A live window may have lost its
+    beginning: then ``first_sequence``, ``start_number`` and ``start`` say from which media
+    sequence, slice number and time (s) on to cut, and earlier segments serve as lead-in only.
+    ``slice_seconds`` is a limit for all slices instead of the usual ones.
+
+    Raises PermanentError (``recording_too_long``) beyond 1,237 slices.
+    """
+    segments = playlist.segments
+    first = max(0, first_sequence - segments[0].sequence) if segments and first_sequence else 0
+    slices: list[Slice] = []
+    for number, (begin, end) in enumerate(
+        _windows(segments, first, start_number, slice_seconds), start_number
+    ):
+        if number >= MAX_SLICES:
+            raise PermanentError(
+                ErrorCode.RECORDING_TOO_LONG,
+                f"{playlist.location} needs more than {MAX_SLICES} slices; record shorter sessions.",
+            )
+        window = segments[begin:end]
+        slices.append(
+            Slice(
+                number=number,
+                segments=window,
+                lead_in=_lead_in(segments, begin),
+                lead_out=_lead_out(segments, end),
+                start=start,
+                settled=end < len(segments) or playlist.ended or idle,
+            )
+        )
+        start = start + slices[-1].duration
+    return tuple(slices)
+
+
+def _windows(
+    segments: Sequence[Segment], first: int, number: int, slice_seconds: float | None
+) -> Iterator[tuple[int, int]]:
+    """First and behind-last position of the segments of every slice."""
+    begin, seconds = first, 0.0
+    for position in range(first, len(segments)):
+        seconds += segments[position].duration
+        if seconds >= _limit(number, slice_seconds) or position + 1 - begin == MAX_SEGMENTS:
+            yield begin, position + 1
+            begin, seconds, number = position + 1, 0.0, number + 1
+    if begin < len(segments):
+        yield begin, len(segments)
+
+
+def _limit(number: int, slice_seconds: float | None) -> float:
+    if slice_seconds is not None:
+        return slice_seconds
+    return SHORT_SLICE if number < LONG_FROM else LONG_SLICE
+
+
+def _lead_in(segments: Sequence[Segment], begin: int) -> tuple[Segment, ...]:
+    """The segments before ``begin`` back to the tag that starts its period, MAX_LEAD_IN at most."""
+    earliest = begin
+    while earliest > max(0, begin - MAX_LEAD_IN) and not segments[earliest].discontinuity:
+        earliest -= 1
+    return tuple(segments[earliest:begin])
+
+
+def _lead_out(segments: Sequence[Segment], end: int) -> Segment | None:
+    if end == len(segments) or segments[end].discontinuity:
+        return None
+    return segments[end]

@@ -1,0 +1,254 @@
+"""The proof that a rendition lost nothing: the object read back against the source's own index."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.cutter import payload_hash
+from pipelines.errors import ErrorCode, ToolError
+from pipelines.media import TrackKind
+from pipelines.mp4.movie_reader import ParsedTrack, read_movie, top_level_boxes
+from pipelines.playback import Excerpt, decode_excerpts, excerpts_at
+from pipelines.segment_index import NO_TIME, TS_TIMESCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipelines.assemble import AssembledObject
+    from pipelines.movie_tables import ExpectedTrack, PayloadGroups
+    from pipelines.mp4.movie_header import MovieHeader
+    from pipelines.object_store import ObjectHead, ObjectStore
+
+#: Places besides the seams at which payload is read back in a sampled verification.
+SAMPLED_PLACES = 64
+#: Ranges that are read back at once.
+READERS = 8
+#: Ticks of 90 kHz by which a presentation time may differ from the source's.
+TOLERANCE_TICKS = 2
+#: Seconds by which sound that is rebuilt frame by frame may differ from the source's clock.
+STEADY_SECONDS = 0.002
+
+
+class Thoroughness(StrEnum):
+    """How much of the payload is read back: samples of it, or every byte."""
+
+    SAMPLED = "sampled"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class TrackProof:
+    """What was proven of one track."""
+
+    name: str
+    codec: str
+    expected: int  #: units in the source's index
+    copied: int  #: samples in the object
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared and found equal; there is none for an object that differs anywhere."""
+
+    tracks: tuple[TrackProof, ...]
+    duration: float  #: seconds, the longest track as presented
+    start_skew: float  #: seconds by which sound starts after the picture (negative: before)
+    end_skew: float
+    seams: int
+    ranges: int
+    bytes_read: int
+    checksum: str | None
+
+
+def _differs(what: str) -> ToolError:
+    return ToolError(ErrorCode.VERIFICATION_FAILED, what)
+
+
+class Verification:
+    """Reads one assembled object back and compares; raises ``ToolError`` at the first difference.
+
+    Needs nothing that packaging decided: counts, key flags and times come from the index of the
+    source's bytes, hashes were taken before upload, the checksum is the store's own.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        made: AssembledObject,
+        ffmpeg: str,
+        thoroughness: Thoroughness,
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._made = made
+        self._ffmpeg = ffmpeg
+        self._thoroughness = thoroughness
+        self._checkpoint = checkpoint
+        self._bytes_read = 0
+
+    def prove(self) -> Proof:
+        """Compare everything; the proof, or ``verification_failed``."""
+        head = self._store.head(self._made.location)
+        self._check_object(head)
+        header = self._read(0, len(self._made.header))
+        if header != self._made.header:
+            raise _differs(f"the header of {self._made.location} is not the one that was written")
+        movie, tracks = self._parsed(header)
+        scale = movie.timescale
+        proofs = [self._check_track(name, track, scale) for name, track in tracks.items()]
+        ranges = self._check_payload()
+        excerpts = self._excerpts(tracks)
+        decode_excerpts(excerpts, self._ffmpeg, self._checkpoint)
+        starts = {name: _presented(track, scale) for name, track in tracks.items()}
+        return Proof(
+            tracks=tuple(proofs),
+            duration=max(end for _, end in starts.values()),
+            start_skew=_skew(starts, 0),
+            end_skew=_skew(starts, 1),
+            seams=max(0, len(self._made.tables.seams) - 1),
+            ranges=ranges,
+            bytes_read=self._bytes_read,
+            checksum=head.checksum_crc32,
+        )
+
+    def _read(self, start: int, length: int) -> bytes:
+        data = self._store.read(self._made.location, start=start, length=length)
+        if len(data) != length:
+            raise _differs(f"{self._made.location} ends before byte {start + length}")
+        self._bytes_read += length
+        return data
+
+    def _check_object(self, head: ObjectHead) -> None:
+        made = self._made
+        size = len(made.header) + made.layout.payload_size
+        if head.size != size:
+            raise _differs(f"{made.location} has {head.size} bytes instead of {size}")
+        told = head.checksum_crc32
+        if made.checksum is not None and told is not None and told != made.checksum:
+            raise _differs(f"the checksum of {made.location} is not that of its parts")
+
+    def _parsed(self, header: bytes) -> tuple[MovieHeader, dict[str, ParsedTrack]]:
+        boxes = {box.name: box for box in top_level_boxes(header)}
+        moov, mdat = boxes.get("moov"), boxes.get("mdat")
+        if moov is None or mdat is None or moov.offset > mdat.offset:
+            raise _differs(f"{self._made.location} does not begin with its moov")
+        movie = read_movie(header[moov.offset : moov.offset + moov.size])
+        names = self._made.tables.ordered_names()
+        if len(names) != len(movie.tracks):
+            raise _differs(f"{self._made.location} has {len(movie.tracks)} tracks")
+        return movie.header, dict(zip(names, movie.tracks, strict=True))
+
+    def _check_track(self, name: str, track: ParsedTrack, movie_timescale: int) -> TrackProof:
+        expected = self._made.tables.expected[name]
+        check_samples(name, track, movie_timescale, expected)
+        start, end = _presented(track, movie_timescale)
+        codec = track.header.codec
+        return TrackProof(
+            name, str(codec or ""), len(expected.sync), len(track), round(end - start, 6)
+        )
+
+    def _check_payload(self) -> int:
+        """Read groups of samples back and compare their hashes with those taken at packaging."""
+        chosen = list(self._chosen_groups())
+        base = len(self._made.header)
+
+        def check(group: tuple[int, int, int]) -> None:
+            self._checkpoint()
+            offset, size, expected = group
+            data = self._read(base + offset, size)
+            if payload_hash(memoryview(data)) != expected:
+                raise _differs(
+                    f"bytes {base + offset}–{base + offset + size - 1} of {self._made.location} "
+                    "are not those that were packaged"
+                )
+
+        with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as pool:
+            for _ in pool.map(check, chosen):
+                pass
+        return len(chosen)
+
+    def _chosen_groups(self) -> Iterator[tuple[int, int, int]]:
+        for groups in self._made.tables.groups.values():
+            yield from _chosen(groups, self._thoroughness)
+
+    def _excerpts(self, tracks: dict[str, ParsedTrack]) -> list[Excerpt]:
+        """The first, the last and every seam's pictures (or sounds), as small movies."""
+        name = next(iter(tracks))
+        seams = [seam.get(name, 0) for seam in self._made.tables.seams[1:]]
+        return excerpts_at(tracks[name], [0, *seams, len(tracks[name]) - 1], self._read)
+
+
+def check_samples(
+    name: str, track: ParsedTrack, movie_timescale: int, expected: ExpectedTrack
+) -> None:
+    """Compare a track that was read back with the source's index: counts, key flags, times.
+
+    Raises ``ToolError`` (``verification_failed``).
+    """
+    pts, sync = expected.pts, expected.sync
+    if len(track) != len(pts):
+        raise _differs(f"{name}: {len(pts)} samples are expected, the object has {len(track)}")
+    if not np.array_equal(track.sync, sync):
+        at = int(np.flatnonzero(track.sync != sync)[0])
+        raise _differs(f"{name}: sample {at} has another key flag than the source")
+    known = pts != NO_TIME
+    shift = _media_start(track, movie_timescale)
+    off = np.abs(track.pts[known] + shift - pts[known]) / track.header.timescale
+    if len(off) and float(off.max()) > _tolerance(track):
+        at = int(np.argmax(off))
+        raise _differs(
+            f"{name}: sample {at} is shown {float(off[at]) * 1000:.3f} ms from its source time"
+        )
+
+
+def _tolerance(track: ParsedTrack) -> float:
+    ticks = TOLERANCE_TICKS / TS_TIMESCALE + 2 / track.header.timescale
+    return ticks + (STEADY_SECONDS if track.header.kind is TrackKind.AUDIO else 0.0)
+
+
+def _media_start(track: ParsedTrack, movie_timescale: int) -> int:
+    """Track ticks that the edit list adds to sample times: pause before, media time skipped."""
+    header = track.header
+    pause = sum(edit.duration for edit in header.edits if edit.media_time < 0)
+    skipped = next((edit.media_time for edit in header.edits if edit.media_time >= 0), 0)
+    return round(pause * header.timescale / movie_timescale) - skipped
+
+
+def _presented(track: ParsedTrack, movie_timescale: int) -> tuple[float, float]:
+    """From when to when the track is seen or heard, seconds."""
+    scale, shift = track.header.timescale, _media_start(track, movie_timescale)
+    end = int((track.pts + track.durations).max()) + shift
+    return max(0, int(track.pts.min()) + shift) / scale, end / scale
+
+
+def _skew(presented: dict[str, tuple[float, float]], edge: int) -> float:
+    if "video" not in presented or "audio" not in presented:
+        return 0.0
+    return round(presented["audio"][edge] - presented["video"][edge], 6)
+
+
+def _chosen(
+    runs: list[PayloadGroups], thoroughness: Thoroughness
+) -> Iterator[tuple[int, int, int]]:
+    """Offset, size and hash of the groups to read back: both sides of each run's seams, and
+    ``SAMPLED_PLACES`` spread evenly; or all."""
+    total = sum(len(run.offsets) for run in runs)
+    spread = {round(place) for place in np.linspace(0, max(0, total - 1), SAMPLED_PLACES)}
+    before = 0
+    for run in runs:
+        count = len(run.offsets)
+        for position in range(count):
+            sampled = before + position in spread or position in (0, count - 1)
+            if sampled or thoroughness is Thoroughness.FULL:
+                yield (
+                    int(run.offsets[position]),
+                    int(run.sizes[position]),
+                    int(run.hashes[position]),
+                )
+        before += count

@@ -1,0 +1,155 @@
+"""The closed VOD playlists of a finalized recording, written for players (RFC 8216)."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipelines.location import Location
+    from pipelines.playlist import ByteRange, Encryption, InitSection, Segment
+
+
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+#: Characters of RFC 3986; all others, quotes and line breaks among them, become escapes.
+_URI_SAFE = "%:/?#[]@!$&'()*+,;=-._~"
+_NOT_IN_NAMES = re.compile(r"[^\w .+()-]", re.ASCII)
+_CODEC = re.compile(r"[A-Za-z0-9.+-]{1,64}")
+
+
+@dataclass(frozen=True)
+class VodVariant:
+    """A line of the multivariant playlist: one rendition and its media playlist.
+
+    ``size`` (bytes) and ``duration`` (s) are those of its media; ``bandwidth`` is the peak bit
+    rate (bit/s) when it is known, else the average counts for it.
+    """
+
+    name: str
+    uri: str
+    size: int
+    duration: float
+    bandwidth: int = 0
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    codecs: tuple[str, ...] = ()
+
+    @property
+    def average_bandwidth(self) -> int:
+        """Measured bit rate, bit/s; 1 at the least, since players divide by it."""
+        return max(1, math.ceil(self.size * 8 / self.duration)) if self.duration > 0 else 1
+
+
+def multivariant_playlist(variants: Sequence[VodVariant]) -> str:
+    """Write the multivariant playlist (section 4.3.4.2), variants in the given order."""
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
+    for variant in variants:
+        lines += [f"#EXT-X-STREAM-INF:{','.join(_stream_inf(variant))}", _uri(variant.uri)]
+    return "\n".join(lines) + "\n"
+
+
+def _stream_inf(variant: VodVariant) -> Iterator[str]:
+    yield f"BANDWIDTH={max(variant.bandwidth, variant.average_bandwidth)}"
+    yield f"AVERAGE-BANDWIDTH={variant.average_bandwidth}"
+    if variant.width and variant.height:
+        yield f"RESOLUTION={variant.width}x{variant.height}"
+    if variant.frame_rate:
+        yield f"FRAME-RATE={variant.frame_rate:.3f}"
+    # A list that lacks a codec would make players refuse the variant, no list at all does not.
+    if variant.codecs and all(_CODEC.fullmatch(codec) for codec in variant.codecs):
+        yield f'CODECS="{",".join(variant.codecs)}"'
+    yield f'NAME="{_NOT_IN_NAMES.sub("_", variant.name)}"'
+
+
+def media_playlist(segments: Sequence[Segment], uri_for: Callable[[Location], str]) -> str:
+    """Write the closed media playlist of segments that stay where they are (section 4.3.3).
+
+    ``uri_for`` says where players find the object at a location (segment, init section or key); what
+    it returns may be relative to the playlist, and is escaped where it must be.
+    """
+    longest = max((segment.duration for segment in segments), default=0.0)
+    lines = [
+        "#EXTM3U",
+        f"#EXT-X-VERSION:{_version(segments)}",
+        f"#EXT-X-TARGETDURATION:{max(1, math.ceil(longest))}",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+    ]
+    if segments:
+        first = segments[0]
+        lines.append(f"#EXT-X-MEDIA-SEQUENCE:{first.sequence}")
+        if before := first.discontinuity_sequence - first.discontinuity:
+            lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{before}")
+    init: InitSection | None = None
+    key: Encryption | None = None
+    for position, segment in enumerate(segments):
+        wanted = _key(segment, position, segments[0])
+        lines += _segment_tags(segment)
+        if segment.init_section and segment.init_section != init:
+            lines.append(_map(segment.init_section, uri_for))
+        if wanted != key:
+            lines.append(_key_tag(wanted, uri_for))
+        init, key = segment.init_section, wanted
+        lines += _segment_lines(segment, uri_for)
+    return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
+
+
+def _version(segments: Sequence[Segment]) -> int:
+    """The protocol version that the tags in use ask for (section 7)."""
+    if any(segment.gap for segment in segments):
+        return 8
+    if any(segment.init_section for segment in segments):
+        return 6
+    return 4 if any(segment.byte_range for segment in segments) else 3
+
+
+def _key(segment: Segment, position: int, first: Segment) -> Encryption | None:
+    """The segment's key; its IV is spelled out where its number in this playlist is another one."""
+    key = segment.encryption
+    if key is None or key.iv is not None or segment.sequence == first.sequence + position:
+        return key
+    return replace(key, iv=segment.sequence.to_bytes(16, "big"))
+
+
+def _segment_tags(segment: Segment) -> Iterator[str]:
+    if segment.discontinuity:
+        yield "#EXT-X-DISCONTINUITY"
+    if segment.program_date_time:
+        clock = segment.program_date_time.isoformat(timespec="milliseconds")
+        yield f"#EXT-X-PROGRAM-DATE-TIME:{clock.replace('+00:00', 'Z')}"
+
+
+def _map(init: InitSection, uri_for: Callable[[Location], str]) -> str:
+    suffix = f',BYTERANGE="{_range(init.byte_range)}"' if init.byte_range else ""
+    return f'#EXT-X-MAP:URI="{_uri(uri_for(init.location))}"{suffix}'
+
+
+def _key_tag(key: Encryption | None, uri_for: Callable[[Location], str]) -> str:
+    if key is None:
+        return "#EXT-X-KEY:METHOD=NONE"
+    suffix = f",IV=0x{key.iv.hex()}" if key.iv is not None else ""
+    return f'#EXT-X-KEY:METHOD={key.method},URI="{_uri(uri_for(key.location))}"{suffix}'
+
+
+def _segment_lines(segment: Segment, uri_for: Callable[[Location], str]) -> Iterator[str]:
+    if segment.gap:
+        yield "#EXT-X-GAP"
+    yield f"#EXTINF:{segment.duration:.6f},"
+    if segment.byte_range:
+        yield f"#EXT-X-BYTERANGE:{_range(segment.byte_range)}"
+    yield _uri(uri_for(segment.location))
+
+
+def _range(byte_range: ByteRange) -> str:
+    return f"{byte_range.length}@{byte_range.offset}"
+
+
+def _uri(uri: str) -> str:
+    """The URI with everything escaped that would end its line, its quotes or look like a tag."""
+    escaped = quote(_STRAY_PERCENT.sub("%25", uri), safe=_URI_SAFE)
+    return f"%23{escaped[1:]}" if escaped.startswith("#") else escaped

@@ -1,0 +1,158 @@
+"""Makes recordings for measurements: hours of MPEG-TS out of a short encode, clocks moved on."""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import openm3u8
+
+from scripts.ts_clocks import CLOCK, continuity_advance, shift_clocks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRAMES_PER_SECOND = 30
+SAMPLE_RATE = 48_000
+AUDIO_FRAME = 1024
+SEGMENT_SECONDS = 4
+#: The fewest whole seconds that hold whole pictures and whole audio frames and whole segments:
+#: only such a recording can follow upon itself without a gap or an overlap in either track.
+LOOP_UNIT = 8
+
+_ENCODE_TIMEOUT_S = 300
+_CONTENT_TYPES = {"ts": "video/mp2t", "m3u8": "application/vnd.apple.mpegurl"}
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A short recording in a folder that can follow upon itself; ``seconds`` is its exact length.
+
+    ``segments`` are file names with their EXTINF durations in seconds.
+    """
+
+    folder: Path
+    segments: tuple[tuple[str, float], ...]
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What was written: the playlist's key, the segments, their EXTINF seconds, their bytes."""
+
+    key: str
+    segments: int
+    seconds: float
+    size: int
+
+
+def make_loop(
+    ffmpeg: str,
+    folder: Path,
+    *,
+    seconds: int = 32,
+    size: str = "1920x1080",
+    bit_rate: int = 6_000_000,
+) -> Loop:
+    """Encode ``seconds`` of noise into ``folder``: H.264 at a constant ``bit_rate``, and AAC.
+
+    Raises ValueError when ``seconds`` is no multiple of ``LOOP_UNIT``, CalledProcessError or
+    TimeoutExpired when ffmpeg fails.
+    """
+    if seconds <= 0 or seconds % LOOP_UNIT:
+        raise ValueError(f"A loop of {seconds} s has a seam: take a multiple of {LOOP_UNIT} s.")
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [ffmpeg, *_encode_arguments(seconds, size, bit_rate)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        timeout=_ENCODE_TIMEOUT_S,
+        check=True,
+    )
+    playlist = openm3u8.loads((folder / "index.m3u8").read_text(encoding="utf-8"))
+    segments = tuple((segment.uri, float(segment.duration)) for segment in playlist.segments)
+    return Loop(folder, segments, seconds)
+
+
+def repeat_recording(
+    loop: Loop, seconds: float, *, client: Any, bucket: str, prefix: str, parallel: int = 4
+) -> Repeated:
+    """Write ``{prefix}/index.m3u8`` and its segments: at least ``seconds`` of one timeline.
+
+    Every segment is the loop's with its clocks and continuity counters moved on. ``client`` is
+    boto3's; never more than ``parallel`` segments are in memory. The playlist comes last.
+    """
+    advance = continuity_advance((loop.folder / name).read_bytes() for name, _ in loop.segments)
+    plan = _plan(loop, seconds)
+
+    def write(place: tuple[int, int]) -> int:
+        number, copy = place
+        name, _ = loop.segments[number % len(loop.segments)]
+        counters = {pid: copy * step for pid, step in advance.items()}
+        body = shift_clocks(
+            (loop.folder / name).read_bytes(), copy * loop.seconds * CLOCK, counters
+        )
+        _put(client, bucket, f"{prefix}/{_segment_name(number)}", body)
+        return len(body)
+
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
+        total = sum(pool.map(write, plan))
+    durations = [loop.segments[number % len(loop.segments)][1] for number, _ in plan]
+    key = f"{prefix}/index.m3u8"
+    _put(client, bucket, key, _playlist(durations).encode())
+    return Repeated(key, len(plan), sum(durations), total)
+
+
+def _plan(loop: Loop, seconds: float) -> list[tuple[int, int]]:
+    """(segment number, how many loops came before) until the EXTINF durations reach ``seconds``."""
+    plan: list[tuple[int, int]] = []
+    total = 0.0
+    while total < seconds:
+        copy, index = divmod(len(plan), len(loop.segments))
+        plan.append((len(plan), copy))
+        total += loop.segments[index][1]
+    return plan
+
+
+def _segment_name(number: int) -> str:
+    return f"segment{number:05d}.ts"
+
+
+def _playlist(durations: list[float]) -> str:
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{round(max(durations))}"]
+    lines += ["#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-PLAYLIST-TYPE:VOD"]
+    for number, duration in enumerate(durations):
+        lines += [f"#EXTINF:{duration:.6f},", _segment_name(number)]
+    return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
+
+
+def _put(client: Any, bucket: str, key: str, body: bytes) -> None:
+    kind = _CONTENT_TYPES[key.rpartition(".")[2]]
+    client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind)
+
+
+def _encode_arguments(seconds: int, size: str, bit_rate: int) -> list[str]:
+    """The video gets what the audio, and the 4 % that TS adds, leave of ``bit_rate``."""
+    # Noise is made small and blown up: as hard to compress as it needs to be, and cheap to make.
+    noise = f"color=gray:s=480x270:r={FRAMES_PER_SECOND},noise=alls=60:allf=t"
+    # The encoder adds one frame of priming, so it is given one less than the loop holds.
+    samples = seconds * SAMPLE_RATE - AUDIO_FRAME
+    sound = f"anoisesrc=r={SAMPLE_RATE}:a=0.3:seed=1,atrim=end_sample={samples}"
+    audio_rate = 128_000
+    video_rate = round(bit_rate * 0.96) - audio_rate
+    return [
+        "-hide_banner", "-nostdin", "-loglevel", "error", "-y",
+        "-f", "lavfi", "-i", f"{noise},scale={size.replace('x', ':')}:flags=neighbor",
+        "-f", "lavfi", "-i", f"{sound},aformat=channel_layouts=stereo",
+        "-frames:v", str(seconds * FRAMES_PER_SECOND),
+        "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
+        "-b:v", str(video_rate), "-minrate", str(video_rate), "-maxrate", str(video_rate),
+        "-bufsize", str(video_rate), "-x264-params",
+        f"nal-hrd=cbr:keyint={2 * FRAMES_PER_SECOND}:scenecut=0:open-gop=0:bframes=2",
+        "-c:a", "aac", "-b:a", str(audio_rate),
+        "-muxdelay", "0", "-muxpreload", "0",
+        "-f", "hls", "-hls_time", str(SEGMENT_SECONDS), "-hls_list_size", "0",
+        "-hls_segment_filename", "loop%03d.ts", "index.m3u8",
+    ]  # fmt: skip

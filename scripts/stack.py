@@ -1,0 +1,286 @@
+"""The whole product on one machine, in the foreground: servers, API, workers, each supervised."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scripts.child import Child
+from scripts.embedded import REGION, RedisServer, S3Server, child_environment
+from scripts.ports import LOOPBACK
+from scripts.stack_directory import (
+    DirectoryRefusedError,
+    Identity,
+    StackDirectory,
+    open_directory,
+)
+from scripts.supervisor import (
+    Part,
+    PartFailedError,
+    PortTakenError,
+    process_ids,
+    stop_parts,
+    tend,
+)
+from worker import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+ROOT = Path(__file__).parents[1]
+
+#: What the caller's environment may not decide: it is what makes this stack this stack.
+_OURS = frozenset(
+    f"FINALIZER_{name}"
+    for name in (
+        "REDIS_URL", "BROKER_URL", "SOURCE_URL", "SOURCE_PUBLIC_URL", "OUTPUT_URL", "STAGING_URL",
+        "PUBLIC_URL", "API_URL", "SOURCE_PROFILE", "OUTPUT_PROFILE",
+    )
+)  # fmt: skip
+
+#: Each process takes no more messages than it has threads, so that work spreads over processes.
+_THREADS = 2
+_DRAIN_S = 8.0
+_SERVERS_STOP_S = 10.0
+_READY_S = 120.0
+_LOOK_S = 0.1
+_PROBE_S = 2.0
+_PORT_TRIES = 5
+_WORKER_READY = "Worker process is ready for action."
+
+#: Days after which the store itself ends an upload that nobody finishes.
+_UPLOAD_DAYS = 7
+
+
+class Stopped(Exception):
+    """SIGINT or SIGTERM came while the stack was starting."""
+
+
+class Stack:
+    """One start of the stack in its directory, up to the signal that ends it."""
+
+    def __init__(self, directory: StackDirectory, identity: Identity, workers: int) -> None:
+        self._directory = directory
+        self.environment = stack_environment(identity, os.environ)
+        logs = directory.logs
+        redis = RedisServer(directory.path / "redis", identity.redis_port, log=logs / "redis.log")
+        self._s3 = S3Server(
+            directory.path / "s3",
+            identity.s3_port,
+            credentials=identity.credentials,
+            log=logs / "s3.log",
+        )
+        self._servers = [
+            Part(redis.child, redis.child.start, _ports(redis)),
+            Part(self._s3.child, self._s3.launch, _ports(self._s3)),
+        ]
+        self._processes = [self._api(identity.api_port), self._worker("control", "control")]
+        for number in range(1, workers + 1):
+            self._processes.append(self._worker(f"worker-{number}", "package"))
+        self._stopping = threading.Event()
+        self._signals = 0
+
+    def run(self) -> None:
+        """Start everything, say ``ready``, keep it running until a signal comes, end everything.
+
+        Raises PartFailedError when a part cannot be brought up.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        try:
+            self._bring_up(self._servers)
+            self._prepare_buckets()
+            self._bring_up([*self._servers, *self._processes])
+            self._directory.publish_environment(self.environment)
+            pids = self._publish_process_ids({})
+            print("ready", flush=True)
+            while not self._stopping.wait(_LOOK_S):
+                tend([*self._servers, *self._processes])
+                pids = self._publish_process_ids(pids)
+        except Stopped:
+            return
+        finally:
+            self._end()
+
+    def _bring_up(self, parts: Sequence[Part]) -> None:
+        deadline = time.monotonic() + _READY_S
+        while not all(part.answered for part in parts):
+            tend(parts)
+            late = [part.name for part in parts if not part.answered]
+            if late and time.monotonic() > deadline:
+                raise PartFailedError(
+                    f"No answer in {_READY_S:g} s from {', '.join(late)}; "
+                    f"see the logs in {self._directory.logs}."
+                )
+            if self._stopping.wait(_LOOK_S if late else 0):
+                raise Stopped
+
+    def _publish_process_ids(self, published: Mapping[str, int]) -> Mapping[str, int]:
+        pids = process_ids([*self._servers, *self._processes])
+        if pids != published:
+            self._directory.publish_process_ids(pids)
+        return pids
+
+    def _prepare_buckets(self) -> None:
+        self._s3.open_to_browsers()
+        rule = {
+            "ID": "unfinished-uploads",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _UPLOAD_DAYS},
+        }
+        for bucket in ("vod", "staging"):
+            self._s3.client().put_bucket_lifecycle_configuration(
+                Bucket=bucket, LifecycleConfiguration={"Rules": [rule]}
+            )
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self._signals += 1
+        self._stopping.set()
+
+    def _end(self) -> None:
+        # Whoever asks a second time does not want to wait for the slices under way.
+        self._directory.unpublish()
+        stop_parts(self._processes, 0.0 if self._signals > 1 else _DRAIN_S)
+        stop_parts(self._servers, _SERVERS_STOP_S)
+        self._s3.stop()
+
+    def _api(self, port: int) -> Part:
+        argv = [
+            "-m", "uvicorn", "worker.api:app", "--host", LOOPBACK, "--port", str(port),
+            "--timeout-graceful-shutdown", "3",
+        ]  # fmt: skip
+        return self._part("api", argv, lambda _child: _healthy(port), range(port, port + 1))
+
+    def _worker(self, name: str, queue: str) -> Part:
+        argv = [
+            "-m", "dramatiq", "worker.actors", "--processes", "1", "--threads", str(_THREADS),
+            "--queues", queue, "--worker-shutdown-timeout", str(int(_DRAIN_S * 1000)),
+        ]  # fmt: skip
+        return self._part(name, argv, lambda child: child.said(_WORKER_READY))
+
+    def _part(
+        self,
+        name: str,
+        argv: Sequence[str],
+        ready: Callable[[Child], bool],
+        ports: range = range(0),
+    ) -> Part:
+        child = Child(
+            name,
+            [sys.executable, *argv],
+            environment=child_environment() | self.environment | _process_environment(),
+            log=self._directory.logs / f"{name}.log",
+            probe=lambda _pid: ready(child),
+            cwd=ROOT,
+        )
+        return Part(child, child.start, ports)
+
+
+def stack_environment(identity: Identity, caller: Mapping[str, str]) -> dict[str, str]:
+    """What the parts, and everybody who drives them, must know of this stack.
+
+    A ``FINALIZER_`` variable of the caller wins, unless it would lead away from this stack.
+    """
+    s3 = f"http://{LOOPBACK}:{identity.s3_port}"
+    defaults = {
+        "FINALIZER_API_TOKEN": identity.api_token,
+        "FINALIZER_WEBHOOK_SECRET": identity.webhook_secret,
+        "FINALIZER_IDLE_TIMEOUT": "60",
+    }
+    chosen = {
+        name: value
+        for name, value in caller.items()
+        if name.startswith(settings.PREFIX) and name not in _OURS and value.strip()
+    }
+    fixed = {
+        "FINALIZER_REDIS_URL": f"redis://{LOOPBACK}:{identity.redis_port}/0",
+        "FINALIZER_BROKER_URL": f"redis://{LOOPBACK}:{identity.redis_port}/0",
+        "FINALIZER_SOURCE_URL": "s3://recordings/{id}/index.m3u8",
+        "FINALIZER_SOURCE_PUBLIC_URL": f"{s3}/recordings/",
+        "FINALIZER_OUTPUT_URL": "s3://vod/",
+        "FINALIZER_STAGING_URL": "s3://staging/",
+        "FINALIZER_PUBLIC_URL": f"{s3}/vod/",
+        "FINALIZER_API_URL": f"http://{LOOPBACK}:{identity.api_port}",
+        "AWS_ACCESS_KEY_ID": identity.access_key,
+        "AWS_SECRET_ACCESS_KEY": identity.secret_key,
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL_S3": s3,
+    }
+    return defaults | chosen | fixed
+
+
+def run_stack(directory: StackDirectory, workers: int) -> None:
+    """Run a stack to its end: on the ports it had before, or the first time on free ones.
+
+    Raises PartFailedError when it cannot be brought up.
+    """
+    kept = directory.identity()
+    identity = kept or Identity.new()
+    settings.load(stack_environment(identity, os.environ))
+    tries = 1 if kept else _PORT_TRIES
+    while True:
+        directory.keep(identity)
+        try:
+            return Stack(directory, identity, workers).run()
+        except PortTakenError:
+            # Somebody was faster on a port that nobody knows yet: another one does as well.
+            tries -= 1
+            if not tries:
+                raise
+            identity = identity.with_new_ports()
+
+
+def main(
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes for slices.")] = 2,
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Where data and logs live.", file_okay=False)
+    ] = Path(".stack"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin without the data in DIR.")] = False,
+) -> None:
+    """Run the embedded stack until Ctrl-C; prints "ready" when every part answers."""
+    try:
+        with open_directory(directory, fresh=fresh) as opened:
+            run_stack(opened, workers)
+    except (DirectoryRefusedError, settings.InvalidSettings) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    except PartFailedError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _process_environment() -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": LOOPBACK,
+        "dramatiq_queue_prefetch": str(_THREADS),
+    }
+
+
+def _healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PROBE_S)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _ports(server: RedisServer | S3Server) -> range:
+    return range(server.port, server.port + server.port_count)
+
+
+if __name__ == "__main__":
+    typer.run(main)

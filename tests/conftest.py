@@ -1,0 +1,158 @@
+"""What the tests stand on: real servers, real media tools, made and stored recordings."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import redis as redis_client
+
+from pipelines.tools import MediaTools, locate
+from scripts.embedded import RedisServer, S3Server, start_redis, start_s3
+from tests.media import MediaFactory
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT.parent / "shared" / "corpus"
+
+#: In a complete run nothing may be skipped for want of something on the machine.
+COMPLETE = os.environ.get("FINALIZER_TEST_COMPLETE") == "1"
+
+
+class Buckets(NamedTuple):
+    """The product's own buckets, empty."""
+
+    recordings: str = "recordings"
+    vod: str = "vod"
+    staging: str = "staging"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment_without_settings() -> None:
+    """The caller's settings and credentials are none of the tests' business."""
+    for name in [name for name in os.environ if name.startswith(("FINALIZER_", "AWS_"))]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def complete() -> bool:
+    """Whether this run must skip nothing."""
+    return COMPLETE
+
+
+@pytest.fixture(scope="session")
+def media_tools() -> MediaTools:
+    """The packages' ffmpeg and ffprobe, whatever the machine has."""
+    return locate()
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of odd recordings, one folder each, that lies beside the project."""
+    if not CORPUS.is_dir():
+        message = "the corpus of recordings is not beside the project (../shared/corpus)"
+        if COMPLETE:
+            pytest.fail(message)
+        pytest.skip(message)
+    return CORPUS
+
+
+@pytest.fixture(scope="session")
+def media(media_tools: MediaTools, tmp_path_factory: pytest.TempPathFactory) -> MediaFactory:
+    """Makes recordings, each once for all tests of the run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return MediaFactory(media_tools, shared / "media")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis-protocol server for all tests of this process."""
+    server = start_redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty database."""
+    with redis_client.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_server_factory(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers that a test may kill; options as of ``RedisServer``."""
+    servers: list[RedisServer] = []
+
+    def start(**options: Any) -> RedisServer:
+        servers.append(start_redis(tmp_path / f"redis-{len(servers)}", **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for all tests of this process."""
+    server = start_s3(tmp_path_factory.mktemp("s3"), private=("staging", "test"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3_server_factory(tmp_path: Path) -> Iterator[Callable[..., S3Server]]:
+    """Starts servers that a test may kill; options as of ``S3Server``."""
+    servers: list[S3Server] = []
+
+    def start(**options: Any) -> S3Server:
+        servers.append(start_s3(tmp_path / f"s3-{len(servers)}", **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3(s3_server: S3Server) -> Any:
+    """A boto3 client of the S3 server, as its administrator."""
+    return s3_server.client()
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    """The name of an empty, private bucket."""
+    return _emptied(s3, "test")
+
+
+@pytest.fixture
+def buckets(s3: Any) -> Buckets:
+    """The product's three buckets, empty; ``recordings`` and ``vod`` are public."""
+    return Buckets(*(_emptied(s3, name) for name in Buckets()))
+
+
+@pytest.fixture
+def moto_server() -> Iterator[str]:
+    """The endpoint of an S3 in memory where the last upload of a part number wins."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def _emptied(s3: Any, bucket: str) -> str:
+    """Remove every object and every open upload: a fresh bucket costs a second, this does not."""
+    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        for upload in page.get("Uploads", []):
+            s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for item in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=item["Key"])
+    return bucket

@@ -1,0 +1,71 @@
+"""The lock files name exact, hashed packages and nothing of the machine they were made on."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+IMAGE, RUN, TEST = (
+    ROOT / name for name in ("requirements-image.txt", "requirements.txt", "requirements-test.txt")
+)
+
+_PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)(\[[a-z0-9,_-]+\])?==(?P<version>[^ ;]+)")
+
+
+def entries(path: Path) -> list[str]:
+    """The requirements of a lock file, each with its hashes, on one line."""
+    return [line for line in path.read_text().replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Version by normalized name."""
+    found = (_PIN.match(entry) for entry in entries(path))
+    return {canonicalize_name(pin["name"]): pin["version"] for pin in found if pin}
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("path", [IMAGE, RUN, TEST], ids=lambda path: path.name)
+def test_every_requirement_is_an_exact_version_with_its_hashes(path):
+    for entry in entries(path):
+        assert _PIN.match(entry), entry
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+
+
+@pytest.mark.parametrize("path", [IMAGE, RUN, TEST], ids=lambda path: path.name)
+def test_no_host_and_no_path_of_a_machine_is_named(path):
+    text = path.read_text()
+    assert not re.search(r"https?:|file:|index-url|find-links|trusted-host|(^|\s)/", text)
+
+
+def test_what_the_project_depends_on_is_pinned_within_its_bounds(project):
+    for path, extras in ((IMAGE, []), (RUN, ["embedded"]), (TEST, ["embedded"])):
+        pinned = pins(path)
+        asked = project["dependencies"] + [
+            line for extra in extras for line in project["optional-dependencies"][extra]
+        ]
+        for requirement in map(Requirement, asked):
+            assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
+
+
+def test_what_the_tests_ask_for_is_pinned():
+    lines = (ROOT / "requirements-test.in").read_text().splitlines()
+    asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert {canonicalize_name(requirement.name) for requirement in asked} <= pins(TEST).keys()
+
+
+def test_the_image_has_none_of_the_embedded_servers(project):
+    embedded = map(Requirement, project["optional-dependencies"]["embedded"])
+    assert not {canonicalize_name(one.name) for one in embedded} & pins(IMAGE).keys()
+
+
+def test_the_three_files_agree_on_every_version():
+    everything = pins(TEST)
+    assert pins(IMAGE).items() <= pins(RUN).items() <= everything.items()

@@ -1,0 +1,90 @@
+"""Keeps a lease alive from the background while its holder works, and says when to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from redis.exceptions import RedisError
+
+from pipelines.errors import InterruptedWork
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from worker.work import Lease, Work
+
+#: Renewals in the time of one lease: two may fail before it is in danger.
+RENEWALS = 3
+#: After a failure it is tried again this many times in the time of one lease.
+RETRIES = 12
+
+
+class LeaseKeeper:
+    """A context in which ``lease`` is renewed; it neither completes nor releases it.
+
+    ``ttl_ms`` is how long each renewal holds. ``stop`` is set when the worker is asked to end. A
+    Redis that is away for less than ``ttl_ms`` goes unnoticed.
+    """
+
+    def __init__(self, work: Work, lease: Lease, ttl_ms: int, stop: threading.Event) -> None:
+        self._work = work
+        self._lease = lease
+        self._ttl_ms = ttl_ms
+        self._stop = stop
+        self._ended = threading.Event()
+        self._lost = threading.Event()
+        self._outage = ""
+        self._held_until = time.monotonic() + ttl_ms / 1000
+        self._thread = threading.Thread(
+            target=self._renew, name=f"lease-{lease.key.item}", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Return while the work may go on; call it often.
+
+        Raises InterruptedWork when the lease is lost, could not be renewed for its whole time
+        (somebody else may have it by now), or the worker is asked to stop.
+        """
+        item = self._lease.key.item
+        if self._lost.is_set():
+            raise InterruptedWork(f"The lease of {item} was lost: another worker goes on with it.")
+        if time.monotonic() > self._held_until:
+            raise InterruptedWork(
+                f"The lease of {item} could not be renewed for {self._ttl_ms / 1000:g} s"
+                f"{self._outage}: it will be done again."
+            )
+        if self._stop.is_set():
+            raise InterruptedWork(f"The worker stops; {item} will be done by another one.")
+
+    def _renew(self) -> None:
+        period = self._ttl_ms / 1000
+        pause = period / RENEWALS
+        while not self._ended.wait(pause):
+            # Counted from before the call: we never believe in a lease longer than Redis does.
+            asked = time.monotonic()
+            try:
+                renewed = self._work.renew(self._lease, self._ttl_ms)
+            except RedisError as error:
+                self._outage = f" ({type(error).__name__})"
+                pause = period / RETRIES
+                continue
+            if not renewed:
+                self._lost.set()
+                return
+            self._held_until = asked + period
+            pause = period / RENEWALS

@@ -1,0 +1,298 @@
+"""The session store: what may happen to a session, each as one guarded write in Redis."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import redis
+
+from pipelines.session import Phase, merge
+from worker import listing
+from worker.guarded import KEPT_EVENTS, Due, GuardedRecords, Write, lua, millis
+from worker.records import Changes, SessionRecord, json_text
+from worker.transitions import entering, matches, merged, moved
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from pipelines.session import RecordingStatus, Session
+    from worker.settings import Settings
+
+
+class Put(NamedTuple):
+    """What became of a PUT: the record now, whether it is new, what was set right."""
+
+    record: SessionRecord
+    created: bool
+    notes: tuple[str, ...]
+
+
+def open_redis(settings: Settings) -> redis.Redis[str]:
+    """A client of the settings' Redis that gives up on a silent server after ten seconds."""
+    return redis.Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        health_check_interval=30,
+    )
+
+
+class SessionStore:
+    """Sessions by id. Methods raise ``redis.RedisError`` when the server does not answer, and
+    UnknownFormat for a record of another version of ours.
+
+    ``idle_timeout`` (seconds) sets when a live session is due.
+    """
+
+    def __init__(
+        self, client: redis.Redis[str], *, prefix: str = "finalizer:", idle_timeout: float = 60
+    ) -> None:
+        self._redis = client
+        self._records = GuardedRecords(client, prefix)
+        self._idle_ms = round(idle_timeout * 1000)
+        self._take_due = client.register_script(lua("take_due"))
+        self._schedule = client.register_script(lua("schedule"))
+        self._add_event = client.register_script(lua("add_event"))
+
+    @classmethod
+    def open(cls, settings: Settings) -> SessionStore:
+        """The store that the settings name."""
+        return cls(
+            open_redis(settings),
+            prefix=settings.redis_prefix,
+            idle_timeout=settings.idle_timeout,
+        )
+
+    def ping(self) -> None:
+        """Raise ``redis.RedisError`` unless the server answers."""
+        self._redis.ping()
+
+    def now_ms(self) -> int:
+        """The server's time, Unix ms: the one clock of all workers."""
+        return millis(self._redis.time())
+
+    def get(self, session_id: str) -> SessionRecord | None:
+        """The record as it is now; None when there is no such session."""
+        return self._records.read(session_id)[0]
+
+    def put(self, session_id: str, patch: Mapping[str, Any]) -> Put:
+        """Create the session or merge the patch into it, as ``pipelines.session.merge`` says.
+
+        A newer sign of life makes a session live again, in the same write. Raises FieldError when
+        a value is refused: then nothing changes.
+        """
+
+        def decide(record: SessionRecord | None, now: int) -> Write:
+            before = record.session if record else None
+            session, notes = merge(before, session_id, patch, now)
+            corrected = [{"action": "corrected", "note": note} for note in notes]
+            if record is None:
+                new = SessionRecord(session=session, phase=Phase.LIVE, phase_since=now)
+                created = ({"action": "created"}, *corrected)
+                return Write(new, created, self._due_when_idle(session), notes)
+            after, events = merged(record, session, now)
+            due = self._due_after_merge(record, after)
+            return Write(after, (*events, *corrected), due, notes)
+
+        write = self._records.change(session_id, decide)
+        return Put(write.record, write.record.version == 1, write.notes)
+
+    def transition(
+        self,
+        session_id: str,
+        *,
+        expect: Collection[Phase],
+        to: Phase,
+        due_ms: int | None,
+        generation: int | None = None,
+        last_seen: int | None = None,
+        changes: Changes | None = None,
+        event: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Move a session to another phase; False, and nothing changed, if a guard does not match.
+
+        Guards: the phase is one of ``expect``; if given, ``generation`` and ``last_seen`` are still
+        those that the caller decided upon. ``due_ms`` is when to look again (None: never).
+        Raises ValueError for a move that no session makes.
+        """
+
+        def decide(record: SessionRecord | None, now: int) -> Write | None:
+            if not matches(record, expect=expect, generation=generation, last_seen=last_seen):
+                return None
+            after = replace(moved(record, to, now), **(changes or {}))
+            return Write(after, (event or entering(to),), _due(due_ms))
+
+        return self._records.change(session_id, decide) is not None
+
+    def begin_generation(
+        self,
+        session_id: str,
+        *,
+        expect: Collection[Phase],
+        reason: str,
+        to: Phase = Phase.FINALIZING,
+        last_seen: int | None = None,
+        changes: Changes | None = None,
+    ) -> int | None:
+        """Start a run under a new fencing token; None, and nothing changed, if a guard fails.
+
+        The token is ``max(previous + 1, server time in ms)``: a server that lost its last writes
+        hands none out twice. The last run's error and memory are cleared, the session is due now.
+        """
+
+        def decide(record: SessionRecord | None, now: int) -> Write | None:
+            if not matches(record, expect=expect, last_seen=last_seen):
+                return None
+            if not record.session.record:
+                return None
+            token = max(record.generation + 1, now)
+            fresh: Changes = {"error": None, "run": {}}
+            begun = replace(moved(record, to, now), generation=token, **(fresh | (changes or {})))
+            return Write(begun, ({**entering(to), "generation": token, "reason": reason},), now)
+
+        write = self._records.change(session_id, decide)
+        return write.record.generation if write else None
+
+    def update(
+        self,
+        session_id: str,
+        generation: int,
+        changes: Changes,
+        event: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Write a run's progress; False, and nothing changed, if the generation is another."""
+
+        def decide(record: SessionRecord | None, now: int) -> Write | None:
+            if record is None or record.generation != generation:
+                return None
+            return Write(replace(record, **changes), (event,) if event else ())
+
+        return self._records.change(session_id, decide) is not None
+
+    def commit(
+        self,
+        session_id: str,
+        generation: int,
+        *,
+        recording_url: str,
+        mp4_url: str,
+        renditions: tuple[Mapping[str, Any], ...],
+        due_ms: int | None = None,
+        event: Mapping[str, Any] | None = None,
+    ) -> int | None:
+        """Publish: the next revision, its URLs and ``ready`` in one write.
+
+        Returns the revision; None, and nothing changed, unless the session is still finalizing
+        under this generation.
+        """
+
+        def decide(record: SessionRecord | None, now: int) -> Write | None:
+            if not matches(record, expect={Phase.FINALIZING}, generation=generation):
+                return None
+            ready = replace(
+                moved(record, Phase.READY, now),
+                revision=record.revision + 1,
+                error=None,
+                recording_url=recording_url,
+                mp4_url=mp4_url,
+                renditions=renditions,
+            )
+            published = event or {**entering(Phase.READY), "revision": ready.revision}
+            return Write(ready, (published,), _due(due_ms))
+
+        write = self._records.change(session_id, decide)
+        return write.record.revision if write else None
+
+    def schedule(self, session_id: str, due_ms: int, *, earlier_only: bool = False) -> bool:
+        """Make a recorded session due at a time; False when there is no such session."""
+        keys = [self._records.session_key(session_id), self._records.key("due")]
+        return bool(
+            self._schedule(keys=keys, args=[session_id, due_ms, "LT" if earlier_only else "CH"])
+        )
+
+    def take_due(self, limit: int, hold_ms: int) -> list[str]:
+        """Up to ``limit`` due sessions, longest due first; each is due again in ``hold_ms``."""
+        return list(self._take_due(keys=[self._records.key("due")], args=[limit, hold_ms]))
+
+    def due_ms(self, session_id: str) -> int | None:
+        """When the session is due, Unix ms; None when it is not."""
+        score = self._redis.zscore(self._records.key("due"), session_id)
+        return None if score is None else int(score)
+
+    def events(self, session_id: str) -> list[dict[str, Any]]:
+        """The last events of the session, oldest first: ``{"at", "action", …}``."""
+        return [
+            json.loads(event)
+            for event in self._redis.lrange(self._records.events_key(session_id), 0, -1)
+        ]
+
+    def add_event(self, session_id: str, action: str, **details: Any) -> bool:
+        """Append an event stamped with the server's time; False when there is no such session."""
+        keys = [self._records.session_key(session_id), self._records.events_key(session_id)]
+        event = json_text({"action": action, **details})
+        return bool(self._add_event(keys=keys, args=[event, KEPT_EVENTS]))
+
+    def page(
+        self,
+        *,
+        status: RecordingStatus | None = None,
+        overdue_ms: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> listing.Page:
+        """Sessions of a status (None: all), the newest first.
+
+        With ``overdue_ms``: those without a ready recording that showed no life for longer than
+        that, the most overdue first. A record of another version of ours is left out. Raises
+        InvalidCursor.
+        """
+        after = listing.checked_cursor(cursor) if cursor else None
+        if overdue_ms is None:
+            key = self._records.key(listing.by_creation(status))
+            top = f"({after}" if after else "+"
+            listed = self._redis.zrevrangebylex(key, top, "-", 0, limit + 1)
+        else:
+            key = self._records.key(listing.by_activity(status))
+            top = f"({listing.member(max(0, self.now_ms() - overdue_ms))}"
+            listed = self._redis.zrangebylex(key, f"({after}" if after else "-", top, 0, limit + 1)
+        more = listed[limit - 1] if len(listed) > limit else None
+        ids = [listing.session_id_of(member) for member in listed[:limit]]
+        return listing.Page(self._records.read_many(ids), more)
+
+    def live_sessions_of(self, parent_id: str) -> list[str]:
+        """The recorded sessions of a stream that are in phase live."""
+        return self._redis.zrangebylex(self._records.key(listing.live_of(parent_id)), "-", "+")
+
+    def report(self, session_id: str) -> str | None:
+        """The session's latest report, JSON text; None until there is one."""
+        return self._redis.get(self._records.key(f"report:{session_id}"))
+
+    def set_report(self, session_id: str, report: str) -> None:
+        """Keep a report (JSON text) as the session's latest."""
+        self._redis.set(self._records.key(f"report:{session_id}"), report)
+
+    def is_remembered(self, event_id: str) -> bool:
+        """Whether the effects of this webhook event are known to be done."""
+        return bool(self._redis.exists(self._records.key(f"webhook:{event_id}")))
+
+    def remember(self, event_id: str, ttl_seconds: int) -> None:
+        """Note, once they are done, that the effects of a webhook event are."""
+        self._redis.set(self._records.key(f"webhook:{event_id}"), "1", ex=ttl_seconds)
+
+    def _due_when_idle(self, session: Session) -> int | Due:
+        return session.active_at + self._idle_ms if session.record else Due.REMOVED
+
+    def _due_after_merge(self, before: SessionRecord, after: SessionRecord) -> int | Due:
+        if not after.session.record:
+            return Due.REMOVED
+        woke = before.phase is not after.phase
+        wanted = not before.session.record
+        newer = after.session.active_at > before.session.active_at
+        return self._due_when_idle(after.session) if woke or wanted or newer else Due.KEPT
+
+
+def _due(due_ms: int | None) -> int | Due:
+    return Due.REMOVED if due_ms is None else due_ms

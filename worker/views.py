@@ -1,0 +1,133 @@
+"""What the API shows: the session with its public status, and the documented shapes of answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field
+
+from pipelines.errors import PermanentError
+from pipelines.location import source_location
+from pipelines.session import Phase, Session
+from pipelines.wire import WireModel
+
+if TYPE_CHECKING:
+    from worker.records import SessionRecord
+    from worker.settings import Settings
+
+#: What a PUT may look like, and what GET then answers.
+PUT_EXAMPLES: dict[str, Any] = {
+    "creation": {
+        "summary": "A new session that is recorded",
+        "value": {
+            "name": "camera 1",
+            "record": True,
+            "lastSeen": 1763794800000,
+            "playbackId": "eaw4nk06ts2d0mzb",
+            "profiles": [
+                {"name": "720p0", "width": 1280, "height": 720, "bitrate": 3000000, "fps": 0}
+            ],
+        },
+    },
+    "heartbeat": {"summary": "A heartbeat", "value": {"lastSeen": 1763794860000}},
+}
+
+
+class RunError(WireModel):
+    """Why the last run failed."""
+
+    code: str = Field(examples=["playlist_missing"])
+    message: str
+
+
+class RenditionView(WireModel):
+    """One MP4: where it is, or why there is none."""
+
+    name: str = Field(examples=["source"])
+    kind: str = Field(examples=["copy"])
+    state: str = Field(examples=["ready"])
+    url: str | None = None
+    reason: str | None = None
+    progress: float | None = Field(default=None, ge=0, le=1)
+
+
+class SessionView(Session):
+    """The session as GET shows it: the origin's fields at top level, and ours beside them."""
+
+    phase: Phase
+    generation: int = Field(description="Fencing token of the last run; 0: there was none.")
+    error: RunError | None = Field(description="Why the last run failed; null when it did not.")
+    renditions: list[RenditionView] = Field(description="Where the MP4 of each profile is found.")
+
+
+class SessionPage(WireModel):
+    """Some sessions, and the cursor of the next page."""
+
+    sessions: list[SessionView]
+    next_cursor: str | None
+
+
+class Event(WireModel):
+    """One step of a session: what was done, and when (Unix ms)."""
+
+    at: int = Field(examples=[1763794800000])
+    action: str = Field(examples=["finalizing"])
+
+
+class EventList(WireModel):
+    """The last events of a session, oldest first."""
+
+    events: list[Event]
+
+
+class Report(WireModel):
+    """What the last run made and found."""
+
+    verdict: str
+    error: RunError | None
+    renditions: list[dict[str, Any]]
+    gaps: list[dict[str, Any]]
+    repairs: list[dict[str, Any]]
+
+
+class RerunRequest(WireModel):
+    """How to run again."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    force: bool = Field(default=False, description="Also when the session is ready or running.")
+
+
+class RerunAccepted(WireModel):
+    """The run that was started or joined."""
+
+    generation: int = Field(examples=[1763794920123])
+
+
+def session_view(record: SessionRecord, settings: Settings) -> dict[str, Any]:
+    """The JSON of a session, as SessionView; a status or URL that there is not is left out."""
+    view = record.session.model_dump(mode="json", exclude_unset=True)
+    public = {
+        "recordingStatus": record.status,
+        "recordingUrl": record.recording_url,
+        "mp4Url": record.mp4_url,
+    }
+    if record.status is not None:
+        view |= {name: value for name, value in public.items() if value is not None}
+    return view | {
+        "phase": record.phase,
+        "generation": record.generation,
+        "sourceUrl": _source_url(record.session, settings),
+        "error": vars(record.error) if record.error else None,
+        "renditions": list(record.renditions),
+    }
+
+
+def _source_url(session: Session, settings: Settings) -> str | None:
+    """Where the recording is read from; None while the session lacks a value for the template."""
+    if session.source_url is not None:
+        return session.source_url
+    try:
+        return str(source_location(settings.source_url, session))
+    except PermanentError:
+        return None
