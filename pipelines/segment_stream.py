@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.mpegts.index import index_segment
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, Damage, SegmentIndex, TrackIndex
@@ -70,8 +72,8 @@ def index_fetched(
         message = f"{where} is damaged at byte {finding.offset}: {finding.detail}"
         raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
     for track in index.tracks:
-        known = track.dts[track.dts != NO_TIME]
-        if len(known) and (known[1:] <= known[:-1]).any():
+        stamped = track.dts[track.dts != NO_TIME]
+        if bool(np.any(np.diff(stamped) <= 0)):
             message = f"{where}: the clock of PID {track.track:#x} steps back inside the segment"
             raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
         if track.configuration_change is not None:
