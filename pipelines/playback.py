@@ -12,7 +12,6 @@ from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import TrackKind
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import Movie, MovieTrack, write_header
-from pipelines.mp4.movie_header import Edit
 from pipelines.mp4.samples import run_lengths
 from pipelines.process import FilterProcess
 
@@ -183,7 +182,7 @@ def _small_movie(batch: list[Excerpt]) -> bytes:
         sizes=sizes,
         chunk_offsets=np.zeros(1, np.int64),
         chunk_samples=np.array([len(samples)]),
-        edits=(Edit(0, 0),),
+        edits=(),
     )
     try:
         return write_header(Movie((movie_track,), header.timescale, None), total)

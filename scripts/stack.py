@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scripts.child import Child
-from scripts.embedded import REGION, RedisServer, S3Server, child_environment
+from scripts.embedded import RedisServer, S3Server, child_environment
 from scripts.ports import LOOPBACK
 from scripts.stack_directory import (
     DirectoryRefusedError,
@@ -22,6 +22,7 @@ from scripts.stack_directory import (
     StackDirectory,
     open_directory,
 )
+from scripts.stack_environment import stack_environment
 from scripts.supervisor import (
     Part,
     PartFailedError,
@@ -36,15 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
-
-#: What the caller's environment may not decide: it is what makes this stack this stack.
-_OURS = frozenset(
-    f"FINALIZER_{name}"
-    for name in (
-        "REDIS_URL", "BROKER_URL", "SOURCE_URL", "SOURCE_PUBLIC_URL", "OUTPUT_URL", "STAGING_URL",
-        "PUBLIC_URL", "API_URL", "SOURCE_PROFILE", "OUTPUT_PROFILE",
-    )
-)  # fmt: skip
 
 #: Each process takes no more messages than it has threads, so that work spreads over processes.
 _THREADS = 2
@@ -183,39 +175,6 @@ class Stack:
             cwd=ROOT,
         )
         return Part(child, child.start, ports)
-
-
-def stack_environment(identity: Identity, caller: Mapping[str, str]) -> dict[str, str]:
-    """What the parts, and everybody who drives them, must know of this stack.
-
-    A ``FINALIZER_`` variable of the caller wins, unless it would lead away from this stack.
-    """
-    s3 = f"http://{LOOPBACK}:{identity.s3_port}"
-    defaults = {
-        "FINALIZER_API_TOKEN": identity.api_token,
-        "FINALIZER_WEBHOOK_SECRET": identity.webhook_secret,
-        "FINALIZER_IDLE_TIMEOUT": "60",
-    }
-    chosen = {
-        name: value
-        for name, value in caller.items()
-        if name.startswith(settings.PREFIX) and name not in _OURS and value.strip()
-    }
-    fixed = {
-        "FINALIZER_REDIS_URL": f"redis://{LOOPBACK}:{identity.redis_port}/0",
-        "FINALIZER_BROKER_URL": f"redis://{LOOPBACK}:{identity.redis_port}/0",
-        "FINALIZER_SOURCE_URL": "s3://recordings/{id}/index.m3u8",
-        "FINALIZER_SOURCE_PUBLIC_URL": f"{s3}/recordings/",
-        "FINALIZER_OUTPUT_URL": "s3://vod/",
-        "FINALIZER_STAGING_URL": "s3://staging/",
-        "FINALIZER_PUBLIC_URL": f"{s3}/vod/",
-        "FINALIZER_API_URL": f"http://{LOOPBACK}:{identity.api_port}",
-        "AWS_ACCESS_KEY_ID": identity.access_key,
-        "AWS_SECRET_ACCESS_KEY": identity.secret_key,
-        "AWS_REGION": REGION,
-        "AWS_ENDPOINT_URL_S3": s3,
-    }
-    return defaults | chosen | fixed
 
 
 def run_stack(directory: StackDirectory, workers: int) -> None:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from scripts.embedded import S3_PORT_COUNT, Credentials
+from scripts.embedded import S3_PORT_COUNT
 from scripts.ports import free_ports
+from scripts.s3_access import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

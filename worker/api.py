@@ -14,7 +14,8 @@ from pydantic import BeforeValidator, ValidationError
 
 from pipelines.session import RecordingStatus
 from worker import http_errors, log, rerun, views, webhooks
-from worker.check import Finding, Level, readiness
+from worker.check import readiness
+from worker.finding import Finding, Level
 from worker.http_body import json_object
 from worker.http_errors import ApiError, documented
 from worker.listing import InvalidCursor

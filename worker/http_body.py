@@ -15,7 +15,8 @@ MAX_BODY = 1 << 20
 
 async def limited_body(request: Request) -> bytes:
     """The body; raises ApiError 413 as soon as it is known to be too large."""
-    if int(request.headers.get("content-length", "0") or 0) > MAX_BODY:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY:
         raise _too_large()
     body = bytearray()
     async for piece in request.stream():

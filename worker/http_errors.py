@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 import structlog
-from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -19,6 +18,8 @@ from worker.records import UnknownFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fastapi import FastAPI, Request
 
 _log = structlog.get_logger(__name__)
 

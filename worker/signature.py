@@ -59,4 +59,5 @@ def _is_signed(body: bytes, digests: Sequence[str], secrets: Sequence[SecretStr]
         for secret in secrets
     ]
     given = [digest.strip().lower().encode() for digest in digests]
-    return any([hmac.compare_digest(ours, theirs) for ours in expected for theirs in given])
+    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]
+    return any(matches)

@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.mpegts.units import UNIT_LIMIT, Units, no_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from pipelines.media import Codec, Configuration
     from pipelines.mpegts.pes import ElementaryStream
@@ -72,7 +72,7 @@ class FrameSyntax(Protocol):
 def index_frames(stream: ElementaryStream, syntax: FrameSyntax, codec: Codec) -> Units:
     """Find the frames as ffmpeg's parser does, from the first that can be told without the past."""
     data = stream.data
-    first = first_frame(data, syntax)
+    first = first_frame(data, syntax, frozenset(stream.pes_starts.tolist()))
     if first is None:
         return no_units(codec)
     walk = _Walk(data, syntax)
@@ -95,11 +95,16 @@ def index_frames(stream: ElementaryStream, syntax: FrameSyntax, codec: Codec) ->
     )
 
 
-def first_frame(data: bytes | bytearray, syntax: FrameSyntax) -> int | None:
-    """The first offset whose header is followed by others of the same kind, or by the end."""
+def first_frame(
+    data: bytes | bytearray, syntax: FrameSyntax, likely: Collection[int] = ()
+) -> int | None:
+    """The first offset whose header is followed by others of the same kind, or by the end.
+
+    At a ``likely`` place, the start of a PES packet, one that follows is enough.
+    """
     at = next_header(data, syntax, 0)
     for _ in range(ATTEMPTS):
-        if at is None or _chained(data, syntax, at):
+        if at is None or _chained(data, syntax, at, 1 if at in likely else CHAIN):
             return at
         at = next_header(data, syntax, at + 1)
     return None
@@ -117,12 +122,12 @@ def next_header(data: bytes | bytearray, syntax: FrameSyntax, at: int) -> int | 
     return None
 
 
-def _chained(data: bytes | bytearray, syntax: FrameSyntax, at: int) -> bool:
+def _chained(data: bytes | bytearray, syntax: FrameSyntax, at: int, length: int) -> bool:
     first = syntax.header(data, at)
     if first is None or not first.begins_unit:
         return False
     header: FrameHeader | None = first
-    for _ in range(CHAIN):
+    for _ in range(length):
         if header is None or (header.begins_unit and header.identity != first.identity):
             return False
         at += header.size

@@ -147,7 +147,9 @@ def _index_stream(packets: Packets, pid: int, codec: Codec) -> _Media:
         units = index_frames(stream, FRAME_SYNTAXES[codec], codec)
     dts, pts = stamps(stream, units)
     headless = int(np.searchsorted(units.starts, stream.headless))
-    before = int(units.starts[0]) if len(units) else len(stream.data)
+    before = stream.data[: int(units.starts[0])] if len(units) else stream.data
+    if codec.kind is TrackKind.VIDEO:
+        before = before.strip(b"\0")  # zeros may stand between NAL units
     return _Media(
         pid=pid,
         units=units,
@@ -155,7 +157,7 @@ def _index_stream(packets: Packets, pid: int, codec: Codec) -> _Media:
         pts=pts,
         first_stamp=first_stamp(stream),
         first_end=_first_end(stream, units, headless),
-        continues=stream.headless > 0 or bool(stream.data[:before].strip(b"\0")),
+        continues=stream.headless > 0 or bool(before),
         headless=headless,
     )
 

@@ -112,32 +112,21 @@ def test_two_stacks_run_side_by_side(stack, tmp_path):
             stack.s3().head_object(Bucket="vod", Key="only-here")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_every_child_and_the_next_start_goes_on_where_this_one_ended(
-    tmp_path, number
+def test_a_stack_ends_without_a_trace_and_goes_on_where_it_ended_unless_it_is_told_to_forget(
+    tmp_path,
 ):
     directory = tmp_path / "st"
     with running_stack(directory, "--workers", "1") as first:
-        facts, pids = first.environment, first.pids
+        facts = first.environment
         _remember(first, "both")
-        assert first.stop(number) == 0
-    assert not any(group_members(pid) for pid in pids.values())
-    assert not (directory / "env").exists()
-    assert not (directory / "pids").exists()
-    assert not any(_listens(*address) for address in _addresses_of(facts))
+        _ends_without_a_trace(first, signal.SIGTERM)
     with running_stack(directory, "--workers", "1") as second:
         assert second.environment == facts
         assert _remembered(second, "both")
-
-
-def test_fresh_forgets_everything(tmp_path):
-    directory = tmp_path / "st"
-    with running_stack(directory, "--workers", "1") as first:
-        token = first.environment["FINALIZER_API_TOKEN"]
-        _remember(first, "old")
-    with running_stack(directory, "--workers", "1", "--fresh") as second:
-        assert not _remembered(second, "old")
-        assert second.environment["FINALIZER_API_TOKEN"] != token
+        _ends_without_a_trace(second, signal.SIGINT)
+    with running_stack(directory, "--workers", "1", "--fresh") as third:
+        assert not _remembered(third, "both")
+        assert third.environment["FINALIZER_API_TOKEN"] != facts["FINALIZER_API_TOKEN"]
 
 
 def test_a_stack_that_is_killed_leaves_no_process(tmp_path):
@@ -189,6 +178,15 @@ def test_a_port_that_somebody_else_took_is_named(tmp_path):
             end(process)
 
 
+def _ends_without_a_trace(stack: RunningStack, number: int) -> None:
+    addresses, pids = _addresses(stack), stack.pids
+    assert stack.stop(number) == 0
+    assert not any(group_members(pid) for pid in pids.values())
+    assert not (stack.directory / "env").exists()
+    assert not (stack.directory / "pids").exists()
+    assert not any(_listens(*address) for address in addresses)
+
+
 def _get(url: str) -> int:
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
@@ -233,10 +231,7 @@ def _remembered(stack: RunningStack, what: str) -> bool:
 
 
 def _addresses(stack: RunningStack) -> set[tuple[str, int]]:
-    return _addresses_of(stack.environment)
-
-
-def _addresses_of(facts: dict[str, str]) -> set[tuple[str, int]]:
+    facts = stack.environment
     names = ("FINALIZER_REDIS_URL", "FINALIZER_API_URL", "AWS_ENDPOINT_URL_S3")
     urls = [urllib.parse.urlsplit(facts[name]) for name in names]
     return {(str(url.hostname), int(url.port or 0)) for url in urls}

@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from worker.finding import Level
 
-from scripts.embedded import Credentials
+from scripts.s3_access import Credentials
 from tests.conftest import ROOT
 from worker import check
+from worker.finding import Level
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3]
 

@@ -17,13 +17,13 @@ from botocore.exceptions import ClientError
 
 from scripts.child import Child, ChildFailedError
 from scripts.embedded import (
-    Credentials,
     RedisServer,
     S3Server,
     child_environment,
     start_redis,
 )
 from scripts.ports import on_free_ports, ports_are_free
+from scripts.s3_access import Credentials
 from tests.stack import ROOT, alive, eventually, group_members
 
 

@@ -53,9 +53,7 @@ def pat() -> bytes:
     return section(0, bytes([0, 1, 0xE0 | PMT_PID >> 8, PMT_PID & 0xFF]))
 
 
-def pmt(
-    streams: Iterable[tuple[int, int]], *, version: int = 0, descriptors: bytes = b""
-) -> bytes:
+def pmt(streams: Iterable[tuple[int, int]], *, version: int = 0, descriptors: bytes = b"") -> bytes:
     """A program map of (stream_type, PID), each stream with the same descriptors."""
     body = bytes([0xE0 | VIDEO >> 8, VIDEO & 0xFF, 0xF0, 0])
     for kind, pid in streams:

