@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ class Child:
 
     ``probe`` says whether the program answers; it must come back quickly, true or false. It is
     told the process id, so that it can tell this program from another one on the same port.
+    ``litter`` are the patterns of files elsewhere that the program does not remove itself.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Child:
         log: Path,
         probe: Callable[[int], bool],
         cwd: Path | None = None,
+        litter: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.log = log
@@ -52,6 +55,7 @@ class Child:
         self._environment = dict(environment)
         self._probe = probe
         self._cwd = cwd
+        self._litter = list(litter)
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -81,7 +85,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        _watch().announce(self.pid)
+        _watch().announce(self.pid, self._litter)
 
     def exit_code(self) -> int | None:
         """None while the program runs; negative when a signal ended it."""
@@ -136,6 +140,7 @@ class Child:
             return
         reaper.kill_group(self._process.pid)
         self._process.wait()
+        reaper.remove_litter(self._litter)
         _watch().take_back(self._process.pid)
         self._process = None
 
@@ -159,17 +164,17 @@ class _Watch:
         )
         atexit.register(self._close)
 
-    def announce(self, group: int) -> None:
-        self._tell(f"+{group}\n")
+    def announce(self, group: int, litter: Sequence[str]) -> None:
+        self._tell([group, list(litter)])
 
     def take_back(self, group: int) -> None:
-        self._tell(f"-{group}\n")
+        self._tell([group])
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, facts: list[object]) -> None:
         if self._process.stdin is None:
             raise RuntimeError("the reaper was started without a pipe")
         with self._lock:
-            self._process.stdin.write(line.encode())
+            self._process.stdin.write(json.dumps(facts).encode() + b"\n")
             self._process.stdin.flush()
 
     def _close(self) -> None:

@@ -124,6 +124,7 @@ class S3Server:
             environment=self._environment(),
             log=log or directory / "s3.log",
             probe=self._answers,
+            litter=self._sockets(),
         )
 
     def start(self, timeout: float = _READY_S) -> None:
@@ -139,18 +140,15 @@ class S3Server:
         access = self._directory / "s3.json"
         access.touch(mode=0o600)
         access.write_text(json.dumps({"identities": self._identities}))
-        self._remove_sockets()
         self.child.start()
 
     def stop(self) -> None:
         """End the server; its objects stay on disk."""
         self.child.stop()
-        self._remove_sockets()
 
     def kill(self) -> None:
         """End the server as a crash would; what it has acknowledged stays on disk."""
         self.child.kill()
-        self._remove_sockets()
 
     def client(self, credentials: Credentials | None = None) -> Any:
         """A boto3 client of this server, as its administrator unless other credentials are given."""
@@ -205,12 +203,11 @@ class S3Server:
             "TMPDIR": str(self._directory / "tmp"),
         }
 
-    def _remove_sockets(self) -> None:
+    def _sockets(self) -> list[str]:
         """Sockets land in the system's temporary folder whatever TMPDIR says, named by port."""
-        for port in range(self.port, self.port + S3_PORT_COUNT):
-            for folder in {Path("/tmp"), Path(tempfile.gettempdir())}:
-                for leftover in folder.glob(f"seaweedfs-*-{port}.sock"):
-                    leftover.unlink(missing_ok=True)
+        ports = range(self.port, self.port + S3_PORT_COUNT)
+        folders = {"/tmp", tempfile.gettempdir()}
+        return [f"{folder}/seaweedfs-*-{port}.sock" for folder in folders for port in ports]
 
 
 def start_redis(directory: Path, **options: Any) -> RedisServer:

@@ -143,7 +143,6 @@ class Stack:
         self._directory.unpublish()
         stop_parts(self._processes, 0.0 if self._signals > 1 else _DRAIN_S)
         stop_parts(self._servers, _SERVERS_STOP_S)
-        self._s3.stop()
 
     def _api(self, port: int) -> Part:
         argv = [

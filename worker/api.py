@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from pipelines.session import RecordingStatus
 from worker import http_errors, log, rerun, views, webhooks
@@ -115,9 +115,9 @@ Body = Annotated[dict[str, Any], Depends(json_object)]
 StatusQuery = Annotated[RecordingStatus | None, BeforeValidator(_blank_is_none), Query()]
 CursorQuery = Annotated[str | None, BeforeValidator(_blank_is_none), Query()]
 OverdueQuery = Annotated[
-    float | None,
+    Annotated[float, Field(ge=0, le=_MAX_OVERDUE_S)] | None,
     BeforeValidator(_blank_is_none),
-    Query(ge=0, le=_MAX_OVERDUE_S, description="Idle for longer than this (s) and not ready."),
+    Query(description="Idle for longer than this (s) and not ready."),
 ]
 
 
@@ -255,10 +255,10 @@ def _not_found(session_id: str) -> ApiError:
 
 
 def _from_environment() -> FastAPI:
-    from worker.actors import reconciler
-
     settings = load()
     log.configure(settings)
+    from worker.actors import reconciler
+
     return create_app(
         settings, SessionStore.open(settings), reconciler, partial(readiness, settings)
     )

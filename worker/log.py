@@ -114,6 +114,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _without_color,
                 redactor,
                 _renderer(settings.log_format),
             ],
@@ -130,6 +131,14 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     _take_over_standard_logging(handler, settings.log_level.upper())
+
+
+def _without_color(
+    logger: Any, method: str, event_dict: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """uvicorn sends its sentences twice, the second time with terminal codes."""
+    event_dict.pop("color_message", None)
+    return event_dict
 
 
 def _preparation() -> list[Processor]:

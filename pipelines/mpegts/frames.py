@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Headers that must follow each other before a place is believed to be a frame's start.
 CHAIN = 3
+PROVEN = 2 * CHAIN + 1
 #: Places that are tried as the first frame's start: the end of a frame has far fewer.
 ATTEMPTS = 1 << 14
 
@@ -98,16 +99,23 @@ def index_frames(stream: ElementaryStream, syntax: FrameSyntax, codec: Codec) ->
 def first_frame(
     data: bytes | bytearray, syntax: FrameSyntax, likely: Collection[int] = ()
 ) -> int | None:
-    """The first offset whose header is followed by others of the same kind, or by the end.
+    """The first offset whose header is followed by others of the same kind.
 
-    At a ``likely`` place, the start of a PES packet, one that follows is enough.
+    At a ``likely`` place, the start of a PES packet, one that follows is enough. Where the stream
+    ends before that is shown, the offset with most headers behind it.
     """
+    best, most = None, 0
     at = next_header(data, syntax, 0)
     for _ in range(ATTEMPTS):
-        if at is None or _chained(data, syntax, at, 1 if at in likely else CHAIN):
-            return at
+        if at is None:
+            break
+        evidence = _evidence(data, syntax, at, 1 if at in likely else CHAIN)
+        if evidence > most:
+            best, most = at, evidence
+        if evidence == PROVEN:
+            break
         at = next_header(data, syntax, at + 1)
-    return None
+    return best
 
 
 def next_header(data: bytes | bytearray, syntax: FrameSyntax, at: int) -> int | None:
@@ -122,19 +130,22 @@ def next_header(data: bytes | bytearray, syntax: FrameSyntax, at: int) -> int | 
     return None
 
 
-def _chained(data: bytes | bytearray, syntax: FrameSyntax, at: int, length: int) -> bool:
-    first = syntax.header(data, at)
-    if first is None or not first.begins_unit:
-        return False
-    header: FrameHeader | None = first
-    for _ in range(length):
-        if header is None or (header.begins_unit and header.identity != first.identity):
-            return False
+def _evidence(data: bytes | bytearray, syntax: FrameSyntax, at: int, needed: int) -> int:
+    """How surely a frame begins at ``at``: 0 not at all, more for each header behind it.
+
+    Between equal ones, the one whose frames end exactly where the stream does is believed.
+    """
+    header = first = syntax.header(data, at)
+    if header is None or first is None or not first.begins_unit:
+        return 0
+    for followers in range(needed):
         at += header.size
         if at + syntax.header_bytes > len(data):
-            return True
+            return 1 + 2 * followers + (at == len(data))
         header = syntax.header(data, at)
-    return header is not None
+        if header is None or (header.begins_unit and header.identity != first.identity):
+            return 0
+    return PROVEN
 
 
 class _Walk:

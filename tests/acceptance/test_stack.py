@@ -9,6 +9,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import pytest
 import redis as redis_client
@@ -129,11 +130,13 @@ def test_a_stack_ends_without_a_trace_and_goes_on_where_it_ended_unless_it_is_to
         assert third.environment["FINALIZER_API_TOKEN"] != facts["FINALIZER_API_TOKEN"]
 
 
-def test_a_stack_that_is_killed_leaves_no_process(tmp_path):
+def test_a_stack_that_is_killed_leaves_no_process_and_no_socket(tmp_path):
     with running_stack(tmp_path / "st", "--workers", "1") as stack:
         pids = stack.pids
+        port = urllib.parse.urlsplit(stack.environment["AWS_ENDPOINT_URL_S3"]).port
         stack.process.kill()
         eventually(lambda: not any(group_members(pid) for pid in pids.values()))
+        eventually(lambda: not list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock")))
 
 
 def test_the_callers_settings_win_unless_they_lead_away(tmp_path):

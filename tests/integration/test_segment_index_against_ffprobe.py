@@ -9,6 +9,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,7 +163,7 @@ def test_every_way_of_writing_segments(
     assert_same(tracks, probe(b"".join(parts)))
     # These segments end with whole units and a PES header begins each: every unit has its time.
     for track in (track for parts in tracks.values() for track in parts):
-        assert not (track.continues_previous or track.ends_unfinished or track.headless)
+        assert not any((track.continues_previous, track.ends_unfinished, track.headless))
         assert (track.dts != NO_TIME).all()
 
 
@@ -175,9 +176,9 @@ def test_segments_that_are_cut_anywhere(
     whole = b"".join(segments(name))
     tables, count = whole[PACKET : 3 * PACKET], len(whole) // PACKET
     cuts = [3, *sorted(random.Random(name).sample(range(30, count - 30), 9)), count]
-    parts = [tables + whole[a * PACKET : b * PACKET] for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [tables + whole[a * PACKET : b * PACKET] for a, b in pairwise(cuts)]
     assert_same(indexed(parts), probe(b"".join(parts)))
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in pairwise(parts):
         continued = continues_previous(after[: 1 << 16])
         unfinished = {t.track for t in index_segment(before).tracks if t.ends_unfinished}
         assert unfinished <= continued

@@ -63,6 +63,11 @@ def test_a_tail_that_looks_like_a_header_is_not_taken_for_a_frame():
     assert len(audio) == 6
 
 
+def test_a_false_header_that_leads_out_of_the_stream_is_not_believed():
+    audio = track((b"\x00\xff\xf1\x50\x83\xff\xff\xfc" + bytes(40) + adts() * 2, 0))
+    assert len(audio) == 2
+
+
 def test_frames_in_front_of_the_first_header_have_no_time():
     audio = track((adts() * 2, 700), head=adts() * 2)
     assert audio.dts.tolist() == [NO_TIME, NO_TIME, 700, 700 + FRAME]

@@ -1,0 +1,49 @@
+"""Reading a recording's playlists from where they lie, checked before anything is done with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.m3u8 import parse, parse_media
+from pipelines.object_store import ObjectMissing
+from pipelines.playlist import MultivariantPlaylist, Recording, recording
+from pipelines.source import MAX_PLAYLIST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.location import Location
+    from pipelines.source import SourceReader
+
+
+def read_recording(
+    reader: SourceReader, location: Location, permitted: Sequence[Location]
+) -> Recording:
+    """The recording whose (multivariant or media) playlist lies at ``location``.
+
+    Segments, keys and playlists may lie in the playlist's own folder and below ``permitted``.
+    Raises ``PermanentError``: ``playlist_missing``, ``playlist_invalid``, ``uri_refused`` or
+    ``encryption_unsupported``.
+    """
+    allowed = [location.folder, *permitted]
+    first = parse(_read(reader, location), location, allowed=allowed)
+    if not isinstance(first, MultivariantPlaylist):
+        return recording(first)
+    media = {
+        each: parse_media(_read(reader, each), each, allowed=allowed)
+        for each in first.media_locations
+    }
+    return recording(first, media)
+
+
+def _read(reader: SourceReader, location: Location) -> bytes:
+    try:
+        size = reader.size(location)
+        if size > MAX_PLAYLIST_BYTES:
+            message = f"the playlist {location} has {size} bytes, more than is read"
+            raise PermanentError(ErrorCode.PLAYLIST_INVALID, message)
+        return reader.read(location)
+    except ObjectMissing:
+        message = f"there is no playlist at {location}"
+        raise PermanentError(ErrorCode.PLAYLIST_MISSING, message) from None

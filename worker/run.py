@@ -1,0 +1,147 @@
+"""One run of a session: its record, its plan, its work items, as reconcile and the workers see it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.assemble import MP4, NONCE, OpenUpload
+from pipelines.read_recording import read_recording
+from worker.run_plan import RunPlan, assemble_item, package_item
+from worker.work import WorkKey
+from worker.work_item import ItemState, State
+
+if TYPE_CHECKING:
+    from pipelines.location import Location
+    from pipelines.playlist import Recording
+    from worker.records import SessionRecord
+    from worker.runtime import Runtime
+
+_PLAN = "plan"
+_LOST = ""  # in the place of an upload that the store dropped
+
+
+@dataclass(frozen=True)
+class Run:
+    """A session's record while it is finalized under ``record.generation``."""
+
+    runtime: Runtime
+    record: SessionRecord
+
+    @property
+    def session_id(self) -> str:
+        """Id of the session."""
+        return self.record.id
+
+    @property
+    def generation(self) -> int:
+        """The fencing token of this run."""
+        return self.record.generation
+
+    @property
+    def revision(self) -> int:
+        """The revision that this run will publish."""
+        return self.record.revision + 1
+
+    def key(self, item: str) -> WorkKey:
+        """Names one of the run's work items."""
+        return WorkKey(self.session_id, self.generation, item)
+
+    def read_recording(self) -> Recording:
+        """The recording as its playlists are now."""
+        location = self.runtime.playlist_location(self.record.session)
+        return read_recording(self.runtime.reader, location, self.runtime.permitted_sources)
+
+    def mp4(self, rendition: str) -> Location:
+        """Where this run's MP4 of a rendition goes."""
+        return self.runtime.names(self.session_id).mp4(self.revision, rendition)
+
+    # -- the plan --------------------------------------------------------------------------
+
+    def plan(self) -> RunPlan | None:
+        """The plan that counts; None until there is one."""
+        text = self.runtime.work.value(self.session_id, self.generation, _PLAN)
+        return RunPlan.from_json(text) if text else None
+
+    def keep_plan(self, made: RunPlan) -> RunPlan:
+        """Keep a plan unless there is one already; the one that counts."""
+        work = self.runtime.work
+        text = work.set_if_absent(self.session_id, self.generation, _PLAN, made.to_json())
+        return RunPlan.from_json(text) or self.replace_plan(made)
+
+    def replace_plan(self, made: RunPlan) -> RunPlan:
+        """Put a newer plan in the place of the one that counted."""
+        work = self.runtime.work
+        before = work.value(self.session_id, self.generation, _PLAN) or ""
+        work.replace(self.session_id, self.generation, _PLAN, before, made.to_json())
+        return made
+
+    # -- the multipart upload of a rendition -----------------------------------------------
+
+    def upload(self, rendition: str) -> OpenUpload | None:
+        """The upload that counts; None while there is none."""
+        work = self.runtime.work
+        text = work.value(self.session_id, self.generation, f"upload/{rendition}")
+        return OpenUpload(*json.loads(text)) if text else None
+
+    def open_upload(self, rendition: str) -> OpenUpload:
+        """The upload that counts; opened when there is none. Of two that race, one is aborted."""
+        known = self.upload(rendition)
+        if known is not None:
+            return known
+        nonce = uuid.uuid4().hex
+        where = self.mp4(rendition)
+        upload_id = self.runtime.output.create_upload(where, MP4, {NONCE: nonce})
+        mine = json.dumps([upload_id, nonce])
+        counts = self.runtime.work.replace(
+            self.session_id, self.generation, f"upload/{rendition}", _LOST, mine
+        )
+        if counts != mine:
+            self.runtime.output.abort_upload(where, upload_id)
+        return OpenUpload(*json.loads(counts))
+
+    def forget_upload(self, rendition: str, lost: OpenUpload) -> None:
+        """Note that the store dropped an upload, so that the next slice opens another."""
+        mine = json.dumps([lost.upload_id, lost.nonce])
+        self.runtime.work.replace(
+            self.session_id, self.generation, f"upload/{rendition}", mine, _LOST
+        )
+
+    # -- work items ------------------------------------------------------------------------
+
+    def items(self) -> dict[str, ItemState]:
+        """Every item of the run, by name."""
+        return self.runtime.work.items(self.session_id, self.generation)
+
+
+def done(items: dict[str, ItemState], item: str, identity: str) -> str | None:
+    """The result of an item that is done for exactly this input; else None."""
+    state = items.get(item)
+    if state is None or state.state is not State.DONE or state.identity != identity:
+        return None
+    return state.result or ""
+
+
+def packaged(items: dict[str, ItemState], plan: RunPlan, rendition: str) -> list[str] | None:
+    """The receipts of all slices of a rendition, in order; None while one is missing."""
+    planned = plan.rendition(rendition)
+    if planned is None:
+        return None
+    receipts = [
+        done(items, package_item(rendition, number), identity)
+        for number, identity in enumerate(planned.slices)
+    ]
+    return None if None in receipts else [receipt for receipt in receipts if receipt is not None]
+
+
+def assembled(items: dict[str, ItemState], plan: RunPlan) -> dict[str, str] | None:
+    """The results of all assemblies by rendition; None while one is missing."""
+    results = {
+        planned.name: done(items, assemble_item(planned.name), planned.identity)
+        for planned in plan.renditions
+    }
+    if any(result is None for result in results.values()):
+        return None
+    return {name: result for name, result in results.items() if result is not None}

@@ -1,0 +1,112 @@
+"""Everything that one worker process works with, made once from the settings."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipelines.location import Location, source_location
+from pipelines.object_store import ObjectStore, connect
+from pipelines.package import Packager
+from pipelines.publish import OutputNames, Publisher, PublicSource
+from pipelines.source import SourceReader
+from pipelines.staging import Staging
+from pipelines.tools import MediaTools, locate
+from worker.presence import Roster
+from worker.store import SessionStore, open_redis
+from worker.work import Work
+
+if TYPE_CHECKING:
+    from pipelines.session import Session
+    from worker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The stores, tools and settings of one process; safe to share between its threads."""
+
+    settings: Settings
+    sessions: SessionStore
+    work: Work
+    roster: Roster
+    output: ObjectStore
+    reader: SourceReader
+    tools: MediaTools
+    stop: threading.Event  #: set when the process is asked to end
+
+    @classmethod
+    def open(cls, settings: Settings) -> Runtime:
+        """Connect to everything that the settings name; nothing is asked of it yet."""
+        client = open_redis(settings)
+        source = ObjectStore(connect(settings.source_profile))
+        return cls(
+            settings=settings,
+            sessions=SessionStore(
+                client, prefix=settings.redis_prefix, idle_timeout=settings.idle_timeout
+            ),
+            work=Work(client, settings.redis_prefix),
+            roster=Roster(client, settings.redis_prefix),
+            output=ObjectStore(connect(settings.output_profile)),
+            reader=SourceReader(source),
+            tools=locate(settings.ffmpeg, settings.ffprobe),
+            stop=threading.Event(),
+        )
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a lease holds without being renewed."""
+        return round(self.settings.lease * 1000)
+
+    @property
+    def idle_ms(self) -> int:
+        """After how long without a sign of life a session is idle."""
+        return round(self.settings.idle_timeout * 1000)
+
+    @property
+    def max_hole(self) -> Fraction:
+        """The longest forward jump of the clock, in seconds, that is still the same clock."""
+        return Fraction(self.settings.max_hole).limit_denominator(1000)
+
+    @property
+    def packager(self) -> Packager:
+        """What packaging a slice needs."""
+        return Packager(self.reader, self.tools.ffmpeg, self.max_hole)
+
+    @property
+    def permitted_sources(self) -> tuple[Location, ...]:
+        """Prefixes besides its own folder that a recording may refer to: only those that an
+        operator wrote down, so that by default no recording reaches into another one."""
+        named = "source_prefixes" in self.settings.model_fields_set
+        return self.settings.permitted_sources if named else ()
+
+    def playlist_location(self, session: Session) -> Location:
+        """Where the session's playlist lies; ``PermanentError`` when that is not allowed."""
+        prefixes = self.settings.permitted_sources
+        return source_location(self.settings.source_url, session, prefixes)
+
+    def names(self, session_id: str) -> OutputNames:
+        """Where the session's published objects lie."""
+        public = f"{self.settings.public_url.rstrip('/')}/{session_id}/"
+        return OutputNames(self.settings.output.child(f"{session_id}/"), public)
+
+    def staging(self, session_id: str, generation: int) -> Staging:
+        """The staging area of one run."""
+        folder = self.settings.staging.child(f"{session_id}/{generation}/")
+        return Staging(self.output, folder)
+
+    def publisher(self, session_id: str) -> Publisher:
+        """What writes the session's playlists and report."""
+        settings = self.settings
+        public = None
+        if settings.vod == "reference" and settings.source_public_url is not None:
+            folder = Location.parse(settings.source_url.partition("{")[0]).folder
+            public = PublicSource(folder, settings.source_public_url)
+        return Publisher(
+            self.output,
+            self.reader,
+            self.names(session_id),
+            public,
+            same_store=settings.source_profile == settings.output_profile,
+        )
