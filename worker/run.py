@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.assemble import MP4, NONCE, OpenUpload
 from pipelines.read_recording import read_recording
 from worker.run_plan import RunPlan, assemble_item, package_item
-from worker.work import WorkKey
-from worker.work_item import ItemState, State
+from worker.work_item import ItemState, State, WorkKey
 
 if TYPE_CHECKING:
     from pipelines.location import Location

@@ -1,0 +1,116 @@
+"""Leaving nothing behind: staging, open uploads and unpublished objects of runs that have ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pipelines.errors import TransientError
+from pipelines.object_store import ObjectMissing
+from pipelines.publish import MULTIVARIANT
+from pipelines.session import Phase
+from worker.run import Run
+
+if TYPE_CHECKING:
+    from pipelines.location import Location
+    from worker.records import SessionRecord
+    from worker.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+#: What an ended run's record keeps until the last pass: late workers may still write a little.
+PASSES = "passes"
+_REVISION = re.compile(r"r(\d+)/")
+
+
+def clean(runtime: Runtime, record: SessionRecord) -> None:
+    """Remove what an ended run left, once now and once when every lease of it has run out.
+
+    An outage of the store only postpones it. Also removes revisions that were replaced long ago.
+    """
+    try:
+        if record.run:
+            _clean_run(runtime, record)
+        elif record.revision:
+            _remove_old_revisions(runtime, record)
+    except TransientError as error:
+        log.warning("Cleaning up has to wait.", action="cleanup_postponed", error=str(error))
+        runtime.sessions.schedule(record.id, runtime.sessions.now_ms() + 2 * runtime.lease_ms)
+
+
+def _clean_run(runtime: Runtime, record: SessionRecord) -> None:
+    run = Run(runtime, record)
+    plan = run.plan()
+    active = runtime.work.active(record.id, record.generation)
+    names = {"source", *(profile.name for profile in record.session.profiles)}
+    names |= {planned.name for planned in plan.renditions} if plan else set()
+    runtime.work.discard_run(record.id, record.generation)
+    for name in sorted(names):
+        for revision in (record.revision, record.revision + 1):
+            _abort_uploads(runtime, runtime.names(record.id).mp4(revision, name))
+    runtime.staging(record.id, record.generation).remove()
+    _remove_unpublished(runtime, record)
+    passes: dict[str, Any] = {PASSES: 1} if active and PASSES not in record.run else {}
+    runtime.sessions.update(record.id, record.generation, {"run": passes})
+    if passes:
+        runtime.sessions.schedule(record.id, runtime.sessions.now_ms() + 2 * runtime.lease_ms)
+    elif record.revision > 1:
+        keep_ms = round(runtime.settings.keep_old * 1000)
+        runtime.sessions.schedule(record.id, record.phase_since + keep_ms)
+
+
+def _abort_uploads(runtime: Runtime, location: Location) -> None:
+    for upload_id in runtime.output.open_uploads(location):
+        runtime.output.abort_upload(location, upload_id)
+
+
+def _remove_unpublished(runtime: Runtime, record: SessionRecord) -> None:
+    """Remove objects of the revision that was not reached, and what refers to them."""
+    folder = runtime.names(record.id).folder
+    objects = runtime.output.list(folder.child(f"r{record.revision + 1}/"))
+    if not objects:
+        return
+    restore_playlist(runtime, record)
+    runtime.output.delete(objects)
+
+
+def restore_playlist(runtime: Runtime, record: SessionRecord) -> None:
+    """Make ``index.m3u8`` again what the published revision's report says; remove it if none is."""
+    folder = runtime.names(record.id).folder
+    index = folder.child("index.m3u8")
+    if not record.revision:
+        runtime.output.delete([index])
+        return
+    try:
+        report = json.loads(runtime.output.read(folder.child(f"r{record.revision}/recording.json")))
+    except ObjectMissing:
+        log.error(
+            "The published report is gone; index.m3u8 is left as it is.", action="report_missing"
+        )
+        return
+    runtime.output.write(index, report["multivariantPlaylist"].encode(), MULTIVARIANT)
+
+
+def _remove_old_revisions(runtime: Runtime, record: SessionRecord) -> None:
+    """Remove revisions that were replaced more than ``FINALIZER_KEEP_OLD`` ago."""
+    if record.phase is not Phase.READY:
+        return
+    keep_until = record.phase_since + round(runtime.settings.keep_old * 1000)
+    if runtime.sessions.now_ms() < keep_until:
+        runtime.sessions.schedule(record.id, keep_until)
+        return
+    folder = runtime.names(record.id).folder
+    old = [
+        each
+        for each in runtime.output.list(folder.child("r"))
+        if (revision := _revision_of(each, folder)) is not None and revision < record.revision
+    ]
+    runtime.output.delete(old)
+
+
+def _revision_of(location: Location, folder: Location) -> int | None:
+    found = _REVISION.match(location.key.removeprefix(folder.key))
+    return int(found.group(1)) if found else None

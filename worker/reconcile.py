@@ -1,0 +1,217 @@
+"""The one step that everything asks for: read what is true, work out what is missing, claim it.
+
+Level-triggered: webhooks, heartbeats, the sweep, finished work and people all call ``reconcile``;
+a lost, late or doubled call changes nothing, and the next one heals it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipelines.errors import ErrorCode, PermanentError, TransientError
+from pipelines.session import Phase
+from worker.cleanup import clean
+from worker.ending import fail
+from worker.progress import rendition_views
+from worker.run import Run, assembled, packaged
+from worker.run_plan import PUBLISH, RunPlan, assemble_item, package_item
+from worker.work import Claim, Reason, Refused
+
+if TYPE_CHECKING:
+    from pipelines.playlist import Recording
+    from worker.dispatch import Dispatcher
+    from worker.records import SessionRecord
+    from worker.runtime import Runtime
+    from worker.work_item import ItemState, WorkKey
+
+log = structlog.get_logger(__name__)
+
+#: Failures and crashes after which an item of work fails its session.
+MAX_ATTEMPTS = 3
+#: How long a message may be on its way before its item is claimed for another one.
+CLAIM_MS = 60_000
+#: Slices that a session claims at a time, per live worker thread: bounds the queue, and is fair.
+WINDOW_PER_THREAD = 2
+#: The window when no worker is known to live.
+LEAST_WINDOW = 4
+#: How soon a session is looked at again when it waits for something that nobody will announce.
+LOOK_AGAIN_MS = 5_000
+
+
+def reconcile(session_id: str, runtime: Runtime, dispatcher: Dispatcher) -> None:
+    """Do for one session what is due now; safe to call at any time, from anywhere, at once."""
+    record = runtime.sessions.get(session_id)
+    if record is None or not record.session.record:
+        return
+    if record.phase is Phase.LIVE:
+        record = _end_when_idle(record, runtime)
+    if record is not None and record.phase is Phase.FINALIZING:
+        _advance(Run(runtime, record), dispatcher)
+    elif record is not None and record.phase is not Phase.LIVE:
+        clean(runtime, record)
+
+
+def _end_when_idle(record: SessionRecord, runtime: Runtime) -> SessionRecord | None:
+    """Begin a run for a live session that is idle; the record of the run, None while it is not."""
+    now = runtime.sessions.now_ms()
+    idle_at = record.session.active_at + runtime.idle_ms
+    if now < idle_at:
+        runtime.sessions.schedule(record.id, idle_at)
+        return None
+    if record.run:
+        clean(runtime, record)
+    run = Run(runtime, record)
+    try:
+        has_segments = run.read_recording().segment_count > 0
+    except PermanentError as error:
+        has_segments = error.code is not ErrorCode.PLAYLIST_MISSING
+    except TransientError as error:
+        # Not begun, so nothing can give up: the store is asked again for as long as it takes.
+        runtime.sessions.schedule(record.id, now + LOOK_AGAIN_MS)
+        log.warning("The recording could not be read yet.", action="store_away", error=str(error))
+        return None
+    if not has_segments and _never_seen(record):
+        runtime.sessions.transition(
+            record.id,
+            expect={Phase.LIVE},
+            to=Phase.EMPTY,
+            last_seen=record.session.last_seen,
+            due_ms=None,
+            event={"action": "empty", "reason": "nothing was ever seen, and there is no segment"},
+        )
+        return None
+    grace_ends = idle_at + round(runtime.settings.missing_grace * 1000)
+    if not has_segments and now < grace_ends:
+        runtime.sessions.schedule(record.id, min(now + LOOK_AGAIN_MS, grace_ends))
+        return None
+    runtime.sessions.begin_generation(
+        record.id,
+        expect={Phase.LIVE},
+        reason="idle",
+        last_seen=record.session.last_seen,
+        changes={"run": {"begun": now}},
+    )
+    return runtime.sessions.get(record.id)
+
+
+def _never_seen(record: SessionRecord) -> bool:
+    """DESIGN 3: only this, and no playlist with a segment, makes a session empty."""
+    return not record.session.last_seen and not record.session.source_segments
+
+
+def _advance(run: Run, dispatcher: Dispatcher) -> None:
+    """Claim whatever the run still lacks and send it to the workers."""
+    runtime = run.runtime
+    try:
+        plan = run.plan() or _planned(run)
+    except PermanentError as error:
+        fail(run, error.code, error.message)
+        return
+    except TransientError as error:
+        _wait_out(run, error)
+        return
+    items = run.items()
+    missing = _missing(run, plan, items)
+    # Looked at again even if every message is lost: a claim has run out by then.
+    runtime.sessions.schedule(run.session_id, runtime.sessions.now_ms() + CLAIM_MS)
+    answers = runtime.work.claim_many(
+        missing, CLAIM_MS, MAX_ATTEMPTS, (Phase.FINALIZING,)
+    ) if missing else []
+    for (key, _), answer in zip(missing, answers, strict=True):
+        if isinstance(answer, Claim):
+            dispatcher.perform(answer)
+        elif not _tolerable(run, key, answer):
+            return
+    _show_progress(run, plan, items)
+
+
+def _planned(run: Run) -> RunPlan:
+    recording = run.read_recording()
+    slice_seconds = run.runtime.slice_seconds
+    made = run.keep_plan(RunPlan.make(run.record.session, recording, slice_seconds))
+    run.runtime.sessions.update(
+        run.session_id,
+        run.generation,
+        {},
+        event={
+            "action": "planned",
+            "segments": recording.segment_count,
+            "seconds": round(recording.duration, 3),
+            "renditions": [[each.name, len(each.slices)] for each in made.renditions],
+            "notMade": [dict(each) for each in made.not_made],
+        },
+    )
+    return made
+
+
+def _missing(
+    run: Run, plan: RunPlan, items: dict[str, ItemState]
+) -> list[tuple[WorkKey, str]]:
+    """The next items of work, with the identity of their input; slices up to the window."""
+    results = assembled(items, plan)
+    if results is not None:
+        return [(run.key(PUBLISH), plan.identity)]
+    missing: list[tuple[WorkKey, str]] = []
+    now = run.runtime.sessions.now_ms()
+    active = sum(state.active(now) for name, state in items.items() if name.startswith("package/"))
+    threads = run.runtime.roster.threads("package")
+    room = max(LEAST_WINDOW, WINDOW_PER_THREAD * threads) - active
+    for planned in plan.renditions:
+        if packaged(items, plan, planned.name) is not None:
+            missing.append((run.key(assemble_item(planned.name)), planned.identity))
+            continue
+        for number, identity in enumerate(planned.slices):
+            name = package_item(planned.name, number)
+            state = items.get(name)
+            settled = state is not None and state.identity == identity
+            if settled and state is not None and (state.active(now) or state.result is not None):
+                continue
+            if room <= 0:
+                break
+            missing.append((run.key(name), identity))
+            room -= 1
+    return missing
+
+
+def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:
+    """Whether the run goes on although an item could not be claimed; fails the session if not."""
+    state = refused.state
+    if refused.reason is Reason.STALE:
+        return False
+    if refused.reason is Reason.POISON:
+        code, message = ErrorCode.SLICE_POISON, f"{key.item} ended its worker {MAX_ATTEMPTS} times"
+        if refused.error is not None:
+            code, message = ErrorCode(refused.error.code), refused.error.message
+        fail(run, code, message)
+        return False
+    if refused.reason is Reason.WAITING and state is not None:
+        patience = run.runtime.settings.give_up_after * 1000
+        now = run.runtime.sessions.now_ms()
+        if state.error and state.failing_since and now - state.failing_since > patience:
+            fail(run, ErrorCode(state.error.code), f"given up: {state.error.message}")
+            return False
+        run.runtime.sessions.schedule(run.session_id, state.not_before, earlier_only=True)
+    return True
+
+
+def _wait_out(run: Run, error: TransientError) -> None:
+    """Look again later, or give up after a whole day of outage."""
+    now = run.runtime.sessions.now_ms()
+    if now - run.record.phase_since > run.runtime.settings.give_up_after * 1000:
+        fail(run, error.code, f"given up: {error.message}")
+        return
+    run.runtime.sessions.schedule(run.session_id, now + LOOK_AGAIN_MS)
+    log.warning("The recording could not be read yet.", action="store_away", error=str(error))
+
+
+def _show_progress(run: Run, plan: RunPlan, items: dict[str, ItemState]) -> None:
+    views = rendition_views(run, plan, items)
+    if views != run.record.renditions:
+        run.runtime.sessions.update(run.session_id, run.generation, {"renditions": views})
+
+
+def recording_changed(plan: RunPlan, recording: Recording) -> bool:
+    """Whether the recording lists something else than what the plan was made upon."""
+    return plan.fingerprint != recording.fingerprint
