@@ -67,7 +67,9 @@ class PublishedRendition:
     name: str
     variant: Variant
     size: int  #: bytes of its MP4
-    duration: float
+    duration: float  #: seconds
+    width: int  #: pixels as shown; 0 without pictures
+    height: int
 
 
 class Publisher:
@@ -95,16 +97,21 @@ class Publisher:
         report: Mapping[str, Any],
         checkpoint: Callable[[], None],
     ) -> None:
-        """Write media playlists, the report, then ``index.m3u8``; all may be written again."""
+        """Write media playlists, the report, then ``index.m3u8``; all may be written again.
+
+        The report carries the text of ``index.m3u8``, the one object that is overwritten, so that
+        it can be made again from what was published.
+        """
         for rendition in renditions:
             checkpoint()
             self._write_media_playlist(revision, rendition, checkpoint)
-        text = json.dumps(report, ensure_ascii=False, indent=1)
+        variants = [_vod_variant(revision, rendition) for rendition in renditions]
+        playlist = multivariant_playlist(variants)
+        whole = {**report, "multivariantPlaylist": playlist}
+        text = json.dumps(whole, ensure_ascii=False, indent=1)
         where = self._names.folder.child(f"r{revision}/recording.json")
         self._store.write(where, text.encode(), REPORT)
         checkpoint()
-        variants = [_vod_variant(revision, rendition) for rendition in renditions]
-        playlist = multivariant_playlist(variants)
         index = self._names.folder.child("index.m3u8")
         self._store.write(index, playlist.encode(), MULTIVARIANT)
 
@@ -163,8 +170,8 @@ def _vod_variant(revision: int, rendition: PublishedRendition) -> VodVariant:
         size=rendition.size,
         duration=rendition.duration,
         bandwidth=variant.bandwidth,
-        width=variant.width,
-        height=variant.height,
+        width=variant.width or rendition.width or None,
+        height=variant.height or rendition.height or None,
         frame_rate=variant.frame_rate,
         codecs=variant.codecs,
     )

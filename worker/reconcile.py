@@ -20,7 +20,6 @@ from worker.run_plan import PUBLISH, RunPlan, assemble_item, package_item
 from worker.work import Claim, Reason, Refused
 
 if TYPE_CHECKING:
-    from pipelines.playlist import Recording
     from worker.dispatch import Dispatcher
     from worker.records import SessionRecord
     from worker.runtime import Runtime
@@ -116,9 +115,11 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
     missing = _missing(run, plan, items)
     # Looked at again even if every message is lost: a claim has run out by then.
     runtime.sessions.schedule(run.session_id, runtime.sessions.now_ms() + CLAIM_MS)
-    answers = runtime.work.claim_many(
-        missing, CLAIM_MS, MAX_ATTEMPTS, (Phase.FINALIZING,)
-    ) if missing else []
+    answers = (
+        runtime.work.claim_many(missing, CLAIM_MS, MAX_ATTEMPTS, (Phase.FINALIZING,))
+        if missing
+        else []
+    )
     for (key, _), answer in zip(missing, answers, strict=True):
         if isinstance(answer, Claim):
             dispatcher.perform(answer)
@@ -146,9 +147,7 @@ def _planned(run: Run) -> RunPlan:
     return made
 
 
-def _missing(
-    run: Run, plan: RunPlan, items: dict[str, ItemState]
-) -> list[tuple[WorkKey, str]]:
+def _missing(run: Run, plan: RunPlan, items: dict[str, ItemState]) -> list[tuple[WorkKey, str]]:
     """The next items of work, with the identity of their input; slices up to the window."""
     results = assembled(items, plan)
     if results is not None:
@@ -210,8 +209,3 @@ def _show_progress(run: Run, plan: RunPlan, items: dict[str, ItemState]) -> None
     views = rendition_views(run, plan, items)
     if views != run.record.renditions:
         run.runtime.sessions.update(run.session_id, run.generation, {"renditions": views})
-
-
-def recording_changed(plan: RunPlan, recording: Recording) -> bool:
-    """Whether the recording lists something else than what the plan was made upon."""
-    return plan.fingerprint != recording.fingerprint

@@ -89,9 +89,7 @@ class RunPlan:
         data = {
             "v": FORMAT,
             "fingerprint": self.fingerprint,
-            "renditions": [
-                [r.name, r.variant, r.reason, list(r.slices)] for r in self.renditions
-            ],
+            "renditions": [[r.name, r.variant, r.reason, list(r.slices)] for r in self.renditions],
             "notMade": list(self.not_made),
             "mp4": self.mp4,
         }
@@ -110,9 +108,7 @@ class RunPlan:
         return cls(data["fingerprint"], renditions, tuple(data["notMade"]), data["mp4"])
 
 
-def slices_of(
-    recording: Recording, variant: str, slice_seconds: float | None
-) -> tuple[Slice, ...]:
+def slices_of(recording: Recording, variant: str, slice_seconds: float | None) -> tuple[Slice, ...]:
     """The slices of one variant of an idle recording."""
     playlist = recording.variant(variant).playlists[0]
     return cut(playlist, idle=True, slice_seconds=slice_seconds)

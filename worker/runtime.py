@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.location import Location, source_location
 from pipelines.object_store import ObjectStore, connect
 from pipelines.package import Packager
-from pipelines.publish import OutputNames, Publisher, PublicSource
+from pipelines.publish import OutputNames, PublicSource, Publisher
 from pipelines.source import SourceReader
 from pipelines.staging import Staging
 from pipelines.tools import MediaTools, locate
@@ -68,6 +68,12 @@ class Runtime:
     def max_hole(self) -> Fraction:
         """The longest forward jump of the clock, in seconds, that is still the same clock."""
         return Fraction(self.settings.max_hole).limit_denominator(1000)
+
+    @property
+    def slice_seconds(self) -> float | None:
+        """Media seconds of a slice when an operator chose them; None for the usual cut."""
+        chosen = "slice_seconds" in self.settings.model_fields_set
+        return self.settings.slice_seconds if chosen else None
 
     @property
     def packager(self) -> Packager:

@@ -1,0 +1,133 @@
+"""The actors that Dramatiq runs: ``dramatiq worker.actors``, configured by the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import dramatiq
+import structlog
+from dramatiq.middleware import Middleware
+from structlog.contextvars import bound_contextvars
+
+from worker.broker import make_broker
+from worker.log import configure
+from worker.perform import perform
+from worker.presence import Presence, WorkerProcess
+from worker.reconcile import reconcile
+from worker.run_plan import PACKAGE
+from worker.runtime import Runtime
+from worker.settings import InvalidSettings, load
+from worker.sweep import Sweep
+from worker.work_item import WorkKey
+
+if TYPE_CHECKING:
+    from worker.work import Claim
+
+log = structlog.get_logger(__name__)
+
+#: Short messages: reconcile, assemble, publish. One process consumes this queue alone.
+CONTROL = "control"
+#: One slice a message.
+PACKAGING = "package"
+#: The variable by which Dramatiq is told how many messages a process takes at a time.
+PREFETCH = "dramatiq_queue_prefetch"
+
+
+class Queue:
+    """The dispatcher of production: every hint becomes a message."""
+
+    def reconcile(self, session_id: str) -> None:
+        """Have a worker look at the session."""
+        reconcile_session.send(session_id)
+
+    def perform(self, claim: Claim) -> None:
+        """Have a worker do a claimed item, on the queue of its kind."""
+        actor = package_slice if claim.key.item.startswith(f"{PACKAGE}/") else finish
+        actor.send(*claim.key, claim.token)
+
+    def request(self, session_id: str, *, delay_ms: int = 0) -> None:
+        """Have the session looked at, at the earliest in ``delay_ms``: the API's way in.
+
+        The due time in the store carries the delay: a queue would keep it in a worker's memory.
+        """
+        if delay_ms <= 0:
+            self.reconcile(session_id)
+
+
+class ProcessLife(Middleware):
+    """What a worker process does besides its messages: presence, sweep, stopping in time."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._sweep: Sweep | None = None
+        self._presence: Presence | None = None
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Begin to sweep and to be seen."""
+        queues = worker.consumer_whitelist or broker.get_declared_queues()
+        warn_of_prefetch(worker.worker_threads, os.environ.get(PREFETCH))
+        process = WorkerProcess.this(queues, worker.worker_threads)
+        self._presence = Presence(self._runtime.roster, process)
+        self._presence.__enter__()
+        self._sweep = Sweep(self._runtime, queue)
+        self._sweep.start()
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Have unfinished work handed back at once."""
+        self._runtime.stop.set()
+        if self._sweep is not None:
+            self._sweep.stop()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Be seen no more."""
+        if self._presence is not None:
+            self._presence.__exit__(None, None, None)
+
+
+def warn_of_prefetch(threads: int, prefetch: str | None) -> None:
+    """Warn when this process would hold messages that idle workers could do (DESIGN 9)."""
+    if threads <= 2 and prefetch == str(threads):
+        return
+    log.warning(
+        "Slices will not spread evenly: run `dramatiq -t 2` with dramatiq_queue_prefetch=2.",
+        action="prefetch_uneven",
+        threads=threads,
+        prefetch=prefetch or "twice the threads",
+    )
+
+
+def _opened() -> Runtime:
+    try:
+        settings = load()
+    except InvalidSettings as error:
+        sys.exit(str(error))
+    configure(settings)
+    return Runtime.open(settings)
+
+
+runtime = _opened()
+queue = Queue()
+reconciler = queue
+broker = make_broker(runtime.settings, ProcessLife(runtime))
+dramatiq.set_broker(broker)
+
+
+@dramatiq.actor(queue_name=CONTROL, broker=broker)
+def reconcile_session(session_id: str) -> None:
+    """Do for one session what is due now."""
+    with bound_contextvars(session_id=session_id):
+        reconcile(session_id, runtime, queue)
+
+
+@dramatiq.actor(queue_name=PACKAGING, broker=broker)
+def package_slice(session_id: str, generation: int, item: str, token: str) -> None:
+    """Package one slice."""
+    perform(WorkKey(session_id, generation, item), token, runtime, queue)
+
+
+@dramatiq.actor(queue_name=CONTROL, broker=broker)
+def finish(session_id: str, generation: int, item: str, token: str) -> None:
+    """Assemble and prove a rendition, or publish and commit."""
+    perform(WorkKey(session_id, generation, item), token, runtime, queue)

@@ -1,0 +1,135 @@
+"""Assembling and proving one rendition of a run, and having lost slices packaged again."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pipelines.assemble import AssembledObject, Assembly, SlicesChanged, UploadLost, assemble
+from pipelines.errors import ErrorCode, InterruptedWork, ToolError
+from pipelines.report import rendition_report
+from pipelines.staging import SliceLost, SliceReceipt
+from pipelines.verify import Proof, Thoroughness, Verification
+from worker.run import packaged
+from worker.run_plan import package_item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.run import Run
+    from worker.run_plan import PlannedRendition
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class AssembledRendition:
+    """The result of an assembly that was proven, as the run's record keeps it."""
+
+    report: dict[str, Any]
+    size: int
+    duration: float
+    width: int
+    height: int
+
+    def to_json(self) -> str:
+        """The stored form."""
+        return json.dumps(vars(self), separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> AssembledRendition:
+        """The inverse of ``to_json``."""
+        return cls(**json.loads(text))
+
+
+def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None]) -> str:
+    """Make the MP4 of all packaged slices and prove it; an ``AssembledRendition`` as JSON.
+
+    When slices turn out to be lost they are dropped from the run, and the attempt counts: at most
+    three rounds (DESIGN 5).
+    """
+    began = time.monotonic()
+    plan = run.plan()
+    planned = plan.rendition(rendition) if plan else None
+    receipts = packaged(run.items(), plan, rendition) if plan else None
+    if plan is None or planned is None or receipts is None:
+        raise InterruptedWork(f"the slices of {rendition} are not all there any more")
+    assembly = _assembly(run, rendition, receipts, checkpoint)
+    made = _assembled(run, planned, assembly)
+    thoroughness = Thoroughness(run.runtime.settings.verify)
+    ffmpeg = run.runtime.tools.ffmpeg
+    proof = Verification(run.runtime.output, made, ffmpeg, thoroughness, checkpoint).prove()
+    result = _result(run, planned, made, proof)
+    _tell(run, rendition, made, proof, time.monotonic() - began)
+    return result.to_json()
+
+
+def _assembly(
+    run: Run, rendition: str, receipts: list[str], checkpoint: Callable[[], None]
+) -> Assembly:
+    return Assembly(
+        store=run.runtime.output,
+        staging=run.runtime.staging(run.session_id, run.generation),
+        rendition=rendition,
+        location=run.mp4(rendition),
+        receipts=[SliceReceipt.from_json(receipt) for receipt in receipts],
+        upload=run.upload(rendition),
+        nonce=uuid.uuid4().hex,
+        open_upload=lambda: run.open_upload(rendition),
+        max_hole=run.runtime.max_hole,
+        # From the recording, never from the clock: two runs are equal bit by bit.
+        creation_time=datetime.fromtimestamp(run.record.session.created_at / 1000, UTC),
+        checkpoint=checkpoint,
+    )
+
+
+def _assembled(run: Run, planned: PlannedRendition, assembly: Assembly) -> AssembledObject:
+    lost: tuple[int, ...]
+    try:
+        return assemble(assembly)
+    except SliceLost as error:
+        lost, why = (error.number,), str(error)
+    except SlicesChanged as error:
+        lost, why = error.numbers, str(error)
+    except UploadLost as error:
+        lost = tuple(each.number for each in assembly.receipts if each.payload.parts)
+        why = str(error)
+        if assembly.upload is not None:
+            run.forget_upload(planned.name, assembly.upload)
+    for number in lost:
+        run.runtime.work.drop(run.key(package_item(planned.name, number)))
+    raise ToolError(ErrorCode.VERIFICATION_FAILED, f"{why}; they are packaged again")
+
+
+def _result(
+    run: Run, planned: PlannedRendition, made: AssembledObject, proof: Proof
+) -> AssembledRendition:
+    url = run.runtime.names(run.session_id).mp4_url(run.revision, planned.name)
+    recording = run.read_recording()
+    target = recording.variant(planned.variant).playlists[0].target_duration
+    video = made.tables.tracks.get("video")
+    return AssembledRendition(
+        report=rendition_report(planned.name, planned.reason, url, made, proof, target),
+        size=made.size,
+        duration=proof.duration,
+        width=video.first.width if video else 0,
+        height=video.first.height if video else 0,
+    )
+
+
+def _tell(run: Run, rendition: str, made: AssembledObject, proof: Proof, seconds: float) -> None:
+    details = {
+        "rendition": rendition,
+        "seconds": round(seconds, 3),
+        "bytes": made.size,
+        "mediaSeconds": round(proof.duration, 3),
+        "rangesRead": proof.ranges,
+    }
+    log.info("A rendition is assembled and proven.", action="rendition_verified", **details)
+    run.runtime.sessions.add_event(run.session_id, "rendition_verified", **details)

@@ -1,0 +1,45 @@
+"""The queue: Dramatiq on Redis or RabbitMQ, with redelivery that is prompt, and no policy of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import Callbacks, Retries, ShutdownNotifications, TimeLimit
+
+if TYPE_CHECKING:
+    from dramatiq import Broker
+    from dramatiq.middleware import Middleware
+
+    from worker.settings import Settings
+
+#: Milliseconds of silence after which a dead worker's messages are delivered again.
+HEARTBEAT_TIMEOUT_MS = 15_000
+#: Look for dead workers at every command: at the default of 1 in 1,000 it takes minutes.
+MAINTENANCE_CHANCE = 1_000_000
+#: A message that raises is tried again this often; only Redis being away makes one raise.
+MESSAGE_RETRIES = 5
+#: Milliseconds that one message may take; packaging has deadlines of its own, far below.
+MESSAGE_LIMIT_MS = 6 * 3600 * 1000
+
+
+def make_broker(settings: Settings, *ours: Middleware) -> Broker:
+    """The broker of the settings' URL, and our middleware behind Dramatiq's usual one."""
+    middleware: list[Middleware] = [
+        TimeLimit(time_limit=MESSAGE_LIMIT_MS),
+        ShutdownNotifications(),
+        Callbacks(),
+        Retries(max_retries=MESSAGE_RETRIES, min_backoff=1_000, max_backoff=60_000),
+        *ours,
+    ]
+    if settings.broker_url.startswith(("amqp://", "amqps://")):
+        from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+        return RabbitmqBroker(url=settings.broker_url, middleware=middleware)
+    return RedisBroker(  # type: ignore[no-untyped-call]
+        url=settings.broker_url,
+        middleware=middleware,
+        namespace=f"{settings.redis_prefix}queue",
+        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        maintenance_chance=MAINTENANCE_CHANCE,
+    )

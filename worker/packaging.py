@@ -1,0 +1,83 @@
+"""Packaging one slice of a run: from the playlist as it is now to a receipt that counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipelines.errors import InterruptedWork, TransientError
+from pipelines.object_store import UploadMissing
+from pipelines.package import package_slice
+from worker.run_plan import RunPlan, slices_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.object_store import UploadedPart
+    from pipelines.slices import Slice
+    from worker.run import Run
+    from worker.work import Lease
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class RenditionUpload:
+    """Uploads parts of a rendition's MP4; the multipart upload is opened by the first of them."""
+
+    run: Run
+    rendition: str
+
+    def upload_part(self, number: int, body: bytearray) -> UploadedPart:
+        """Upload one part; an upload that the store dropped is begun anew by the next attempt."""
+        upload = self.run.open_upload(self.rendition)
+        where = self.run.mp4(self.rendition)
+        try:
+            return self.run.runtime.output.upload_part(where, upload.upload_id, number, body)
+        except UploadMissing as error:
+            self.run.forget_upload(self.rendition, upload)
+            raise TransientError(f"the store dropped the upload of {where}") from error
+
+
+def package_one(
+    run: Run, lease: Lease, rendition: str, number: int, checkpoint: Callable[[], None]
+) -> str:
+    """Package slice ``number``; the receipt as JSON. Its objects carry the lease's token."""
+    began = time.monotonic()
+    work = current_slice(run, lease, rendition, number)
+    upload = RenditionUpload(run, rendition)
+    packaged = package_slice(work, run.runtime.packager, upload, checkpoint)
+    checkpoint()
+    staging = run.runtime.staging(run.session_id, run.generation)
+    receipt = staging.write(rendition, lease.token, packaged)
+    seconds = time.monotonic() - began
+    details = {
+        "rendition": rendition,
+        "slice": number,
+        "seconds": round(seconds, 3),
+        "mediaSeconds": round(work.duration, 3),
+        "bytes": packaged.tables.source_bytes,
+    }
+    log.info("A slice is packaged.", action="slice_packaged", **details)
+    run.runtime.sessions.add_event(run.session_id, "slice_packaged", **details)
+    return receipt.to_json()
+
+
+def current_slice(run: Run, lease: Lease, rendition: str, number: int) -> Slice:
+    """The slice as the playlist lists it now; hands the work back when it is another one by now.
+
+    Raises ``InterruptedWork`` after writing a newer plan, so that reconcile claims what is new.
+    """
+    plan = run.plan()
+    planned = plan.rendition(rendition) if plan else None
+    recording = run.read_recording()
+    slice_seconds = run.runtime.slice_seconds
+    if planned is not None:
+        slices = slices_of(recording, planned.variant, slice_seconds)
+        if number < len(slices) and slices[number].identity == lease.state.identity:
+            return slices[number]
+    run.replace_plan(RunPlan.make(run.record.session, recording, slice_seconds))
+    raise InterruptedWork(f"slice {number} of {rendition} is another one by now")

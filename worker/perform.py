@@ -1,0 +1,133 @@
+"""Doing one claimed item of work under a lease, and writing down how it ended."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+from structlog.contextvars import bound_contextvars
+
+from pipelines.errors import (
+    ErrorCode,
+    FinalizerError,
+    InterruptedWork,
+    PermanentError,
+    ToolError,
+    TransientError,
+)
+from pipelines.session import Phase
+from worker.assembling import assemble_and_prove
+from worker.ending import fail
+from worker.lease_keeper import LeaseKeeper
+from worker.packaging import package_one
+from worker.publishing import publish_and_commit
+from worker.run import Run
+from worker.run_plan import ASSEMBLE, PACKAGE, PUBLISH
+
+if TYPE_CHECKING:
+    from worker.dispatch import Dispatcher
+    from worker.runtime import Runtime
+    from worker.work import Lease
+    from worker.work_item import WorkKey
+
+log = structlog.get_logger(__name__)
+
+#: First and longest pause after an outage, milliseconds; each further outage doubles it.
+FIRST_PAUSE_MS = 1_000
+LONGEST_PAUSE_MS = 60_000
+#: Pause after a failure that counts.
+FAILURE_PAUSE_MS = 500
+
+
+def perform(key: WorkKey, token: str, runtime: Runtime, dispatcher: Dispatcher) -> None:
+    """Lease the item that ``token`` claimed and do it; a stale or doubled message does nothing.
+
+    Every ending but a lost lease is written down; then the session is reconciled. Raises only
+    when Redis does not answer.
+    """
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    lease = runtime.work.lease(key, token, owner, runtime.lease_ms)
+    if lease is None:
+        log.info("A message came too late or twice.", action="message_dropped", item=key.item)
+        return
+    with bound_contextvars(session_id=key.session_id, generation=key.generation, item=key.item):
+        _leased(lease, runtime)
+    dispatcher.reconcile(key.session_id)
+
+
+def _leased(lease: Lease, runtime: Runtime) -> None:
+    key = lease.key
+    record = runtime.sessions.get(key.session_id)
+    if (
+        record is None
+        or record.generation != key.generation
+        or record.phase is not Phase.FINALIZING
+    ):
+        runtime.work.release(lease, counts=False, error=None)
+        return
+    run = Run(runtime, record)
+    try:
+        with LeaseKeeper(runtime.work, lease, runtime.lease_ms, runtime.stop) as keeper:
+            result = _do(run, lease, keeper)
+    except PermanentError as error:
+        runtime.work.release(lease, counts=False, error=(error.code, error.message))
+        fail(run, error.code, error.message)
+    except FinalizerError as error:
+        _release(lease, runtime, error)
+    except RedisError:
+        raise
+    except Exception as error:
+        log.exception("A bug of ours stopped the work.", action="internal_error")
+        message = f"an unexpected {type(error).__name__} stopped {key.item}; see the worker's log"
+        _release(lease, runtime, ToolError(ErrorCode.INTERNAL_ERROR, message))
+    else:
+        if not runtime.work.complete(lease, result):
+            log.warning("The result came too late to count.", action="result_refused")
+
+
+def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
+    kind, _, rest = lease.key.item.partition("/")
+    if kind == PACKAGE:
+        rendition, _, number = rest.rpartition("/")
+        return package_one(run, lease, rendition, int(number), keeper.check)
+    if kind == ASSEMBLE:
+        return assemble_and_prove(run, rest, keeper.check)
+    if kind == PUBLISH:
+        return publish_and_commit(run, keeper.check)
+    raise ToolError(ErrorCode.INTERNAL_ERROR, f"this version knows no work called {kind}")
+
+
+def _release(lease: Lease, runtime: Runtime, error: FinalizerError) -> None:
+    """Give the item back: failures count, outages wait, an interruption says nothing."""
+    if isinstance(error, InterruptedWork):
+        runtime.work.release(lease, counts=False, error=None)
+        log.info("The work was handed back.", action="interrupted", reason=error.message)
+        return
+    outage = isinstance(error, TransientError)
+    pause = pause_ms(lease.state.outages) if outage else FAILURE_PAUSE_MS
+    reason = (error.code, error.message)
+    runtime.work.release(lease, counts=not outage, error=reason, delay_ms=pause)
+    log.warning(
+        "The work has to wait." if outage else "The work failed.",
+        action="postponed" if outage else "attempt_failed",
+        code=error.code,
+        reason=error.message,
+        pause_ms=pause,
+    )
+    runtime.sessions.add_event(
+        lease.key.session_id,
+        "postponed" if outage else "attempt_failed",
+        item=lease.key.item,
+        code=error.code,
+        message=error.message,
+    )
+
+
+def pause_ms(outages: int) -> int:
+    """How long to wait after the nth outage in a row, with jitter, milliseconds."""
+    longest = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(outages, 16))
+    return round(longest * random.uniform(0.5, 1.0))

@@ -1,0 +1,142 @@
+"""Publishing a run: playlists and report are written, then one commit makes them count."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+import worker
+from pipelines.errors import InterruptedWork
+from pipelines.publish import PublishedRendition
+from pipelines.report import RunOrigin, not_made_views, report
+from pipelines.session import Phase
+from worker.assembling import AssembledRendition
+from worker.cleanup import restore_playlist
+from worker.run import assembled
+from worker.run_plan import RunPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipelines.playlist import Recording
+    from worker.run import Run
+
+log = structlog.get_logger(__name__)
+
+
+def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
+    """Write what refers to the proven MP4s, then commit; ``ready`` is the last write.
+
+    Hands the work back (``InterruptedWork``) when the recording or the session has changed since
+    the plan was made.
+    """
+    began = time.monotonic()
+    plan = run.plan()
+    results = assembled(run.items(), plan) if plan else None
+    if plan is None or results is None:
+        raise InterruptedWork("the renditions are not all there any more")
+    recording = run.read_recording()
+    if recording.fingerprint != plan.fingerprint:
+        run.replace_plan(RunPlan.make(run.record.session, recording, run.runtime.slice_seconds))
+        raise InterruptedWork("the recording lists other segments than those that were packaged")
+    renditions = {name: AssembledRendition.from_json(text) for name, text in results.items()}
+    written = _report(run, recording, plan, renditions)
+    _publish(run, recording, plan, renditions, written, checkpoint)
+    _commit(run, plan, renditions, written, time.monotonic() - began)
+    return ""
+
+
+def _report(
+    run: Run,
+    recording: Recording,
+    plan: RunPlan,
+    renditions: Mapping[str, AssembledRendition],
+) -> dict[str, Any]:
+    now = run.runtime.sessions.now_ms()
+    origin = RunOrigin(
+        generation=run.generation,
+        revision=run.revision,
+        ffmpeg_version=run.runtime.tools.version(),
+        finalizer_version=worker.__version__,
+        timings={"sinceRunBegan": (now - run.record.phase_since) / 1000},
+    )
+    reports = [renditions[planned.name].report for planned in plan.renditions]
+    return report(run.record.session, recording, reports, plan.not_made, origin)
+
+
+def _publish(
+    run: Run,
+    recording: Recording,
+    plan: RunPlan,
+    renditions: Mapping[str, AssembledRendition],
+    written: dict[str, Any],
+    checkpoint: Callable[[], None],
+) -> None:
+    published = [
+        PublishedRendition(
+            planned.name,
+            recording.variant(planned.variant),
+            renditions[planned.name].size,
+            renditions[planned.name].duration,
+            renditions[planned.name].width,
+            renditions[planned.name].height,
+        )
+        for planned in plan.renditions
+    ]
+    publisher = run.runtime.publisher(run.session_id)
+    publisher.publish(run.revision, published, written, checkpoint)
+
+
+def _commit(
+    run: Run,
+    plan: RunPlan,
+    renditions: Mapping[str, AssembledRendition],
+    written: Mapping[str, Any],
+    seconds: float,
+) -> None:
+    sessions = run.runtime.sessions
+    names = run.runtime.names(run.session_id)
+    sessions.set_report(run.session_id, json.dumps(written, ensure_ascii=False))
+    now = sessions.now_ms()
+    views = [
+        {
+            "name": planned.name,
+            "kind": "copy",
+            "state": "ready",
+            "url": names.mp4_url(run.revision, planned.name),
+            "reason": planned.reason,
+            "progress": 1.0,
+        }
+        for planned in plan.renditions
+    ]
+    revision = sessions.commit(
+        run.session_id,
+        run.generation,
+        recording_url=names.recording_url,
+        mp4_url=names.mp4_url(run.revision, plan.mp4),
+        renditions=(*views, *not_made_views(plan.not_made)),
+        due_ms=now,
+        event={
+            "action": Phase.READY,
+            "revision": run.revision,
+            "verdict": written["verdict"],
+            "publishSeconds": round(seconds, 3),
+            "runSeconds": round((now - run.record.phase_since) / 1000, 3),
+        },
+    )
+    if revision is None:
+        # Woken up between the last look and the commit: viewers keep what was published before.
+        record = sessions.get(run.session_id)
+        if record is not None:
+            restore_playlist(run.runtime, record)
+        raise InterruptedWork("the session moved on before the commit")
+    log.info(
+        "The recording is ready.",
+        action="ready",
+        revision=revision,
+        verdict=written["verdict"],
+        renditions=len(renditions),
+    )

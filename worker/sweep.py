@@ -1,0 +1,66 @@
+"""The sweep: looks for sessions that are due, in every worker process, a few at a time."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from worker.dispatch import Dispatcher
+    from worker.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+#: Due sessions that one look hands on.
+BATCH = 200
+#: A session that was handed on is due again after this, should its message be lost.
+HOLD_MS = 30_000
+
+
+class Sweep:
+    """A background thread that hands due sessions on to ``reconcile``.
+
+    It is what heals every lost message. Several processes sweep at once without harm: a due
+    session is taken by one of them.
+    """
+
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
+        self._runtime = runtime
+        self._dispatcher = dispatcher
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        """Begin to sweep, every ``FINALIZER_SWEEP_INTERVAL`` seconds."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and wait until the look that is under way has ended."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._runtime.settings.sweep_interval):
+            try:
+                while sweep_once(self._runtime, self._dispatcher) == BATCH:
+                    if self._ended.is_set():
+                        return
+            except RedisError as error:
+                log.warning(
+                    "The sweep could not look; it tries again.",
+                    action="sweep_postponed",
+                    error=type(error).__name__,
+                )
+
+
+def sweep_once(runtime: Runtime, dispatcher: Dispatcher) -> int:
+    """Hand the sessions that are due on to ``reconcile``; how many there were."""
+    due = runtime.sessions.take_due(BATCH, HOLD_MS)
+    for session_id in due:
+        dispatcher.reconcile(session_id)
+    if due:
+        log.debug("Due sessions were handed on.", action="swept", sessions=len(due))
+    return len(due)
