@@ -124,7 +124,7 @@ def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple
         for first in range(0, len(assembly.receipts), READ_AHEAD):
             assembly.checkpoint()
             batch = assembly.receipts[first : first + READ_AHEAD]
-            read = pool.map(lambda each: assembly.staging.tables(assembly.rendition, each), batch)
+            read = pool.map(assembly.staging.tables, batch)
             for packaged in read:
                 tables.add(packaged, layout.offsets[packaged.number])
                 source_bytes += packaged.source_bytes
@@ -163,7 +163,7 @@ def _staged_body(assembly: Assembly, part: StagedPart, header: bytes) -> bytearr
     receipts = {receipt.number: receipt for receipt in assembly.receipts}
     body = bytearray(header)
     for number in part.slices:
-        body += assembly.staging.payload(assembly.rendition, receipts[number])
+        body += assembly.staging.payload(receipts[number])
     body += bytes(part.padding)
     return body
 

@@ -11,6 +11,7 @@ from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import read_header_section, read_segment
 from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.mp4.samples import starts
+from pipelines.object_store import ObjectMissing
 from pipelines.packaged_slice import Expectation, PackagedRun, PackagedTrack, Samples
 from pipelines.segment_index import Container
 from pipelines.timeline import Relation, Span, step
@@ -48,10 +49,15 @@ class InitSections:
         return self._movies[section]
 
     def _read(self, section: InitSection, segment: Segment) -> MovieHeader:
-        if section.byte_range is None and self._reader.size(section.location) > MAX_INIT_BYTES:
-            message = f"the initialization section {section.location} is larger than 16 MiB"
-            raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
-        data = self._reader.read(section.location, section.byte_range)
+        try:
+            size = section.byte_range.length if section.byte_range else None
+            if (size or self._reader.size(section.location)) > MAX_INIT_BYTES:
+                message = f"the initialization section {section.location} is larger than 16 MiB"
+                raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+            data = self._reader.read(section.location, section.byte_range)
+        except ObjectMissing:
+            message = f"the initialization section {section.location} is listed but missing"
+            raise PermanentError(ErrorCode.SEGMENT_MISSING, message) from None
         try:
             movie = read_header_section(data)
         except Mp4Error as error:
@@ -87,6 +93,9 @@ class Fmp4Segment:
             where = f"segment {fetched.segment.sequence} ({fetched.segment.location})"
             message = f"{where} is damaged: {error}"
             raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message) from error
+        if not self.fragments:
+            message = f"segment {self.segment.sequence} ({self.segment.location}) holds no samples"
+            raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
 
     def spans(self) -> dict[int, Span]:
         """From where to where each track goes, in clock time."""

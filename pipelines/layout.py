@@ -9,7 +9,7 @@ from pipelines.object_store import MIN_PART_BYTES, UploadedPart
 from pipelines.parts import first_part_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 #: Number of the part that begins with the header.
 HEADER_PART = 1
@@ -70,38 +70,44 @@ def lay_out(payloads: Sequence[SlicePayload]) -> ObjectLayout:
     parts: list[StagedPart | UploadedPart] = []
     offsets: dict[int, int] = {}
     at = 0
-    joined: list[SlicePayload] = []
-
-    def close(last: bool) -> None:
-        nonlocal at
-        size = sum(payload.staged_bytes for payload in joined)
-        if not joined or (not size and parts):
-            joined.clear()
-            return
-        number = first_part_number(joined[0].number) if parts else HEADER_PART
-        padding = 0 if last else max(0, MIN_PART_BYTES - size)
-        slices = tuple(payload.number for payload in joined)
-        parts.append(StagedPart(number, slices, size, padding))
-        at += padding
-        joined.clear()
-
-    for position, payload in enumerate(payloads):
-        offsets[payload.number] = at
-        joined.append(payload)
-        at += payload.staged_bytes
-        following = payloads[position + 1 :]
-        if payload.parts:
-            close(last=False)
-            parts += payload.parts
-            at += sum(part.size for part in payload.parts)
-        elif _is_full(joined) and _leaves_enough(following):
-            close(last=False)
-    close(last=True)
+    for section in _sections(payloads):
+        staged = [payload for payload in section if payload.staged_bytes]
+        for payload in staged:
+            offsets[payload.number] = at
+            at += payload.staged_bytes
+        if staged or not parts:
+            last = section[-1] is payloads[-1] and not section[-1].parts
+            part = _staged_part(staged, header=not parts, last=last)
+            parts.append(part)
+            at += part.padding
+        for payload in section:
+            offsets.setdefault(payload.number, at)
+        parts += section[-1].parts
+        at += sum(part.size for part in section[-1].parts)
     return ObjectLayout(tuple(parts), offsets, at)
 
 
-def _is_full(joined: Sequence[SlicePayload]) -> bool:
-    return sum(payload.staged_bytes for payload in joined) >= JOINED_PART_BYTES
+def _staged_part(staged: Sequence[SlicePayload], *, header: bool, last: bool) -> StagedPart:
+    size = sum(payload.staged_bytes for payload in staged)
+    return StagedPart(
+        number=HEADER_PART if header else first_part_number(staged[0].number),
+        slices=tuple(payload.number for payload in staged),
+        size=size,
+        padding=0 if last else max(0, MIN_PART_BYTES - size),
+    )
+
+
+def _sections(payloads: Sequence[SlicePayload]) -> Iterator[list[SlicePayload]]:
+    """Neighbours whose staged bytes share a part; uploaded parts end a section."""
+    section: list[SlicePayload] = []
+    for position, payload in enumerate(payloads):
+        section.append(payload)
+        full = sum(each.staged_bytes for each in section) >= JOINED_PART_BYTES
+        if payload.parts or (full and _leaves_enough(payloads[position + 1 :])):
+            yield section
+            section = []
+    if section:
+        yield section
 
 
 def _leaves_enough(following: Sequence[SlicePayload]) -> bool:

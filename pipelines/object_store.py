@@ -30,6 +30,7 @@ _MISSING = frozenset({"NoSuchKey", "NotFound", "404", "NoSuchBucket"})
 _REFUSED = frozenset(
     {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 )
+_BEYOND_END = frozenset({"InvalidRange", "416"})
 _BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
@@ -125,8 +126,12 @@ def connect(profile: str | None = None) -> Any:
     return boto3.session.Session(profile_name=profile).client("s3", config=config)
 
 
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
 def _translated(error: ClientError, location: Location) -> Exception:
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = _code(error)
     if code in _MISSING:
         return ObjectMissing(location)
     if code == "NoSuchUpload":
@@ -173,7 +178,10 @@ class ObjectStore:
     # -- objects ---------------------------------------------------------------------------
 
     def read(self, location: Location, *, start: int = 0, length: int | None = None) -> bytes:
-        """The bytes of an object, or of a range of it; a body cut short is retried."""
+        """The bytes of an object, or of a range of it; a body cut short is retried.
+
+        An object that ends inside the range gives fewer bytes, one that ends before it none.
+        """
         ranged = {}
         if start or length is not None:
             end = "" if length is None else start + length - 1
@@ -181,7 +189,14 @@ class ObjectStore:
 
         def once() -> bytes:
             with _errors_about(location):
-                answer = self._client.get_object(Bucket=location.bucket, Key=location.key, **ranged)
+                try:
+                    answer = self._client.get_object(
+                        Bucket=location.bucket, Key=location.key, **ranged
+                    )
+                except ClientError as error:
+                    if _code(error) in _BEYOND_END:
+                        return b""
+                    raise
                 body: bytes = answer["Body"].read()
                 return body
 

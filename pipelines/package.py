@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from pipelines.object_store import MIN_PART_BYTES
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
 from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
 from pipelines.segment_stream import IndexedSegment, SegmentStream, index_fetched, lead_in
-from pipelines.source import FetchedSegment, fetch_segment, measure, read_ahead
+from pipelines.source import FetchedSegment, fetch_head, fetch_segment, measure, read_ahead
 from pipelines.timeline import Relation, step
 from pipelines.ts_run import TsRunFeed, package_ts_run
 
@@ -99,11 +100,11 @@ def _fmp4_runs(
     writer: PartWriter,
     checkpoint: Callable[[], None],
 ) -> list[PackagedRun]:
-    fetched = read_ahead(packager.reader, work.segments, sizes)
-    stream = Fmp4Stream(fetched, InitSections(packager.reader), checkpoint)
     runs = []
-    while stream.peek() is not None:
-        runs.append(package_fmp4_run(stream, writer, packager.max_hole))
+    with contextlib.closing(read_ahead(packager.reader, work.segments, sizes)) as fetched:
+        stream = Fmp4Stream(fetched, InitSections(packager.reader), checkpoint)
+        while stream.peek() is not None:
+            runs.append(package_fmp4_run(stream, writer, packager.max_hole))
     return runs
 
 
@@ -114,12 +115,13 @@ def _ts_runs(
     writer: PartWriter,
     checkpoint: Callable[[], None],
 ) -> list[PackagedRun]:
-    stream = SegmentStream(packager.reader, work.segments, sizes, checkpoint)
     edges = _Edges(work, packager)
     runs: list[PackagedRun] = []
-    while (first := stream.peek()) is not None:
-        feed = TsRunFeed(stream, edges.lead_in(first), edges.lead_out, packager.max_hole)
-        runs.append(package_ts_run(feed, writer, packager.ffmpeg, checkpoint))
+    with contextlib.closing(read_ahead(packager.reader, work.segments, sizes)) as fetched:
+        stream = SegmentStream(fetched, checkpoint)
+        while (first := stream.peek()) is not None:
+            feed = TsRunFeed(stream, edges.lead_in(first), edges.lead_out, packager.max_hole)
+            runs.append(package_ts_run(feed, writer, packager.ffmpeg, checkpoint))
     return runs
 
 
@@ -141,7 +143,7 @@ class _Edges:
         if following is None:
             return None
         reader = self._packager.reader
-        head = reader.read_head(following.location, following.byte_range, PEEK_BYTES)
+        head = fetch_head(reader, following, PEEK_BYTES)
         if not continues_previous(head, tracks) & tracks.keys():
             return None
         return index_fetched(FetchedSegment(following, fetch_segment(reader, following)), tracks)

@@ -25,7 +25,7 @@ _PREFIX = struct.Struct(">4sHI")
 
 
 class UnknownFormat(Exception):
-    """Raised when a staged result was written by a version that this one cannot read."""
+    """Raised when a staged result is damaged, or of a version that this one cannot read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,14 +161,20 @@ def encode(packaged: PackagedSlice) -> bytes:
 
 
 def decode(data: bytes) -> PackagedSlice:
-    """The inverse of ``encode``; raises ``UnknownFormat`` for another version's result."""
+    """The inverse of ``encode``; raises ``UnknownFormat`` for what this version never wrote."""
     if len(data) < _PREFIX.size:
         raise UnknownFormat("shorter than its own header")
     magic, version, length = _PREFIX.unpack_from(data)
     if magic != _MAGIC or version != FORMAT_VERSION:
         raise UnknownFormat(f"format version {version}")
-    header = json.loads(data[_PREFIX.size : _PREFIX.size + length])
-    at = _PREFIX.size + length
+    try:
+        return _decoded(data, _PREFIX.size + length)
+    except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
+        raise UnknownFormat(f"damaged ({type(error).__name__})") from error
+
+
+def _decoded(data: bytes, at: int) -> PackagedSlice:
+    header = json.loads(data[_PREFIX.size : at])
     view, blobs = memoryview(data), []
     for size in header["blobs"]:
         blobs.append(view[at : at + size])

@@ -117,10 +117,10 @@ class PartWriter:
 
     def finish(self) -> WrittenPayload:
         """Upload or keep aside what is left, wait for every upload, and say where all lies."""
-        if self.size < STAGED_SLICE_BYTES:
-            staged = bytes(self._staged) + bytes(self._filling[: self._filled])
-            return WrittenPayload(self.size, staged, ())
         rest = self._filling[: self._filled]
+        if self.size < STAGED_SLICE_BYTES:
+            staged = b"".join((self._staged, self._full or b"", rest))
+            return WrittenPayload(self.size, staged, ())
         if self._full is not None:
             if len(rest) < MIN_PART_BYTES:
                 rest = self._full + rest

@@ -9,14 +9,14 @@ import ffmpeg
 import numpy as np
 
 from pipelines.errors import ErrorCode, ToolError
-from pipelines.media import TrackKind
+from pipelines.media import Codec, TrackKind
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import Movie, MovieTrack, write_header
-from pipelines.mp4.samples import run_lengths
+from pipelines.mp4.samples import run_lengths, starts
 from pipelines.process import FilterProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pipelines.mp4.movie_reader import ParsedTrack
 
@@ -29,6 +29,8 @@ MAX_MOVIE_BYTES = 32 << 20
 #: Seconds that ffmpeg may take to play one small movie.
 DEADLINE_SECONDS = 120.0
 
+_IDR = 5  # nal_unit_type of a coded slice of an IDR picture (ITU-T H.264, table 7-1)
+
 
 @dataclass(frozen=True, eq=False)
 class Excerpt:
@@ -37,6 +39,19 @@ class Excerpt:
     track: ParsedTrack
     samples: np.ndarray  #: int64, numbers of the samples (0-based)
     payload: bytes
+
+    @property
+    def resets_decoder(self) -> bool:
+        """Whether a decoder that was fed something else before plays it as if it were alone.
+
+        Only an IDR picture does that to H.264: at another key frame of an open GOP the counting of
+        pictures goes on, and those of a place far away are taken for late ones and dropped.
+        """
+        if self.track.header.codec is not Codec.H264:
+            return True
+        first = self.payload[: int(self.track.sizes[self.samples[0]])]
+        types = (first[unit.start] & 0x1F for unit in _units(self.track, first))
+        return _IDR in types
 
 
 def excerpts_at(
@@ -102,20 +117,27 @@ def check_framing(excerpt: Excerpt) -> None:
 
     Raises ``ToolError`` (``verification_failed``).
     """
-    header = excerpt.track.header
-    length_size = header.configuration.fact("nal_length_size") if header.configuration else None
-    if length_size is None:
-        return
-    at = 0
-    for number, size in zip(
-        excerpt.samples.tolist(), excerpt.track.sizes[excerpt.samples].tolist(), strict=True
+    sizes = excerpt.track.sizes[excerpt.samples]
+    begins = starts(sizes)
+    for number, begin, size in zip(
+        excerpt.samples.tolist(), begins.tolist(), sizes.tolist(), strict=True
     ):
-        end = at + size
-        while at < end:
-            at += length_size + int.from_bytes(excerpt.payload[at : at + length_size], "big")
-        if at != end:
+        units = [*_units(excerpt.track, excerpt.payload[begin : begin + size])]
+        if units and units[-1].stop != size:
             message = f"the NAL units of sample {number} do not fill it"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def _units(track: ParsedTrack, sample: bytes) -> Iterator[slice]:
+    """Where the NAL units of a sample lie; the last may end beyond it. None in other codecs."""
+    length_size = track.header.configuration and track.header.configuration.fact("nal_length_size")
+    if not length_size:
+        return
+    at = 0
+    while at < len(sample):
+        begin = at + length_size
+        at = begin + int.from_bytes(sample[at:begin], "big")
+        yield slice(begin, at)
 
 
 def decode_excerpts(
@@ -125,7 +147,8 @@ def decode_excerpts(
     batch: list[Excerpt] = []
     held = 0
     for excerpt in excerpts:
-        if batch and held + len(excerpt.payload) > MAX_MOVIE_BYTES:
+        full = held + len(excerpt.payload) > MAX_MOVIE_BYTES
+        if batch and (full or not excerpt.resets_decoder):
             _decode(batch, ffmpeg_path, checkpoint)
             batch, held = [], 0
         batch.append(excerpt)

@@ -6,6 +6,7 @@ wait, undrained pipes block each other, and a cancelled run must not leave a chi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -55,8 +56,9 @@ class FilterProcess:
 
     The child has its own process group, which is killed when the context is left before the end.
     ``checkpoint`` is called at every poll and may raise to cancel (lease lost, worker stops).
-    Raises ``ToolError`` when the deadline passes or the child fails; an exception in ``source``
-    (a fetch that failed, say) is raised to the reader, never swallowed.
+    Raises ``ToolError`` when the child cannot be started, the deadline passes, or it fails (ending
+    well before it has read all of ``source`` is a failure too); an exception in ``source`` (a fetch
+    that failed, say) is raised to the reader, never swallowed.
     """
 
     def __init__(
@@ -75,15 +77,20 @@ class FilterProcess:
         self._stderr_bytes = 0
         self._stderr_lines = 0
         self._source_error: BaseException | None = None
+        self._cut_off = False  # the child closed its stdin while there was more to write
 
     def __enter__(self) -> Self:
-        self._child = subprocess.Popen(
-            self._argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            self._child = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            message = f"{self._argv[0]} cannot be started: {error.strerror}"
+            raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         _widen(self._child.stdin.fileno())
@@ -133,6 +140,9 @@ class FilterProcess:
             last = tail.splitlines()[-1] if tail else "it said nothing"
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
             raise ToolError(ErrorCode.FFMPEG_FAILED, f"ffmpeg {how}: {last}")
+        if self._cut_off:
+            message = "ffmpeg ended before it had read all of its input"
+            raise ToolError(ErrorCode.FFMPEG_FAILED, message)
         return Outcome(code, tail, self._stderr_lines)
 
     def _look(self) -> None:
@@ -155,14 +165,24 @@ class FilterProcess:
     def _feed(self) -> None:
         assert self._child.stdin is not None
         try:
-            with self._child.stdin as pipe:
-                for piece in self._source:
-                    pipe.write(piece)
-        except BrokenPipeError:
-            return  # the child ended first; its exit code says why
+            for piece in self._source:
+                if not self._write(piece):
+                    break
         except BaseException as error:
             self._source_error = error
             self._kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
+
+    def _write(self, piece: bytes) -> bool:
+        """Write all of ``piece``, so that closing never waits; False when the child reads no more."""
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(piece)
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            self._cut_off = True
+        return not self._cut_off
 
     def _drain(self) -> None:
         assert self._child.stderr is not None

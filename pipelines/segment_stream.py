@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.mpegts.index import index_segment
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, Damage, SegmentIndex, TrackIndex
-from pipelines.source import FetchedSegment, SourceReader, fetch_segment, read_ahead
+from pipelines.source import FetchedSegment, SourceReader, fetch_segment
 from pipelines.timeline import Span
 
 if TYPE_CHECKING:
@@ -87,12 +87,10 @@ class SegmentStream:
 
     def __init__(
         self,
-        reader: SourceReader,
-        segments: Sequence[Segment],
-        sizes: Mapping[int, int],
+        fetched: Iterator[FetchedSegment],
         checkpoint: Callable[[], None],
     ) -> None:
-        self._fetched: Iterator[FetchedSegment] = read_ahead(reader, segments, sizes)
+        self._fetched = fetched
         self._checkpoint = checkpoint
         self._next: IndexedSegment | None = None
         self._known: dict[int, Codec] = {}

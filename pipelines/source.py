@@ -16,7 +16,7 @@ from pipelines.playlist import ByteRange
 from pipelines.retry import retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from pipelines.location import Location
     from pipelines.playlist import Segment
@@ -44,18 +44,12 @@ class SourceReader:
         self._http = urllib3.PoolManager(retries=False, timeout=_TIMEOUT, maxsize=16, block=False)
 
     def read(self, location: Location, byte_range: ByteRange | None = None) -> bytes:
-        """The bytes at ``location``, or of a range of it, in full."""
+        """The bytes at ``location``, or of a range of it: fewer when the object ends in it."""
         if location.is_s3:
             if byte_range is None:
                 return self._store.read(location)
             return self._store.read(location, start=byte_range.offset, length=byte_range.length)
         return retrying(lambda: self._read_http(location, byte_range))
-
-    def read_head(self, location: Location, byte_range: ByteRange | None, length: int) -> bytes:
-        """At most the first ``length`` bytes of an object or of its range."""
-        start = byte_range.offset if byte_range else 0
-        wanted = min(length, byte_range.length) if byte_range else length
-        return self.read(location, ByteRange(start, wanted))
 
     def size(self, location: Location) -> int:
         """The size of an object in bytes, by HEAD."""
@@ -69,6 +63,8 @@ class SourceReader:
             last = byte_range.offset + byte_range.length - 1
             headers["Range"] = f"bytes={byte_range.offset}-{last}"
         answer = self._request("GET", location, headers)
+        if answer.status == 416:  # the object ends before the range begins
+            return b""
         body = answer.data
         if byte_range is not None and answer.status == 200:
             body = body[byte_range.offset : byte_range.offset + byte_range.length]
@@ -93,7 +89,7 @@ class SourceReader:
         if 300 <= answer.status < 400:
             message = f"{location} redirects elsewhere; redirects are not followed"
             raise PermanentError(ErrorCode.URI_REFUSED, message)
-        if answer.status not in (200, 206):
+        if answer.status not in (200, 206, 416):
             raise TransientError(f"the server of {location} answered {answer.status}")
         return answer
 
@@ -136,19 +132,36 @@ def measure(reader: SourceReader, segments: Sequence[Segment]) -> dict[int, int]
 
 
 def fetch_segment(reader: SourceReader, segment: Segment) -> bytes:
-    """The whole segment; ``segment_missing`` when it is not there."""
+    """The whole segment; ``segment_missing`` when it is not there, ``segment_damaged`` when its
+    byte range reaches beyond its object."""
     try:
-        return reader.read(segment.location, segment.byte_range)
+        data = reader.read(segment.location, segment.byte_range)
+    except ObjectMissing:
+        raise segment_missing(segment) from None
+    if segment.byte_range is not None and len(data) != segment.byte_range.length:
+        message = f"segment {segment.sequence} ({segment.location}) is cut off by its object's end"
+        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+    return data
+
+
+def fetch_head(reader: SourceReader, segment: Segment, length: int) -> bytes:
+    """At most the first ``length`` bytes of a segment; ``segment_missing`` when it is not there."""
+    whole = segment.byte_range
+    start = whole.offset if whole else 0
+    wanted = min(length, whole.length) if whole else length
+    try:
+        return reader.read(segment.location, ByteRange(start, wanted))
     except ObjectMissing:
         raise segment_missing(segment) from None
 
 
 def read_ahead(
     reader: SourceReader, segments: Sequence[Segment], sizes: Mapping[int, int]
-) -> Iterator[FetchedSegment]:
+) -> Generator[FetchedSegment]:
     """Every segment in order, fetched several at a time, with bounded bytes in waiting.
 
-    One segment is always under way, however large; a failed fetch is raised in its turn.
+    One segment is always under way, however large; a failed fetch is raised in its turn. Close it
+    when it is left before its end, or its threads and bytes stay until it is collected.
     """
     waiting: deque[tuple[Segment, Future[bytes]]] = deque()
     ahead = 0

@@ -1,4 +1,4 @@
-"""The staging area of one generation: slice results on their way to assembly, gone afterwards."""
+"""The staging area of one session: slice results on their way to assembly, gone afterwards."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class SliceLost(Exception):
 class SliceReceipt:
     """What the queue's bookkeeping keeps of a packaged slice: enough to lay the object out.
 
-    ``token`` is the lease token under which the result was written: the name of its objects.
+    ``name`` is where the result lies in the session's staging folder, without a suffix.
     """
 
     number: int
-    token: str
+    name: str
     payload: SlicePayload
 
     def to_json(self) -> str:
         """The form in which the run's record keeps it."""
         parts = [[p.number, p.size, p.etag, p.crc32] for p in self.payload.parts]
         return json.dumps(
-            {"n": self.number, "t": self.token, "s": self.payload.staged_bytes, "p": parts},
+            {"n": self.number, "at": self.name, "s": self.payload.staged_bytes, "p": parts},
             separators=(",", ":"),
         )
 
@@ -50,43 +50,44 @@ class SliceReceipt:
         """The inverse of ``to_json``."""
         data = json.loads(text)
         parts = tuple(UploadedPart(*part) for part in data["p"])
-        return cls(data["n"], data["t"], SlicePayload(data["n"], data["s"], parts))
+        return cls(data["n"], data["at"], SlicePayload(data["n"], data["s"], parts))
 
 
 class Staging:
-    """Objects below ``{staging}/{session_id}/{generation}/``; each name carries a lease token,
-    so that a worker whose lease was lost cannot touch what counts."""
+    """Objects below ``{staging}/{session_id}/``, named ``{generation}/{rendition}/{slice}-{token}``.
+
+    The lease token in the name keeps a worker whose lease was lost from touching what counts.
+    """
 
     def __init__(self, store: ObjectStore, folder: Location) -> None:
         self._store = store
         self._folder = folder
 
-    def write(self, rendition: str, token: str, packaged: Packaged) -> SliceReceipt:
+    def write(
+        self, generation: int, rendition: str, token: str, packaged: Packaged
+    ) -> SliceReceipt:
         """Stage one packaged slice: first its bytes, then its tables."""
         tables = packaged.tables
+        name = f"{generation}/{rendition}/{tables.number}-{token}"
         if packaged.staged:
-            where = self._location(rendition, tables.number, token, "payload")
-            self._store.write(where, packaged.staged, _PRIVATE)
-        where = self._location(rendition, tables.number, token, "tables")
-        self._store.write(where, packaged_slice.encode(tables), _PRIVATE)
+            self._store.write(self._payload(name), packaged.staged, _PRIVATE)
+        self._store.write(self._tables(name), packaged_slice.encode(tables), _PRIVATE)
         payload = SlicePayload(tables.number, tables.staged_bytes, tables.parts)
-        return SliceReceipt(tables.number, token, payload)
+        return SliceReceipt(tables.number, name, payload)
 
-    def tables(self, rendition: str, receipt: SliceReceipt) -> PackagedSlice:
+    def tables(self, receipt: SliceReceipt) -> PackagedSlice:
         """Read a slice's tables back; raises ``SliceLost``."""
-        where = self._location(rendition, receipt.number, receipt.token, "tables")
         try:
-            return packaged_slice.decode(self._store.read(where))
+            return packaged_slice.decode(self._store.read(self._tables(receipt.name)))
         except (ObjectMissing, packaged_slice.UnknownFormat) as error:
             raise SliceLost(receipt.number) from error
 
-    def payload(self, rendition: str, receipt: SliceReceipt) -> bytes:
+    def payload(self, receipt: SliceReceipt) -> bytes:
         """Read a slice's staged bytes back; raises ``SliceLost``."""
         if not receipt.payload.staged_bytes:
             return b""
-        where = self._location(rendition, receipt.number, receipt.token, "payload")
         try:
-            data = self._store.read(where)
+            data = self._store.read(self._payload(receipt.name))
         except ObjectMissing as error:
             raise SliceLost(receipt.number) from error
         if len(data) != receipt.payload.staged_bytes:
@@ -94,8 +95,11 @@ class Staging:
         return data
 
     def remove(self) -> None:
-        """Remove everything that this generation staged."""
+        """Remove everything that is staged of the session."""
         self._store.delete(self._store.list(self._folder))
 
-    def _location(self, rendition: str, number: int, token: str, what: str) -> Location:
-        return self._folder.child(f"{rendition}/{number}-{token}.{what}")
+    def _tables(self, name: str) -> Location:
+        return self._folder.child(f"{name}.tables")
+
+    def _payload(self, name: str) -> Location:
+        return self._folder.child(f"{name}.payload")

@@ -34,6 +34,9 @@ COPIED = frozenset({Codec.H264, Codec.HEVC, Codec.AAC, Codec.MP3, Codec.AC3, Cod
 DEADLINE_SECONDS = 3600.0
 #: Ticks of 90 kHz by which a sample's time may differ from the index: rounding to the sample rate.
 TOLERANCE_TICKS = 2
+#: Seconds by which sound may differ: ffmpeg sums rounded frame lengths up within a PES packet.
+#: Its times are rebuilt from whole frames at assembly.
+AUDIO_TOLERANCE_SECONDS = 0.002
 
 
 class TsRunFeed:
@@ -289,7 +292,7 @@ class _TsRunOutput:
             samples.last_duration,
         )
         expected = self._feed.expectation(number)
-        compare(samples, header.timescale, expected, f"PID {number:#x}")
+        compare(samples, header.timescale, expected, index.kind, f"PID {number:#x}")
         return PackagedTrack(
             track=number,
             codec=index.codec,
@@ -322,11 +325,14 @@ class _ScaledWindow(Window):
         return (ticks >= self._window.first + margin) & (ticks <= self._window.last + margin)
 
 
-def compare(samples: Samples, timescale: int, expected: Expectation, name: str) -> None:
+def compare(
+    samples: Samples, timescale: int, expected: Expectation, kind: TrackKind, name: str
+) -> None:
     """Refuse samples that are not exactly the units which the index saw in the source.
 
     Raises ``ToolError`` (``verification_failed``): counts and key flags must be equal,
-    presentation times within two ticks of 90 kHz (and the rounding to the track's rate).
+    presentation times within two ticks of 90 kHz (and the rounding to the track's rate), those of
+    sound within ``AUDIO_TOLERANCE_SECONDS``.
     """
     code = ErrorCode.VERIFICATION_FAILED
     if len(samples) != len(expected.pts):
@@ -339,6 +345,8 @@ def compare(samples: Samples, timescale: int, expected: Expectation, name: str) 
     seconds = samples.pts[known] / timescale
     off = np.abs(seconds - expected.pts[known] / expected.timescale)
     allowed = TOLERANCE_TICKS / TS_TIMESCALE + 1 / timescale
+    if kind is TrackKind.AUDIO:
+        allowed += AUDIO_TOLERANCE_SECONDS
     if (off > allowed).any():
         at = int(np.argmax(off))
         message = f"{name}: a sample is shown {off[at] * 1000:.3f} ms away from its source time"

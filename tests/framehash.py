@@ -62,4 +62,3 @@ def _rows(text: str) -> list[str]:
 def _packet(row: str, base: Fraction) -> Packet:
     _, dts, pts, _, size, digest = (field.strip() for field in row.split(",")[:6])
     return Packet(int(dts) * base, int(pts) * base, int(size), digest)
-

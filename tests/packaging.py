@@ -68,7 +68,7 @@ class Finalizer:
         self.store = ObjectStore(self.client)
         self.reader = SourceReader(self.store)
         self.output = Location.parse(f"s3://vod/{self.name}/r1/source.mp4")
-        self.staging = Staging(self.store, Location.parse(f"s3://staging/{self.name}/1/"))
+        self.staging = Staging(self.store, Location.parse(f"s3://staging/{self.name}/"))
         self.upload = LazyUpload(self.store, self.output)
         self.receipts: list[SliceReceipt] = []
 
@@ -83,7 +83,7 @@ class Finalizer:
         packager = Packager(self.reader, self.tools.ffmpeg, self.max_hole)
         for work in cut(playlist, idle=True, slice_seconds=self.slice_seconds):
             packaged = package_slice(work, packager, self.upload, never_cancelled)
-            self.receipts.append(self.staging.write("source", uuid.uuid4().hex, packaged))
+            self.receipts.append(self.staging.write(1, "source", uuid.uuid4().hex, packaged))
 
     def assemble(self) -> AssembledObject:
         """Merge the tables and complete the object."""

@@ -75,7 +75,7 @@ def _assembly(
 ) -> Assembly:
     return Assembly(
         store=run.runtime.output,
-        staging=run.runtime.staging(run.session_id, run.generation),
+        staging=run.runtime.staging(run.session_id),
         rendition=rendition,
         location=run.mp4(rendition),
         receipts=[SliceReceipt.from_json(receipt) for receipt in receipts],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from redis.exceptions import LockError
 
 from pipelines.errors import TransientError
 from pipelines.object_store import ObjectMissing
@@ -15,33 +17,54 @@ from pipelines.session import Phase
 from worker.run import Run
 
 if TYPE_CHECKING:
+    from redis.lock import Lock
+
     from pipelines.location import Location
     from worker.records import SessionRecord
     from worker.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
-#: What an ended run's record keeps until the last pass: late workers may still write a little.
-PASSES = "passes"
+#: In a run's record from its plan on, until what it left is removed: the revision it is to make.
+MAKES = "makes"
+#: Said instead before the last pass: workers that lost their lease may still write a little.
+LAST_PASS = "lastPass"
 _REVISION = re.compile(r"r(\d+)/")
 
 
 def clean(runtime: Runtime, record: SessionRecord) -> None:
     """Remove what an ended run left, once now and once when every lease of it has run out.
 
-    An outage of the store only postpones it. Also removes revisions that were replaced long ago.
+    Also removes revisions that were replaced long ago. An outage of the store only postpones it.
+    No run begins meanwhile (``cleanup_lock``): it would write under the very same names.
     """
+    lock = runtime.sessions.cleanup_lock(record.id)
+    if not lock.acquire():
+        return
     try:
-        if record.run:
-            _clean_run(runtime, record)
-        elif record.revision:
-            _remove_old_revisions(runtime, record)
-    except TransientError as error:
+        current = runtime.sessions.get(record.id)
+        if current is not None and _may_clean(record, current):
+            _clean(runtime, current, lock)
+    except (TransientError, LockError) as error:
         log.warning("Cleaning up has to wait.", action="cleanup_postponed", error=str(error))
         runtime.sessions.schedule(record.id, runtime.sessions.now_ms() + 2 * runtime.lease_ms)
+    finally:
+        with contextlib.suppress(LockError):
+            lock.release()
 
 
-def _clean_run(runtime: Runtime, record: SessionRecord) -> None:
+def _may_clean(seen: SessionRecord, current: SessionRecord) -> bool:
+    return current.generation == seen.generation and current.phase is not Phase.FINALIZING
+
+
+def _clean(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
+    if record.run:
+        _clean_run(runtime, record, lock)
+    elif record.revision:
+        _remove_old_revisions(runtime, record)
+
+
+def _clean_run(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
     run = Run(runtime, record)
     plan = run.plan()
     active = runtime.work.active(record.id, record.generation)
@@ -50,12 +73,15 @@ def _clean_run(runtime: Runtime, record: SessionRecord) -> None:
     runtime.work.discard_run(record.id, record.generation)
     for name in sorted(names):
         for revision in (record.revision, record.revision + 1):
+            lock.reacquire()
             _abort_uploads(runtime, runtime.names(record.id).mp4(revision, name))
-    runtime.staging(record.id, record.generation).remove()
+    lock.reacquire()
+    runtime.staging(record.id).remove()
+    lock.reacquire()
     _remove_unpublished(runtime, record)
-    passes: dict[str, Any] = {PASSES: 1} if active and PASSES not in record.run else {}
-    runtime.sessions.update(record.id, record.generation, {"run": passes})
-    if passes:
+    again: dict[str, Any] = {LAST_PASS: True} if active and LAST_PASS not in record.run else {}
+    runtime.sessions.update(record.id, record.generation, {"run": again})
+    if again:
         runtime.sessions.schedule(record.id, runtime.sessions.now_ms() + 2 * runtime.lease_ms)
     elif record.revision > 1:
         keep_ms = round(runtime.settings.keep_old * 1000)

@@ -51,8 +51,8 @@ def package_one(
     upload = RenditionUpload(run, rendition)
     packaged = package_slice(work, run.runtime.packager, upload, checkpoint)
     checkpoint()
-    staging = run.runtime.staging(run.session_id, run.generation)
-    receipt = staging.write(rendition, lease.token, packaged)
+    staging = run.runtime.staging(run.session_id)
+    receipt = staging.write(run.generation, rendition, lease.token, packaged)
     seconds = time.monotonic() - began
     details = {
         "rendition": rendition,

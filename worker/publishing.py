@@ -10,17 +10,20 @@ import structlog
 
 import worker
 from pipelines.errors import InterruptedWork
+from pipelines.object_store import ObjectMissing
 from pipelines.publish import PublishedRendition
 from pipelines.report import RunOrigin, not_made_views, report
 from pipelines.session import Phase
 from worker.assembling import AssembledRendition
 from worker.cleanup import restore_playlist
 from worker.run import assembled
-from worker.run_plan import RunPlan
+from worker.run_plan import RunPlan, assemble_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipelines.location import Location
+    from pipelines.object_store import ObjectStore
     from pipelines.playlist import Recording
     from worker.run import Run
 
@@ -43,10 +46,31 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
         run.replace_plan(RunPlan.make(run.record.session, recording, run.runtime.slice_seconds))
         raise InterruptedWork("the recording lists other segments than those that were packaged")
     renditions = {name: AssembledRendition.from_json(text) for name, text in results.items()}
+    _require_objects(run, renditions)
     written = _report(run, recording, plan, renditions)
     _publish(run, recording, plan, renditions, written, checkpoint)
     _commit(run, plan, renditions, written, time.monotonic() - began)
     return ""
+
+
+def _require_objects(run: Run, renditions: Mapping[str, AssembledRendition]) -> None:
+    """Look whether every proven MP4 is still there; one that is not is assembled again."""
+    lost = [
+        name
+        for name, rendition in renditions.items()
+        if not _is_there(run.runtime.output, run.mp4(name), rendition.size)
+    ]
+    for name in lost:
+        run.runtime.work.drop(run.key(assemble_item(name)))
+    if lost:
+        raise InterruptedWork(f"the MP4s of {', '.join(lost)} are gone")
+
+
+def _is_there(store: ObjectStore, location: Location, size: int) -> bool:
+    try:
+        return store.head(location).size == size
+    except ObjectMissing:
+        return False
 
 
 def _report(

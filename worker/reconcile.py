@@ -12,10 +12,10 @@ import structlog
 
 from pipelines.errors import ErrorCode, PermanentError, TransientError
 from pipelines.session import Phase
-from worker.cleanup import clean
+from worker.cleanup import MAKES, clean
 from worker.ending import fail
 from worker.progress import rendition_views
-from worker.run import Run, assembled, packaged
+from worker.run import Run, assembled, done, packaged
 from worker.run_plan import PUBLISH, RunPlan, assemble_item, package_item
 from worker.work import Claim, Reason, Refused
 
@@ -37,6 +37,10 @@ WINDOW_PER_THREAD = 2
 LEAST_WINDOW = 4
 #: How soon a session is looked at again when it waits for something that nobody will announce.
 LOOK_AGAIN_MS = 5_000
+#: In a run's record: the generation whose finished work it may go on with.
+ADOPTS = "adopts"
+#: The same while an earlier run is cleaned up.
+CLEANING_MS = 300
 
 
 def reconcile(session_id: str, runtime: Runtime, dispatcher: Dispatcher) -> None:
@@ -59,8 +63,6 @@ def _end_when_idle(record: SessionRecord, runtime: Runtime) -> SessionRecord | N
     if now < idle_at:
         runtime.sessions.schedule(record.id, idle_at)
         return None
-    if record.run:
-        clean(runtime, record)
     run = Run(runtime, record)
     try:
         has_segments = run.read_recording().segment_count > 0
@@ -90,7 +92,7 @@ def _end_when_idle(record: SessionRecord, runtime: Runtime) -> SessionRecord | N
         expect={Phase.LIVE},
         reason="idle",
         last_seen=record.session.last_seen,
-        changes={"run": {"begun": now}},
+        changes={"run": {ADOPTS: record.generation, **record.run}},
     )
     return runtime.sessions.get(record.id)
 
@@ -103,8 +105,13 @@ def _never_seen(record: SessionRecord) -> bool:
 def _advance(run: Run, dispatcher: Dispatcher) -> None:
     """Claim whatever the run still lacks and send it to the workers."""
     runtime = run.runtime
+    known = run.plan()
+    if known is None and runtime.sessions.cleanup_lock(run.session_id).locked():
+        # What an earlier run left is being removed under the names that this one will use.
+        runtime.sessions.schedule(run.session_id, runtime.sessions.now_ms() + CLEANING_MS)
+        return
     try:
-        plan = run.plan() or _planned(run)
+        plan = known or _planned(run)
     except PermanentError as error:
         fail(run, error.code, error.message)
         return
@@ -129,13 +136,16 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
 
 
 def _planned(run: Run) -> RunPlan:
+    _adopt(run)
     recording = run.read_recording()
     slice_seconds = run.runtime.slice_seconds
-    made = run.keep_plan(RunPlan.make(run.record.session, recording, slice_seconds))
+    made = RunPlan.make(run.record.session, recording, slice_seconds)
     run.runtime.sessions.update(
         run.session_id,
         run.generation,
-        {},
+        {
+            "run": {MAKES: run.revision}
+        },  # before anything is written that would have to be cleaned up
         event={
             "action": "planned",
             "segments": recording.segment_count,
@@ -144,7 +154,19 @@ def _planned(run: Run) -> RunPlan:
             "notMade": [dict(each) for each in made.not_made],
         },
     )
-    return made
+    return run.keep_plan(made)
+
+
+def _adopt(run: Run) -> None:
+    """Go on with what a run finished that a late sign of life ended: late heartbeats are normal.
+
+    Its results count as far as their input is still the same, and only for the same revision.
+    """
+    earlier = run.record.run.get(ADOPTS)
+    if earlier and run.record.run.get(MAKES) == run.revision:
+        run.adopt(earlier)
+    elif earlier:
+        run.runtime.work.discard_run(run.session_id, earlier)
 
 
 def _missing(run: Run, plan: RunPlan, items: dict[str, ItemState]) -> list[tuple[WorkKey, str]]:
@@ -159,19 +181,24 @@ def _missing(run: Run, plan: RunPlan, items: dict[str, ItemState]) -> list[tuple
     room = max(LEAST_WINDOW, WINDOW_PER_THREAD * threads) - active
     for planned in plan.renditions:
         if packaged(items, plan, planned.name) is not None:
-            missing.append((run.key(assemble_item(planned.name)), planned.identity))
+            if done(items, assemble_item(planned.name), planned.identity) is None:
+                missing.append((run.key(assemble_item(planned.name)), planned.identity))
             continue
-        for number, identity in enumerate(planned.slices):
-            name = package_item(planned.name, number)
-            state = items.get(name)
-            settled = state is not None and state.identity == identity
-            if settled and state is not None and (state.active(now) or state.result is not None):
-                continue
-            if room <= 0:
-                break
-            missing.append((run.key(name), identity))
-            room -= 1
+        lacking = [
+            (run.key(name), identity)
+            for number, identity in enumerate(planned.slices)
+            if _is_free(items.get(name := package_item(planned.name, number)), identity, now)
+        ]
+        missing += lacking[: max(0, room)]
+        room -= len(lacking)
     return missing
+
+
+def _is_free(state: ItemState | None, identity: str, now_ms: int) -> bool:
+    """Whether nobody has the item, and it is not done for this input."""
+    if state is None or state.identity != identity:
+        return True
+    return not state.active(now_ms) and state.result is None
 
 
 def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:

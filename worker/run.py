@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 _PLAN = "plan"
+_UPLOAD = "upload/"
 _LOST = ""  # in the place of an upload that the store dropped
 
 
@@ -82,7 +83,7 @@ class Run:
     def upload(self, rendition: str) -> OpenUpload | None:
         """The upload that counts; None while there is none."""
         work = self.runtime.work
-        text = work.value(self.session_id, self.generation, f"upload/{rendition}")
+        text = work.value(self.session_id, self.generation, _UPLOAD + rendition)
         return OpenUpload(*json.loads(text)) if text else None
 
     def open_upload(self, rendition: str) -> OpenUpload:
@@ -95,7 +96,7 @@ class Run:
         upload_id = self.runtime.output.create_upload(where, MP4, {NONCE: nonce})
         mine = json.dumps([upload_id, nonce])
         counts = self.runtime.work.replace(
-            self.session_id, self.generation, f"upload/{rendition}", _LOST, mine
+            self.session_id, self.generation, _UPLOAD + rendition, _LOST, mine
         )
         if counts != mine:
             self.runtime.output.abort_upload(where, upload_id)
@@ -105,8 +106,12 @@ class Run:
         """Note that the store dropped an upload, so that the next slice opens another."""
         mine = json.dumps([lost.upload_id, lost.nonce])
         self.runtime.work.replace(
-            self.session_id, self.generation, f"upload/{rendition}", mine, _LOST
+            self.session_id, self.generation, _UPLOAD + rendition, mine, _LOST
         )
+
+    def adopt(self, earlier: int) -> None:
+        """Go on with the finished work and the open uploads of an earlier generation."""
+        self.runtime.work.adopt(self.session_id, earlier, self.generation, _UPLOAD)
 
     # -- work items ------------------------------------------------------------------------
 

@@ -97,10 +97,9 @@ class Runtime:
         public = f"{self.settings.public_url.rstrip('/')}/{session_id}/"
         return OutputNames(self.settings.output.child(f"{session_id}/"), public)
 
-    def staging(self, session_id: str, generation: int) -> Staging:
-        """The staging area of one run."""
-        folder = self.settings.staging.child(f"{session_id}/{generation}/")
-        return Staging(self.output, folder)
+    def staging(self, session_id: str) -> Staging:
+        """The staging area of a session."""
+        return Staging(self.output, self.settings.staging.child(f"{session_id}/"))
 
     def publisher(self, session_id: str) -> Publisher:
         """What writes the session's playlists and report."""

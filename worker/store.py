@@ -17,8 +17,14 @@ from worker.transitions import entering, matches, merged, moved
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from redis.lock import Lock
+
     from pipelines.session import RecordingStatus, Session
     from worker.settings import Settings
+
+
+#: Seconds after which the lock of a cleaner that died is free again.
+CLEANUP_S = 60
 
 
 class Put(NamedTuple):
@@ -265,6 +271,11 @@ class SessionStore:
     def live_sessions_of(self, parent_id: str) -> list[str]:
         """The recorded sessions of a stream that are in phase live."""
         return self._redis.zrangebylex(self._records.key(listing.live_of(parent_id)), "-", "+")
+
+    def cleanup_lock(self, session_id: str) -> Lock:
+        """The lock under which a session's leftovers are removed; no run begins while it is held."""
+        key = self._records.key(f"cleanup:{session_id}")
+        return self._redis.lock(key, timeout=CLEANUP_S, blocking=False, thread_local=False)
 
     def report(self, session_id: str) -> str | None:
         """The session's latest report, JSON text; None until there is one."""

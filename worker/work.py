@@ -18,7 +18,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from worker.keys import session_key
-from worker.work_item import ItemError, ItemState, WorkKey, parse_item
+from worker.work_item import ItemError, ItemState, State, WorkKey, parse_item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -207,6 +207,30 @@ class Work:
     def value(self, session_id: str, generation: int, field: str) -> str | None:
         """What ``set_if_absent`` or ``replace`` left under ``field`` of the run."""
         return self._client.hget(self._run_key(session_id, generation), _VALUE + field)
+
+    def adopt(self, session_id: str, from_generation: int, to_generation: int, values: str) -> None:
+        """Let a run go on with what an earlier one finished: its done items, and what it kept
+        under names that begin with ``values``.
+
+        The earlier run is forgotten; whoever still works for it can complete nothing any more.
+        Calling it again does no harm.
+        """
+        before = self._run_key(session_id, from_generation)
+        fields = self._client.hgetall(before)
+        items = _items(fields)
+        finished = {
+            name: text
+            for name, text in fields.items()
+            if name.startswith(_VALUE + values)
+            or ((item := items.get(name.removeprefix(_ITEM))) and item.state is State.DONE)
+        }
+        after = self._run_key(session_id, to_generation)
+        with self._client.pipeline(transaction=True) as pipe:
+            for name, text in finished.items():
+                pipe.hsetnx(after, name, text)
+            pipe.pexpire(after, KEEP_MS)
+            pipe.unlink(before)
+            pipe.execute()
 
     def discard_run(self, session_id: str, generation: int) -> None:
         """Forget everything about a run; claims and leases of it can do nothing any more."""
