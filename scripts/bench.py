@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from scripts import bench_copy
-from scripts.bench_site import BenchFailedError
+from scripts.bench_result import BenchFailedError
 from scripts.child import ChildFailedError
 
 if TYPE_CHECKING:

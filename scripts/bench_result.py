@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scripts.measure import Usage
 
 
+class BenchFailedError(Exception):
+    """What is to be measured did not do its work; the message says why."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One way of doing the work, and what it used in each round."""

@@ -46,7 +46,7 @@ _READY_S = 120.0
 _LOOK_S = 0.1
 _PROBE_S = 2.0
 _PORT_TRIES = 5
-_WORKER_READY = "Worker process is ready for action."
+WORKER_READY = "Worker process is ready for action."
 
 #: Days after which the store itself ends an upload that nobody finishes.
 _UPLOAD_DAYS = 7
@@ -152,11 +152,7 @@ class Stack:
         return self._part("api", argv, lambda _child: _healthy(port), range(port, port + 1))
 
     def _worker(self, name: str, queue: str) -> Part:
-        argv = [
-            "-m", "dramatiq", "worker.actors", "--processes", "1", "--threads", str(_THREADS),
-            "--queues", queue, "--worker-shutdown-timeout", str(int(_DRAIN_S * 1000)),
-        ]  # fmt: skip
-        return self._part(name, argv, lambda child: child.said(_WORKER_READY))
+        return self._part(name, worker_argv(queue), lambda child: child.said(WORKER_READY))
 
     def _part(
         self,
@@ -168,7 +164,7 @@ class Stack:
         child = Child(
             name,
             [sys.executable, *argv],
-            environment=child_environment() | self.environment | _process_environment(),
+            environment=child_environment() | self.environment | process_environment(),
             log=self._directory.logs / f"{name}.log",
             probe=lambda _pid: ready(child),
             cwd=ROOT,
@@ -216,12 +212,22 @@ def main(
         raise typer.Exit(1) from None
 
 
-def _process_environment() -> dict[str, str]:
+def worker_argv(queue: str) -> list[str]:
+    """What Python is given to run one worker process on one queue."""
+    return [
+        "-m", "dramatiq", "worker.actors", "--processes", "1", "--threads", str(_THREADS),
+        "--queues", queue, "--worker-shutdown-timeout", str(int(_DRAIN_S * 1000)),
+    ]  # fmt: skip
+
+
+def process_environment() -> dict[str, str]:
+    """What our own processes need besides the settings."""
     return {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": LOOPBACK,
         "dramatiq_queue_prefetch": str(_THREADS),
+        "dramatiq_worker_timeout": "200",  # ms between two looks at an empty queue
     }
 
 

@@ -1,6 +1,7 @@
 """The one timeline: clocks that wrap, reset, jump and go on, and runs that never overlap."""
 
 import dataclasses
+import itertools
 from fractions import Fraction
 
 import pytest
@@ -155,7 +156,7 @@ def test_no_track_ever_overlaps_and_its_sounds_stay_with_its_pictures(found):
     runs = [run(start, seconds) for start, seconds, _ in found]
     tags = {number for number, (_, _, tagged) in enumerate(found) if tagged}
     results = placed(*runs, tags=tags)
-    for (_, before), (_, after) in zip(results, results[1:], strict=False):
+    for (_, before), (_, after) in itertools.pairwise(results):
         assert all(after[track].first_dts >= before[track].end_dts for track in after)
     for (_, tracks), source in zip(results, runs, strict=True):
         assert (

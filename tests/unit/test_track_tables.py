@@ -1,0 +1,195 @@
+"""The tables of one track: steady sound whatever the slicing, honest holes, one configuration."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.media import TrackKind
+from pipelines.track_tables import PlacedSamples, TrackTables
+from tests.unit.mp4_by_hand import audio_entry, esds
+from tests.unit.tracks_by_hand import (
+    FRAME,
+    PICTURE,
+    RATE,
+    frames,
+    picture_samples,
+    placement,
+    sound_samples,
+    track,
+)
+
+MOVIE_TIMESCALE = 90_000
+#: Two milliseconds of sound: less than this is rounding.
+STEADY = RATE // 500
+
+
+def tables_of(kind, *pieces, steady=True, periods=(0,)):
+    """The tables after the samples of several runs; ``periods`` are the runs that start one."""
+    tables = TrackTables(track(kind, pieces[0]))
+    at = 0
+    for number, samples in enumerate(pieces):
+        tables.append(PlacedSamples(samples, placement(samples), at, steady, number in periods))
+        at += int(samples.sizes.sum())
+    return tables
+
+
+def sounds(*pieces, **options):
+    return tables_of(TrackKind.AUDIO, *(sound_samples(piece) for piece in pieces), **options)
+
+
+def described(tables):
+    """Everything that the finished track says, in plain values."""
+    movie = tables.movie_track(MOVIE_TIMESCALE, enabled=True)
+    fields = {name: getattr(movie, name) for name in movie.__dataclass_fields__}
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+
+
+def times(tables):
+    """Decode times of all samples, media ticks."""
+    movie = tables.movie_track(MOVIE_TIMESCALE, enabled=True)
+    deltas = np.repeat(movie.time_deltas, movie.time_counts)
+    return tables.first_dts + np.concatenate(([0], np.cumsum(deltas)))[:-1]
+
+
+def cut(values, places):
+    edges = [0, *sorted({place % len(values) for place in places} - {0}), len(values)]
+    return [values[begin:end] for begin, end in itertools.pairwise(edges)]
+
+
+cuts = st.lists(st.integers(0, 10_000), max_size=12)
+
+
+@given(
+    st.lists(st.integers(-STEADY, STEADY), min_size=2, max_size=120),
+    cuts,
+    st.integers(0, 10**12),
+)
+def test_jitter_and_slicing_leave_no_trace_in_steady_sound(jitter, places, first):
+    # The first frame is the anchor: what follows is steady when it stays near that.
+    exact = frames(first, len(jitter))
+    dts = exact + np.array([0, *jitter[1:]])
+    tables = sounds(*cut(dts, places))
+    assert described(tables)["time_deltas"] == [FRAME]
+    assert times(tables).tolist() == exact.tolist()
+    assert tables.audio_steps == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.integers(-FRAME // 2, RATE // 3)), min_size=1, max_size=8
+    ),
+    cuts,
+)
+def test_where_sound_steps_does_not_depend_on_slicing_either(stretches, places):
+    pieces, at = [], 0
+    for count, jump in stretches:
+        pieces.append(frames(at, count))
+        at += count * FRAME + jump
+    dts = np.concatenate(pieces)
+    whole, sliced = sounds(dts), sounds(*cut(dts, places))
+    assert times(sliced).tolist() == times(whole).tolist()
+    assert sliced.audio_steps == whole.audio_steps
+    assert np.abs(times(whole) - dts).max() <= STEADY
+
+
+@pytest.mark.parametrize(("jump", "reported"), [(STEADY + 1, 0), (960, 0), (961, 1), (-961, 1)])
+def test_a_step_of_the_clock_takes_a_new_anchor_and_a_large_one_is_told(jump, reported):
+    tables = sounds(np.concatenate((frames(0, 50), frames(50 * FRAME + jump, 50))))
+    assert times(tables)[50:].tolist() == frames(50 * FRAME + jump, 50).tolist()
+    assert len(tables.audio_steps) == reported
+    if reported:
+        assert tables.audio_steps[0].at == (50 * FRAME + jump) / RATE
+        assert tables.audio_steps[0].by == jump / RATE
+
+
+def test_a_slow_drift_is_followed():
+    dts = frames(0, 4000) + np.arange(4000) // 10
+    tables = sounds(dts[:1234], dts[1234:])
+    assert np.abs(times(tables) - dts).max() <= STEADY
+    assert tables.audio_steps == []
+
+
+def test_times_that_were_never_rounded_are_kept_as_they_are():
+    dts = frames(0, 40) + np.arange(40) % 3
+    assert times(sounds(dts, steady=False)).tolist() == dts.tolist()
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_a_hole_in_the_sound_is_refused_never_silent(sliced):
+    dts = np.concatenate((frames(0, 20), frames(20 * FRAME + RATE // 2 + FRAME, 20)))
+    with pytest.raises(PermanentError, match="hole of 0.5") as caught:
+        sounds(*(cut(dts, [20]) if sliced else [dts]))
+    assert caught.value.code == ErrorCode.GAP_REFUSED
+
+
+def test_the_sound_of_a_new_period_may_start_late():
+    tables = sounds(frames(0, 20), frames(RATE * 9, 20), periods=(0, 1))
+    assert times(tables)[20] == RATE * 9
+
+
+def test_a_new_period_counts_from_its_own_first_frame():
+    later = 20 * FRAME + STEADY // 2
+    tables = sounds(frames(0, 20), frames(later, 20), periods=(0, 1))
+    assert times(tables)[20] == later
+
+
+@settings(deadline=None)
+@given(st.integers(1, 90), cuts, st.integers(0, 6), st.integers(0, 10**10))
+def test_tables_of_pictures_do_not_depend_on_slicing(count, places, delay, first):
+    whole = picture_samples(first, count, keys=range(0, count, 12), delay=delay * PICTURE)
+    pieces = [
+        picture_samples(
+            first + PICTURE * numbers[0], len(numbers), delay=delay * PICTURE,
+            keys=[n for n in range(len(numbers)) if numbers[n] % 12 == 0],
+        )
+        for numbers in cut(list(range(count)), places)
+    ]  # fmt: skip
+    one, many = (described(tables_of(TrackKind.VIDEO, *each)) for each in ([whole], pieces))
+    for name in ("chunk_offsets", "chunk_samples"):  # these say how the payload was written
+        one.pop(name), many.pop(name)
+    assert one == many
+    assert one["duration"] == count * PICTURE
+
+
+def test_the_last_picture_before_a_hole_lasts_until_the_next():
+    tables = tables_of(TrackKind.VIDEO, picture_samples(0, 3), picture_samples(90_000, 3))
+    assert np.diff(times(tables)).tolist() == [
+        PICTURE,
+        PICTURE,
+        90_000 - 2 * PICTURE,
+        *[PICTURE] * 2,
+    ]
+
+
+def test_a_track_that_starts_late_is_shown_late():
+    tables = tables_of(TrackKind.VIDEO, picture_samples(9000, 30, delay=2 * PICTURE))
+    pause, shown = described(tables)["edits"]
+    assert (pause.duration, pause.media_time) == (9000 + 2 * PICTURE, -1)
+    assert (shown.duration, shown.media_time) == (30 * PICTURE, 2 * PICTURE)
+
+
+def test_a_track_that_starts_at_once_needs_no_pause():
+    tables = tables_of(TrackKind.VIDEO, picture_samples(-2 * PICTURE, 30, delay=2 * PICTURE))
+    [shown] = described(tables)["edits"]
+    assert (shown.duration, shown.media_time) == (30 * PICTURE, 2 * PICTURE)
+
+
+def test_offsets_count_from_the_start_of_all_payload():
+    tables = sounds(frames(0, 10), frames(10 * FRAME, 10))
+    movie = described(tables)
+    assert movie["chunk_offsets"] == [0, 70, 100, 170]
+    assert movie["chunk_samples"] == [7, 3, 7, 3]
+
+
+def test_another_configuration_is_refused_and_another_bit_rate_is_not():
+    tables = sounds(frames(0, 4))
+    slower = audio_entry(esds(bit_rate=9000, buffer=7))
+    tables.refuse_other(track(TrackKind.AUDIO, sound_samples([0]), entry=slower), "segment 7")
+    mono = audio_entry(esds(specific=bytes.fromhex("1188")), channels=1)
+    with pytest.raises(PermanentError, match="audio configuration changes at segment 7") as caught:
+        tables.refuse_other(track(TrackKind.AUDIO, sound_samples([0]), entry=mono), "segment 7")
+    assert caught.value.code == ErrorCode.CONFIGURATION_CHANGED
