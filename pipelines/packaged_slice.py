@@ -36,7 +36,8 @@ class Samples:
     composition: np.ndarray  #: int32[n], pts − dts
     sizes: np.ndarray  #: uint32[n], bytes
     sync: np.ndarray  #: bool[n]
-    last_duration: int  #: ticks that the last sample lasts, as far as its run can tell
+    last_duration: int  #: ticks that the last sample lasts, as far as its run can tell; of sound
+    #: from MPEG-TS the length of every frame, as its codec has it
 
     def __len__(self) -> int:
         return len(self.dts)

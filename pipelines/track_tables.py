@@ -118,8 +118,10 @@ class TrackTables:
 
     def movie_track(self, movie_timescale: int, *, enabled: bool) -> MovieTrack:
         """The finished tables; the movie starts at media time 0."""
-        self._deltas.append(np.array([self._last_duration]))
-        counts, deltas = self._deltas.encoded()
+        durations = RunLengths()
+        durations.append_runs(*self._deltas.encoded())
+        durations.append(np.array([self._last_duration]))
+        counts, deltas = durations.encoded()
         offset_counts, offsets = self._composition.encoded()
         sync = np.concatenate(self._sync)
         return MovieTrack(
@@ -164,8 +166,7 @@ class TrackTables:
         leaves the count by more than ``STEADY``, a new anchor is taken.
         """
         dts = placed.samples.dts.copy()
-        frame = int(np.median(np.diff(dts))) if len(dts) > 1 else placed.samples.last_duration
-        frame = _whole_frame(frame)
+        frame = placed.samples.last_duration
         tolerance = int(STEADY * self.timescale)
         at = 0
         if self._next is None or placed.starts_period:
@@ -204,9 +205,3 @@ class TrackTables:
         at = float(Fraction(end, self.timescale))
         message = f"the sound has a hole of {float(hole):.3f} s at {at:.3f} s of the recording"
         raise PermanentError(ErrorCode.GAP_REFUSED, message)
-
-
-def _whole_frame(ticks: int) -> int:
-    """The frame length of the usual codecs that is nearest to a measured one, if within 2 ticks."""
-    nearest = min((576, 768, 960, 1024, 1152, 1536, 2048), key=lambda frame: abs(frame - ticks))
-    return nearest if abs(nearest - ticks) <= 2 else ticks

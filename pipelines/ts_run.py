@@ -289,7 +289,7 @@ class _TsRunOutput:
             samples.composition,
             samples.sizes,
             samples.sync,
-            samples.last_duration,
+            _frame_length(index, header.timescale) or samples.last_duration,
         )
         expected = self._feed.expectation(number)
         compare(samples, header.timescale, expected, index.kind, f"PID {number:#x}")
@@ -306,6 +306,11 @@ class _TsRunOutput:
             placement=self._cutter.placement(header.track_id),
             expected=expected,
         )
+
+
+def _frame_length(index: TrackIndex, timescale: int) -> int:
+    """Ticks of one frame of sound, exact though the index counts in 90 kHz; 0 for pictures."""
+    return round(Fraction(index.unit_duration * timescale, TS_TIMESCALE))
 
 
 class _ScaledWindow(Window):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (typer reads annotations while the program runs)
 from typing import TYPE_CHECKING, Annotated
 
 import typer

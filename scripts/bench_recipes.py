@@ -100,9 +100,7 @@ def floor(client: Any, job: Job) -> None:
     parts = enumerate(_floor_parts(client, job), start=1)
     with ThreadPoolExecutor(FLOOR_STREAMS) as pool:
         moved = list(pool.map(move, parts))
-    client.complete_multipart_upload(
-        **target, UploadId=upload_id, MultipartUpload={"Parts": moved}
-    )
+    client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": moved})
 
 
 RECIPES: Mapping[str, Callable[[Any, Job], None]] = {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SAMPLE_SECONDS = 0.2
 
 _PROC = Path("/proc")
+_SHARED_MEMORY = Path("/dev/shm")
 _TICKS = os.sysconf("SC_CLK_TCK")
 #: Fields of /proc/PID/stat behind the program's name (proc_pid_stat(5)): parent, CPU times.
 _PARENT, _CPU = 1, slice(11, 15)
@@ -99,10 +100,10 @@ def descendants(roots: Iterable[int]) -> list[int]:
     """``roots`` that run, and every process below them."""
     children: dict[int, list[int]] = {}
     alive = set()
-    for entry in os.listdir(_PROC):
-        if entry.isdigit() and (fields := _stat_fields(int(entry))):
-            children.setdefault(int(fields[_PARENT]), []).append(int(entry))
-            alive.add(int(entry))
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit() and (fields := _stat_fields(int(entry.name))):
+            children.setdefault(int(fields[_PARENT]), []).append(int(entry.name))
+            alive.add(int(entry.name))
     found, todo = [], [pid for pid in roots if pid in alive]
     while todo:
         found.append(todo.pop())
@@ -145,13 +146,16 @@ def _stats_below(folder: Path) -> Iterator[os.stat_result]:
 
 
 def _written_by(pid: int) -> Iterator[os.stat_result]:
-    """Regular files that a process holds open for writing: the link's own mode says how."""
-    folder = f"{_PROC}/{pid}/fd"
+    """Regular files that a process holds open for writing: the link's own mode says how.
+
+    Shared memory is a file too, but the memory counts already.
+    """
     with contextlib.suppress(OSError):
-        for number in os.listdir(folder):
+        for link in (_PROC / str(pid) / "fd").iterdir():
             with contextlib.suppress(OSError):
-                link = f"{folder}/{number}"
-                file = os.stat(link)
-                writable = os.lstat(link).st_mode & stat.S_IWUSR
-                if stat.S_ISREG(file.st_mode) and writable and number not in _STREAMS:
+                file = link.stat()
+                writable = link.lstat().st_mode & stat.S_IWUSR
+                if not stat.S_ISREG(file.st_mode) or not writable or link.name in _STREAMS:
+                    continue
+                if file.st_dev != _SHARED_MEMORY.stat().st_dev:
                     yield file

@@ -12,7 +12,9 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BeforeValidator, Field, ValidationError
 
-from pipelines.session import RecordingStatus
+from pipelines.errors import PermanentError
+from pipelines.location import Location, allowed
+from pipelines.session import FieldError, RecordingStatus
 from worker import http_errors, log, rerun, views, webhooks
 from worker.check import readiness
 from worker.finding import Finding, Level
@@ -163,8 +165,23 @@ def put_session(session_id: str, body: Body, store: StoreOf, settings: SettingsO
     Fields that are not named keep their values. ``recordingStatus``, ``recordingUrl`` and
     ``mp4Url`` are ignored, so that what GET returned can be PUT back.
     """
+    _refuse_source(body, settings)
     put = store.put(session_id, body)
     return JSONResponse(views.session_view(put.record, settings), 201 if put.created else 200)
+
+
+def _refuse_source(body: dict[str, Any], settings: Settings) -> None:
+    """Refuse a ``sourceUrl`` that would never be read, while its sender still listens."""
+    url = body.get("sourceUrl")
+    if not isinstance(url, str):
+        return
+    template = Location.parse(settings.source_url.partition("{")[0]).folder
+    try:
+        location = Location.parse(url)
+    except PermanentError as error:
+        raise FieldError("sourceUrl", error.message) from None
+    if not allowed(location, (*settings.permitted_sources, template)):
+        raise FieldError("sourceUrl", f"{location} lies outside of FINALIZER_SOURCE_PREFIXES.")
 
 
 @_sessions.get("", response_model=views.SessionPage)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from pipelines.errors import ErrorCode, PermanentError
 from pipelines.location import Location, source_location
 from pipelines.object_store import ObjectStore, connect
 from pipelines.package import Packager
@@ -88,9 +89,18 @@ class Runtime:
         return self.settings.permitted_sources if named else ()
 
     def playlist_location(self, session: Session) -> Location:
-        """Where the session's playlist lies; ``PermanentError`` when that is not allowed."""
+        """Where the session's playlist lies; ``PermanentError`` when that is not allowed.
+
+        Looked at again although the settings are checked at start: what we write must never be
+        able to replace what is read.
+        """
         prefixes = self.settings.permitted_sources
-        return source_location(self.settings.source_url, session, prefixes)
+        location = source_location(self.settings.source_url, session, prefixes)
+        for ours in (self.settings.output, self.settings.staging):
+            if location.folder.overlaps(ours.child(f"{session.id}/")):
+                message = f"the recording at {location} lies where its MP4s would be written"
+                raise PermanentError(ErrorCode.OUTPUT_OVERLAPS_SOURCE, message)
+        return location
 
     def names(self, session_id: str) -> OutputNames:
         """Where the session's published objects lie."""

@@ -121,7 +121,7 @@ def test_times_that_were_never_rounded_are_kept_as_they_are():
 @pytest.mark.parametrize("sliced", [False, True])
 def test_a_hole_in_the_sound_is_refused_never_silent(sliced):
     dts = np.concatenate((frames(0, 20), frames(20 * FRAME + RATE // 2 + FRAME, 20)))
-    with pytest.raises(PermanentError, match="hole of 0.5") as caught:
+    with pytest.raises(PermanentError, match="a hole of") as caught:
         sounds(*(cut(dts, [20]) if sliced else [dts]))
     assert caught.value.code == ErrorCode.GAP_REFUSED
 
