@@ -135,7 +135,9 @@ class MovieTables:
         opens = related is None or run.tagged or related.relation is Relation.RESET
         skipped = _undecodable(run) if opens else {}
         if opens:
-            self._name_tracks(run, where)
+            self._rename_tracks(run, where)
+        for track in run.tracks:
+            self._name(track, where)
         placed = self._timeline.place(self._spans(run, skipped), related, tagged=run.tagged)
         if placed.starts_period:
             start = min(span.first_pts for span in self._spans(run, skipped).values())
@@ -152,7 +154,7 @@ class MovieTables:
         skipped: int,
         run: PackagedRun,
     ) -> None:
-        name = self._name(track, f"segment {run.first_sequence}")
+        name = self._names[track.track]
         if name not in self.tracks:
             self.tracks[name] = TrackTables(track)
             self.expected[name] = ExpectedTrack(track.timescale)
@@ -163,7 +165,8 @@ class MovieTables:
         samples, placement = _without_first(track, skipped)
         moved = samples.dts + round(placed.shift * track.timescale)
         if skipped:
-            at = float(Fraction(int(track.samples.pts.min()), track.timescale) + placed.shift)
+            first = Fraction(int(track.samples.pts.min()), track.timescale) + placed.shift
+            at = max(0.0, float(first))
             self.dropped.append(Dropped(name, at, skipped, "no key frame before them"))
         tables.append(
             PlacedSamples(
@@ -176,10 +179,16 @@ class MovieTables:
         )
         self.expected[name].append(track.expected, placed.shift, skipped)
 
-    def _spans(self, run: PackagedRun, skipped: dict[int, int]) -> dict[int, Span]:
-        return {track.track: _span(track, skipped.get(track.track, 0)) for track in run.tracks}
+    def _spans(self, run: PackagedRun, skipped: dict[int, int]) -> dict[str, Span]:
+        """Spans by name: an encoder that takes over may use other PIDs for the same tracks."""
+        return {
+            self._names.get(track.track, f"PID {track.track}"): _span(
+                track, skipped.get(track.track, 0)
+            )
+            for track in run.tracks
+        }
 
-    def _name_tracks(self, run: PackagedRun, where: str) -> None:
+    def _rename_tracks(self, run: PackagedRun, where: str) -> None:
         """Say which track of a new period goes on as which track of the movie.
 
         The same PIDs mean the same tracks; others are told by their order, which only works while
@@ -194,8 +203,6 @@ class MovieTables:
             message = f"the sounds at {where} cannot be told apart from those before it"
             raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
         self._names = {}
-        for track in run.tracks:
-            self._name(track, where)
 
     def _name(self, track: PackagedTrack, where: str) -> str:
         if track.track not in self._names:

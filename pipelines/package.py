@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.fmp4_run import Fmp4Stream, InitSections, package_fmp4_run
-from pipelines.mpegts.index import continues_previous
+from pipelines.mpegts.index import announced, continues_previous
 from pipelines.object_store import MIN_PART_BYTES
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
 from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
-from pipelines.segment_stream import IndexedSegment, SegmentStream, index_fetched, lead_in
+from pipelines.segment_stream import (
+    HEAD_BYTES,
+    IndexedSegment,
+    SegmentStream,
+    index_fetched,
+    lead_in,
+)
 from pipelines.source import FetchedSegment, fetch_head, fetch_segment, measure, read_ahead
 from pipelines.timeline import Relation, step
 from pipelines.ts_run import TsRunFeed, package_ts_run
@@ -26,9 +32,6 @@ if TYPE_CHECKING:
     from pipelines.playlist import Segment
     from pipelines.slices import Slice
     from pipelines.source import SourceReader
-
-#: Bytes of the next segment that tell whether a unit of this slice goes on in it.
-PEEK_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _ts_runs(
     edges = _Edges(work, packager)
     runs: list[PackagedRun] = []
     with contextlib.closing(read_ahead(packager.reader, work.segments, sizes)) as fetched:
-        stream = SegmentStream(fetched, checkpoint)
+        stream = SegmentStream(fetched, edges.announced_before, checkpoint)
         while (first := stream.peek()) is not None:
             feed = TsRunFeed(stream, edges.lead_in(first), edges.lead_out, packager.max_hole)
             runs.append(package_ts_run(feed, writer, packager.ffmpeg, checkpoint))
@@ -137,13 +140,21 @@ class _Edges:
         reader = self._packager.reader
         return lead_in(reader, first, self._earlier(first.segment), self._same_clock)
 
+    def announced_before(self) -> Mapping[int, Codec]:
+        """The PIDs that the nearest segment with program tables before the slice announces."""
+        for segment in reversed(self._work.lead_in):
+            found = announced(fetch_segment(self._packager.reader, segment))
+            if found:
+                return found
+        return {}
+
     def lead_out(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
         """The segment after the slice, when a unit that starts in the slice goes on in it."""
         following = self._work.lead_out
         if following is None:
             return None
         reader = self._packager.reader
-        head = fetch_head(reader, following, PEEK_BYTES)
+        head = fetch_head(reader, following, HEAD_BYTES)
         if not continues_previous(head, tracks) & tracks.keys():
             return None
         return index_fetched(FetchedSegment(following, fetch_segment(reader, following)), tracks)

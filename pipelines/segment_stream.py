@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import ErrorCode, PermanentError
-from pipelines.mpegts.index import index_segment
+from pipelines.mpegts.index import announced, index_segment
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, Damage, SegmentIndex, TrackIndex
 from pipelines.source import FetchedSegment, SourceReader, fetch_segment
 from pipelines.timeline import Span
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Bytes of earlier segments that are held as lead-in; a GOP longer than that starts inside it.
 MAX_LEAD_IN_BYTES = 64 << 20
+#: Bytes at the start of a segment that are looked at before it is indexed: a unit that goes on
+#: from the segment before shows there, and so do the program tables of most.
+HEAD_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +86,19 @@ def index_fetched(
 
 
 class SegmentStream:
-    """Indexed MPEG-TS segments in order, with one of look-ahead."""
+    """Indexed MPEG-TS segments in order, with one of look-ahead.
+
+    ``announced_before`` gives the PIDs of earlier segments, should the first have no tables.
+    """
 
     def __init__(
         self,
         fetched: Iterator[FetchedSegment],
+        announced_before: Callable[[], Mapping[int, Codec]],
         checkpoint: Callable[[], None],
     ) -> None:
         self._fetched = fetched
+        self._announced_before = announced_before
         self._checkpoint = checkpoint
         self._next: IndexedSegment | None = None
         self._known: dict[int, Codec] = {}
@@ -101,6 +109,8 @@ class SegmentStream:
             self._checkpoint()
             fetched = next(self._fetched, None)
             if fetched is not None:
+                if not self._known and not announced(fetched.data[:HEAD_BYTES]):
+                    self._known |= self._announced_before()
                 self._next = index_fetched(fetched, self._known)
                 self._known |= {t.track: t.codec for t in self._next.index.tracks}
         return self._next
@@ -132,8 +142,9 @@ def lead_in(
         return ()
     found: list[IndexedSegment] = []
     held = 0
+    known = {track.track: track.codec for track in first.index.tracks}
     for segment in reversed(earlier):
-        indexed = index_fetched(FetchedSegment(segment, fetch_segment(reader, segment)))
+        indexed = index_fetched(FetchedSegment(segment, fetch_segment(reader, segment)), known)
         held += len(indexed.data)
         if not same_clock(indexed, found[0] if found else first) or held > MAX_LEAD_IN_BYTES:
             break

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP
 
@@ -24,6 +24,8 @@ GAP = Fraction(1, 2)
 WRAP = Fraction(TS_WRAP, TS_TIMESCALE)
 
 _ZERO = Fraction(0)
+#: How tracks are told apart: by PID within one clock, by name across the whole recording.
+_Track = TypeVar("_Track", int, str)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ class Step:
 
 
 def step(
-    previous: Mapping[int, Span], following: Mapping[int, Span], *, wraps: bool, max_hole: Fraction
+    previous: Mapping[_Track, Span],
+    following: Mapping[_Track, Span],
+    *,
+    wraps: bool,
+    max_hole: Fraction,
 ) -> Step:
     """Decide how ``following`` goes on after ``previous`` (spans by track).
 
@@ -111,15 +117,15 @@ class Timeline:
         self._max_hole = max_hole
         self._period = -1
         self._shift = Fraction(0)
-        self._clock: dict[int, Span] = {}
+        self._clock: dict[str, Span] = {}
 
-    def relate(self, run: Mapping[int, Span], *, wraps: bool) -> Step | None:
+    def relate(self, run: Mapping[str, Span], *, wraps: bool) -> Step | None:
         """How the run goes on after the last one placed; None when it is the first."""
         if not self._clock:
             return None
         return step(self._clock, run, wraps=wraps, max_hole=self._max_hole)
 
-    def place(self, run: Mapping[int, Span], related: Step | None, *, tagged: bool) -> PlacedRun:
+    def place(self, run: Mapping[str, Span], related: Step | None, *, tagged: bool) -> PlacedRun:
         """Give the run its place: in the period that is open, or at the start of a new one."""
         unwrap = related.unwrap if related else Fraction(0)
         moved = {track: span.moved(unwrap) for track, span in run.items()}
@@ -141,7 +147,7 @@ class Timeline:
             return True
         return tagged and abs(related.jump) > SAME_CLOCK
 
-    def _no_overlap(self, run: Mapping[int, Span]) -> Fraction:
+    def _no_overlap(self, run: Mapping[str, Span]) -> Fraction:
         """What to add to the shift so that no track of ``run`` begins before its last one ended."""
         common = [(self._clock[track], span) for track, span in run.items() if track in self._clock]
         if not common:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _READY_S = 60.0
 
+#: Enough that the S3 server does not spend its time on collecting garbage: that is not measured.
+_S3_MEMORY = "1GiB"
 #: The queues of the processes that are "ours": one process each, as in production.
 QUEUES = ("control", "package")
 
@@ -35,7 +37,11 @@ class BenchSite:
     def __enter__(self) -> BenchSite:
         with contextlib.ExitStack() as stack:
             identity = Identity.new()
-            self.s3 = start_s3(self.directory / "s3", credentials=identity.credentials)
+            self.s3 = start_s3(
+                self.directory / "s3",
+                credentials=identity.credentials,
+                memory_limit=_S3_MEMORY,
+            )
             stack.callback(self.s3.kill)
             redis = start_redis(self.directory / "redis")
             stack.callback(redis.kill)

@@ -16,7 +16,7 @@ import urllib3
 from tests.packaging import upload_folder
 from tests.stack import RunningStack, eventually
 
-PATIENCE_S = 90.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

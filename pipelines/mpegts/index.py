@@ -99,6 +99,12 @@ def continues_previous(
     return frozenset(one.pid for one in media if one.continues)
 
 
+def announced(data: bytes | memoryview) -> dict[int, Codec]:
+    """The media PIDs that the program tables in ``data`` announce; empty when it holds none."""
+    packets, _ = read_packets(data)
+    return {stream.pid: stream.codec for stream in _streams(packets, None) if stream.codec}
+
+
 def _result(
     size: int,
     tracks: tuple[TrackIndex, ...],

@@ -1,0 +1,129 @@
+"""What becomes of sessions that are late, empty, woken up or not to be recorded."""
+
+import pytest
+
+from tests.product import Product, new_id, now_ms
+from tests.stack import running_stack
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
+
+NO_SEGMENT = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n"
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    with running_stack(
+        tmp_path_factory.mktemp("life") / "st", "--workers", "1",
+        FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2", FINALIZER_SLICE_SECONDS="4",
+        FINALIZER_MISSING_GRACE="2", FINALIZER_LEASE="6",
+    ) as stack:  # fmt: skip
+        yield Product(stack)
+
+
+def ready(product, session_id, generation_after=0):
+    session = product.reaches(session_id, "ready", "failed", generation_after=generation_after)
+    assert session["phase"] == "ready", session["error"]
+    return session
+
+
+@pytest.mark.parametrize("playlist", [None, NO_SEGMENT, NO_SEGMENT + "#EXT-X-ENDLIST\n"])
+def test_a_session_in_which_nothing_was_ever_seen_has_no_recording(product, playlist):
+    session_id = new_id("none")
+    if playlist:
+        product.write(session_id, "index.m3u8", playlist)
+    product.put(session_id, record=True)
+    session = product.reaches(session_id, "empty", "failed", "ready")
+    assert (session["phase"], session["recordingStatus"]) == ("empty", "none")
+    assert session["error"] is None
+    assert product.objects("vod", session_id) == []
+    assert product.is_settled(session_id)
+
+
+def test_an_empty_session_wakes_up_when_it_is_seen(product, small):
+    session_id = new_id("woken")
+    product.put(session_id, record=True)
+    product.reaches(session_id, "empty")
+    product.upload(session_id, small)
+    assert product.begin(session_id)["recordingStatus"] == "waiting"
+    ready(product, session_id)
+
+
+def test_segments_without_a_heartbeat_are_a_recording_all_the_same(product, small):
+    session_id = new_id("mute")
+    product.upload(session_id, small)
+    product.put(session_id, record=True)
+    ready(product, session_id)
+
+
+@pytest.mark.parametrize("playlist", [None, NO_SEGMENT])
+def test_a_seen_session_without_a_playlist_fails_after_the_grace_and_heals_when_it_comes_late(
+    product, small, playlist
+):
+    session_id = new_id("late")
+    if playlist:
+        product.write(session_id, "index.m3u8", playlist)
+    product.begin(session_id)
+    failed = product.reaches(session_id, "failed", "ready", "empty")
+    assert failed["recordingStatus"] == "failed"
+    assert failed["error"]["code"] == "playlist_missing"
+    assert failed["generation"] - failed["lastSeen"] >= 3000  # idle time-out and grace
+    product.upload(session_id, small)
+    assert product.begin(session_id)["recordingStatus"] == "waiting"
+    assert ready(product, session_id, failed["generation"])["error"] is None
+
+
+def test_a_session_that_is_not_to_be_recorded_is_left_alone(product, small):
+    asked, never = new_id("quiet"), new_id("quiet")
+    witness = new_id("witness")
+    for session_id, fields in ((asked, {"record": False}), (never, {})):
+        product.upload(session_id, small)
+        product.put(session_id, lastSeen=now_ms(), **fields)
+    product.upload(witness, small)
+    product.begin(witness)
+    ready(product, witness)
+    for session_id in (asked, never):
+        session = product.get(session_id)
+        assert (session["phase"], session.get("recordingStatus")) == ("live", None)
+        assert product.objects("vod", session_id) == []
+        assert [event["action"] for event in product.events(session_id)] == ["created"]
+
+
+def test_a_sign_of_life_while_finalizing_puts_the_end_off_and_what_came_late_is_in_the_file(
+    product, heavy, plays
+):
+    session_id = new_id("back")
+    product.upload(session_id, heavy)
+    whole = heavy.read_text()
+    cut = whole.partition("segment00004.ts")[0].rpartition("#EXTINF")[0]
+    product.write(session_id, "index.m3u8", cut)
+    product.begin(session_id)
+    first = product.reaches(session_id, "finalizing")
+    assert product.begin(session_id)["phase"] == "live"
+    product.write(session_id, "index.m3u8", whole)
+    session = ready(product, session_id, first["generation"])
+    assert session["mp4Url"].endswith("/r1/source.mp4")
+    plays(session["mp4Url"], 12.0)
+    product.happens(session_id, lambda: product.is_settled(session_id))
+
+
+def test_a_segment_that_is_listed_after_the_plan_is_in_the_file(product, heavy, plays):
+    session_id = new_id("grown")
+    product.upload(session_id, heavy)
+    whole = heavy.read_text()
+    cut = whole.partition("segment00004.ts")[0].rpartition("#EXTINF")[0]
+    product.write(session_id, "index.m3u8", cut)
+    product.begin(session_id)
+    product.happens(session_id, lambda: product.events(session_id, "planned"))
+    product.write(session_id, "index.m3u8", whole)
+    plays(ready(product, session_id)["mp4Url"], 12.0)
+
+
+def test_a_late_sign_of_life_makes_a_new_revision_and_leaves_the_old_one_readable(product, small):
+    session_id = new_id("again")
+    product.upload(session_id, small)
+    product.begin(session_id)
+    first = ready(product, session_id)
+    product.begin(session_id)
+    second = ready(product, session_id, first["generation"])
+    assert second["mp4Url"] == first["mp4Url"].replace("/r1/", "/r2/")
+    assert product.fetch(first["mp4Url"]).body == product.fetch(second["mp4Url"]).body

@@ -1,0 +1,208 @@
+"""The store's side: parts, lost answers, other runs' uploads, and nothing left behind."""
+
+import dataclasses
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from pipelines.assemble import MP4, NONCE, OpenUpload, SlicesChanged, UploadLost
+from pipelines.errors import InterruptedWork, TransientError
+from pipelines.object_store import ObjectMissing, ObjectStore
+from pipelines.package import Packager, package_slice
+from pipelines.slices import cut
+from pipelines.staging import SliceLost
+from tests.packaging import Finalizer
+
+pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
+
+#: Noise that barely compresses: two seconds need more than 10 MiB, the last one less.
+NOISE = {
+    "duration": 4.5, "size": "640x360", "b_frames": 2,
+    "encoder_options": ("-vf", "noise=alls=90:allf=t", "-qp", "18"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def packaged(media, finalizer):
+    """A finalizer after packaging: two slices in uploaded parts, one staged."""
+    one = finalizer(slice_seconds=2.0)
+    one.package(one.playlist(media.recording(**NOISE)))
+    assert [bool(receipt.payload.parts) for receipt in one.receipts] == [True, True, False]
+    return one
+
+
+class LosingAnswers(ObjectStore):
+    """A store whose answer to `complete` is lost on the way, after the work was done."""
+
+    def complete_upload(self, location, upload_id, parts):
+        super().complete_upload(location, upload_id, parts)
+        raise TransientError("the connection broke")
+
+
+def open_uploads(one):
+    return one.store.open_uploads(one.output)
+
+
+def exists(one):
+    try:
+        one.store.head(one.output)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def test_parts_become_one_proven_object(packaged):
+    made = packaged.assemble()
+    proof = packaged.verify(made)
+    assert proof.bytes_read > 25 << 20
+    assert proof.checksum == made.checksum
+    assert made.checksum.endswith(f"-{len(made.parts)}")
+    assert open_uploads(packaged) == ()
+
+
+def test_one_slice_gives_the_same_samples_as_many(packaged, media, finalizer):
+    whole, proof = finalizer().finalize(media.recording(**NOISE))
+    made = packaged.assemble()
+    assert packaged.verify(made).tracks == proof.tracks
+    assert made.size - len(made.header) == whole.size - len(whole.header)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_part_that_another_worker_overwrote_names_its_slice(packaged, number):
+    part = packaged.receipts[number].payload.parts[-1]
+    packaged.upload.upload_part(part.number, bytearray(part.size))
+    with pytest.raises(SlicesChanged) as caught:
+        packaged.assemble()
+    assert caught.value.numbers == (number,)
+    assert not exists(packaged)
+
+
+def test_an_aborted_upload_is_lost(packaged):
+    packaged.store.abort_upload(packaged.output, packaged.upload.opened.upload_id)
+    with pytest.raises(UploadLost):
+        packaged.assemble()
+    assert not exists(packaged)
+
+
+@pytest.mark.parametrize("what", ["tables", "payload"])
+def test_a_lost_staged_result_names_its_slice(packaged, what):
+    last = packaged.receipts[-1]
+    [found] = [
+        each
+        for each in packaged.store.list(packaged.staging._folder)
+        if each.key.endswith(f"{last.token}.{what}")
+    ]
+    packaged.store.delete([found])
+    with pytest.raises(SliceLost) as caught:
+        packaged.assemble()
+    assert caught.value.number == last.number
+
+
+def test_a_lost_answer_of_complete_is_recognized(packaged):
+    packaged.store = LosingAnswers(packaged.client)
+    packaged.verify(packaged.assemble())
+    assert open_uploads(packaged) == ()
+
+
+def test_assembling_again_finds_the_finished_object(packaged):
+    first = packaged.assemble()
+    again = packaged.assemble()
+    assert (again.header, again.etag, again.size) == (first.header, first.etag, first.size)
+    assert packaged.verify(again).checksum == first.checksum
+
+
+def test_the_object_of_another_run_is_not_taken_for_ours(packaged):
+    packaged.store.write(packaged.output, b"older", MP4, {NONCE: "another"})
+    packaged.verify(packaged.assemble())
+
+
+def test_an_outage_before_complete_is_an_outage(packaged):
+    class Failing(ObjectStore):
+        def complete_upload(self, location, upload_id, parts):
+            raise TransientError("no answer")
+
+    packaged.store = Failing(packaged.client)
+    with pytest.raises(TransientError):
+        packaged.assemble()
+    assert not exists(packaged)
+
+
+def test_uploads_of_other_runs_are_aborted(packaged):
+    others = {packaged.store.create_upload(packaged.output, MP4, {}) for _ in range(2)}
+    assert others < set(open_uploads(packaged))
+    packaged.assemble()
+    assert open_uploads(packaged) == ()
+
+
+def test_a_small_recording_opens_no_upload_and_staging_is_emptied(media, finalizer):
+    one = finalizer(slice_seconds=1.0)
+    one.finalize(media.recording())
+    assert one.upload.opened is None
+    assert one.store.list(one.staging._folder) != []
+    one.staging.remove()
+    assert one.store.list(one.staging._folder) == []
+    assert exists(one)
+
+
+def test_a_small_recording_whose_upload_was_opened_before_uses_it(media, finalizer):
+    one = finalizer(slice_seconds=1.0)
+    one.upload.open()
+    one.finalize(media.recording())
+    assert open_uploads(one) == ()
+
+
+def test_two_runs_are_equal_bit_by_bit(media, finalizer, tmp_path):
+    files = []
+    for name in ("first", "second"):
+        one = finalizer(slice_seconds=1.0)
+        one.finalize(media.recording(b_frames=2))
+        files.append(one.download(tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_cancelled_slice_stops(media, finalizer, media_tools):
+    one = finalizer()
+    work = cut(one.playlist(media.recording()), idle=True)[0]
+    looks = iter(range(3))
+
+    def cancelled():
+        if next(looks, None) is None:
+            raise InterruptedWork("the lease was lost")
+
+    packager = Packager(one.reader, media_tools.ffmpeg, one.max_hole)
+    with pytest.raises(InterruptedWork):
+        package_slice(work, packager, one.upload, cancelled)
+
+
+def test_a_store_where_the_last_upload_of_a_part_wins(moto_server, media, media_tools):
+    client = boto3.client(
+        "s3",
+        endpoint_url=moto_server,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+    )
+    for bucket in ("recordings", "vod", "staging"):
+        client.create_bucket(Bucket=bucket)
+    one = Finalizer(client, media_tools, slice_seconds=2.0)
+    one.package(one.playlist(media.recording(**NOISE)))
+    part = one.receipts[1].payload.parts[0]
+    body = bytearray(part.size)
+    overwritten = one.upload.upload_part(part.number, body)
+    with pytest.raises(SlicesChanged) as caught:
+        one.assemble()
+    assert caught.value.numbers == (1,)
+    assert dataclasses.replace(overwritten, etag=part.etag, crc32=part.crc32) == part
+    one.receipts.clear()
+    one.package(one.playlist(media.recording(**NOISE)))
+    one.verify(one.assemble())
+    assert open_uploads(one) == ()
+
+
+def test_an_upload_is_known_by_its_nonce(packaged, s3):
+    made = packaged.assemble()
+    head = s3.head_object(Bucket=made.location.bucket, Key=made.location.key)
+    opened: OpenUpload = packaged.upload.opened
+    assert head["Metadata"][NONCE] == opened.nonce
