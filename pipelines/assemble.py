@@ -13,6 +13,7 @@ from pipelines.movie_tables import MovieTables
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import write_header
 from pipelines.object_store import (
+    ListedPart,
     ObjectHead,
     ObjectKind,
     ObjectMissing,
@@ -201,8 +202,7 @@ def _check_parts(assembly: Assembly, upload: OpenUpload, layout: ObjectLayout) -
         receipt.number
         for receipt in assembly.receipts
         for part in receipt.payload.parts
-        if part.number not in listed
-        or (listed[part.number].size, listed[part.number].etag) != (part.size, part.etag)
+        if ListedPart(part.number, part.size, part.etag) not in listed
     )
     if changed:
         raise SlicesChanged(tuple(dict.fromkeys(changed)))

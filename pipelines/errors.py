@@ -30,7 +30,6 @@ class ErrorCode(StrEnum):
     FFMPEG_FAILED = "ffmpeg_failed"
     VERIFICATION_FAILED = "verification_failed"
     SLICE_POISON = "slice_poison"
-    SLICE_CHANGED = "slice_changed"
     RECORDING_TOO_LONG = "recording_too_long"
     BITRATE_TOO_HIGH = "bitrate_too_high"
     CONFIGURATION_CHANGED = "configuration_changed"

@@ -306,9 +306,13 @@ class ObjectStore:
         )
         return UploadedPart(number, len(body), answer["ETag"], crc32)
 
-    def list_parts(self, location: Location, upload_id: str) -> dict[int, ListedPart]:
-        """The parts that the store holds for an upload, by number."""
-        parts: dict[int, ListedPart] = {}
+    def list_parts(self, location: Location, upload_id: str) -> frozenset[ListedPart]:
+        """The parts that the store holds for an upload.
+
+        A number that was uploaded twice is listed once, as the last upload of it; SeaweedFS lists
+        both, and takes the one whose ETag the completion names.
+        """
+        parts: set[ListedPart] = set()
         marker = 0
         while True:
             answer = self._call(
@@ -320,10 +324,9 @@ class ObjectStore:
                 PartNumberMarker=marker,
             )
             for item in answer.get("Parts", ()):
-                number = item["PartNumber"]
-                parts[number] = ListedPart(number, item["Size"], item["ETag"])
+                parts.add(ListedPart(item["PartNumber"], item["Size"], item["ETag"]))
             if not answer.get("IsTruncated"):
-                return parts
+                return frozenset(parts)
             marker = answer["NextPartNumberMarker"]
 
     def complete_upload(

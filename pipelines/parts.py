@@ -28,7 +28,10 @@ UPLOADS = 2
 
 
 class PartUpload(Protocol):
-    """Where full parts go: opens the multipart upload on the first, then uploads each."""
+    """Where full parts go: opens the multipart upload on the first, then uploads each.
+
+    Called from several threads at once.
+    """
 
     def upload_part(self, number: int, body: bytearray) -> UploadedPart:
         """Upload one part and return what the store confirmed."""

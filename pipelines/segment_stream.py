@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Bytes of earlier segments that are held as lead-in; a GOP longer than that starts inside it.
 MAX_LEAD_IN_BYTES = 64 << 20
+
+#: How segments of elementary audio begin: ID3, ADTS, AC-3 (RFC 8216, 3.4).
+_PACKED_AUDIO = (b"ID3", b"\xff\xf1", b"\xff\xf9", b"\x0b\x77")
 #: Bytes at the start of a segment that are looked at before it is indexed: a unit that goes on
 #: from the segment before shows there, and so do the program tables of most.
 HEAD_BYTES = 64 << 10
@@ -68,6 +71,9 @@ def index_fetched(
     index = index_segment(fetched.data, known)
     segment = fetched.segment
     where = f"segment {segment.sequence} ({segment.location})"
+    if fetched.data.startswith(_PACKED_AUDIO):
+        message = f"{where} is packed audio, which this version does not package"
+        raise PermanentError(ErrorCode.CODEC_UNSUPPORTED, message)
     for finding in index.findings:
         if finding.damage is Damage.SCRAMBLED:
             message = f"{where} is scrambled: {finding.detail}"

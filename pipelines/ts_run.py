@@ -66,7 +66,7 @@ class TsRunFeed:
         self.windows = {track.track: Window() for track in self.tracks}
         self._clock: dict[int, Span] = {}
         self._own: dict[int, list[Expectation]] = {track.track: [] for track in self.tracks}
-        self.segments: list[IndexedSegment] = []
+        self._began = False  # with a segment of its own
         self.first_dts = 0  #: 90 kHz, of the first unit fed: which round of the clock it is
 
     def probe_bytes(self) -> int:
@@ -112,7 +112,7 @@ class TsRunFeed:
         )
 
     def _belongs(self, following: IndexedSegment) -> bool:
-        if not self.segments:
+        if not self._began:
             return True
         if following.segment.discontinuity:
             return False
@@ -141,8 +141,8 @@ class TsRunFeed:
     def _account(self, indexed: IndexedSegment) -> None:
         self._refuse_changes(indexed)
         unwrap = self._enter(indexed)
-        opens = not self.segments and not self._lead_in
-        self.segments.append(indexed)
+        opens = not self._began and not self._lead_in
+        self._began = True
         for track in indexed.index.tracks:
             # Units without a PES header go on from a segment that is not there: nothing, ffmpeg
             # included, can tell when they belong.

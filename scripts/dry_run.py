@@ -78,7 +78,7 @@ def _slices(
 ) -> tuple[Slice, ...]:
     playlist = recording.variant(copy.variant).playlists[0]
     idle = record.phase is not Phase.LIVE
-    return cut(playlist, idle=idle, slice_seconds=runtime.slice_seconds)
+    return cut(playlist, idle=idle, slice_seconds=runtime.settings.slice_seconds)
 
 
 def _slice_line(each: Slice) -> str:

@@ -16,7 +16,7 @@ from scripts.child import Child, ChildFailedError
 from scripts.embedded import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 #: The multivariant playlist: variants in folders of their names, as Livepeer records them.
@@ -29,9 +29,9 @@ _LOOK_S = 0.05
 
 
 class Upload(Protocol):
-    """Puts the file ``name`` (with slashes) of a recording into the store."""
+    """Puts a file of a recording into the store, ``name`` with its folders."""
 
-    def __call__(self, name: str, path: Path) -> None:
+    def __call__(self, name: str, body: bytes) -> None:
         """Return when it is there."""
 
 
@@ -65,14 +65,14 @@ class LiveOrigin:
         """Upload segments as they come, and the playlists that list them; yield after each look
         that found some. Raises ChildFailedError when the encoder fails."""
         self._encoder.start()
-        sent: set[str] = set()
+        sent: dict[str, Broadcast] = {}
         try:
             while True:
                 running = self._encoder.running()  # asked first: its last files are then there
                 before = len(sent)
                 self._upload_new(upload, sent)
                 if len(sent) > before:
-                    yield self._broadcast()
+                    yield _source_of(sent)
                 if not running:
                     break
                 time.sleep(_LOOK_S)
@@ -81,33 +81,37 @@ class LiveOrigin:
         finally:
             self._encoder.kill()
 
-    def _upload_new(self, upload: Upload, sent: set[str]) -> None:
+    def _upload_new(self, upload: Upload, sent: dict[str, Broadcast]) -> None:
         """Segments first, playlists after: nothing is ever listed that is not there."""
-        changed = []
+        changed = False
         for variant in (SOURCE, SMALL):
-            names = [f"{variant}/{name}" for name, _ in self._listed(variant)]
-            new = [name for name in names if name not in sent]
-            for name in new:
-                upload(name, self._folder / name)
-            sent.update(new)
-            changed += [f"{variant}/{INDEX}"] if new else []
-        if changed and (self._folder / INDEX).exists():
-            changed.append(INDEX)
-        for name in changed:
-            upload(name, self._folder / name)
+            playlist = self._read(f"{variant}/{INDEX}")
+            listed = openm3u8.loads(playlist.decode()).segments
+            for segment in listed:
+                name = f"{variant}/{segment.uri}"
+                if name not in sent:
+                    body = self._read(name)
+                    upload(name, body)
+                    sent[name] = Broadcast(1, float(segment.duration), len(body))
+                    changed = True
+            if changed:
+                upload(f"{variant}/{INDEX}", playlist)
+        if changed and (multivariant := self._read(INDEX)):
+            upload(INDEX, multivariant)
 
-    def _listed(self, variant: str) -> list[tuple[str, float]]:
-        """Names and seconds of the segments that the encoder has finished."""
-        path = self._folder / variant / INDEX
-        if not path.exists():
-            return []
-        listed = openm3u8.loads(path.read_text(encoding="utf-8"))
-        return [(str(segment.uri), float(segment.duration)) for segment in listed.segments]
+    def _read(self, name: str) -> bytes:
+        path = self._folder / name
+        return path.read_bytes() if path.exists() else b""
 
-    def _broadcast(self) -> Broadcast:
-        listed = self._listed(SOURCE)
-        sizes = [(self._folder / SOURCE / name).stat().st_size for name, _ in listed]
-        return Broadcast(len(listed), sum(seconds for _, seconds in listed), sum(sizes))
+
+def _source_of(sent: Mapping[str, Broadcast]) -> Broadcast:
+    """The sum of what was sent of the best variant."""
+    parts = [part for name, part in sent.items() if name.startswith(f"{SOURCE}/")]
+    return Broadcast(
+        sum(part.segments for part in parts),
+        sum(part.seconds for part in parts),
+        sum(part.size for part in parts),
+    )
 
 
 def _arguments(seconds: int, speed: float) -> list[str]:

@@ -1,5 +1,6 @@
 """Drives the pipelines in this process against a real store: recording in, proven MP4 out."""
 
+import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,13 +43,15 @@ class LazyUpload:
     store: ObjectStore
     location: Location
     opened: OpenUpload | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> OpenUpload:
-        if self.opened is None:
-            nonce = uuid.uuid4().hex
-            upload_id = self.store.create_upload(self.location, MP4, {NONCE: nonce})
-            self.opened = OpenUpload(upload_id, nonce)
-        return self.opened
+        with self._lock:  # parts are uploaded from several threads
+            if self.opened is None:
+                nonce = uuid.uuid4().hex
+                upload_id = self.store.create_upload(self.location, MP4, {NONCE: nonce})
+                self.opened = OpenUpload(upload_id, nonce)
+            return self.opened
 
     def upload_part(self, number: int, body: bytearray) -> UploadedPart:
         return self.store.upload_part(self.location, self.open().upload_id, number, body)

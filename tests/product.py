@@ -108,7 +108,7 @@ class Product:
         return self.api("GET", f"/sessions/{session_id}/report").json()
 
     def reaches(
-        self, session_id: str, *phases: str, generation_after: int = 0, timeout: float = PATIENCE_S
+        self, session_id: str, *phases: str, generation_after: int = -1, timeout: float = PATIENCE_S
     ) -> dict[str, Any]:
         """Wait for one of the phases, of a run later than ``generation_after``; the session then."""
         seen: dict[str, Any] = {}

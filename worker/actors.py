@@ -11,11 +11,14 @@ import structlog
 from dramatiq.middleware import Middleware
 from structlog.contextvars import bound_contextvars
 
+from pipelines.errors import FinalizerError
 from worker.broker import make_broker
+from worker.finding import Level
 from worker.log import configure
 from worker.perform import perform
 from worker.presence import Presence, WorkerProcess
 from worker.reconcile import reconcile
+from worker.redis_check import redis_findings
 from worker.run_plan import PACKAGE
 from worker.runtime import Runtime
 from worker.settings import InvalidSettings, load
@@ -23,6 +26,9 @@ from worker.sweep import Sweep
 from worker.work_item import WorkKey
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from worker.settings import Settings
     from worker.work import Claim
 
 log = structlog.get_logger(__name__)
@@ -68,6 +74,8 @@ class ProcessLife(Middleware):
         """Begin to sweep and to be seen."""
         queues = worker.consumer_whitelist or broker.get_declared_queues()
         warn_of_prefetch(worker.worker_threads, os.environ.get(PREFETCH))
+        warn_of_queues(queues)
+        warn_of_redis(self._runtime.settings)
         process = WorkerProcess.this(queues, worker.worker_threads)
         self._presence = Presence(self._runtime.roster, process)
         self._presence.__enter__()
@@ -98,13 +106,30 @@ def warn_of_prefetch(threads: int, prefetch: str | None) -> None:
     )
 
 
+def warn_of_queues(queues: Collection[str]) -> None:
+    """Warn when short messages would wait behind slices in this process (DESIGN 9)."""
+    if CONTROL in queues and PACKAGING in queues:
+        log.warning(
+            "This process consumes both queues: reconciling waits behind slices. Run one process "
+            "with `--queues control` and the others with `--queues package`.",
+            action="queues_mixed",
+        )
+
+
+def warn_of_redis(settings: Settings) -> None:
+    """Warn when Redis would forget sessions: it is the session store."""
+    for finding in redis_findings(settings):
+        if finding.level is not Level.OK:
+            log.warning(str(finding), action="redis_unsafe")
+
+
 def _opened() -> Runtime:
     try:
         settings = load()
-    except InvalidSettings as error:
+        configure(settings)
+        return Runtime.open(settings)
+    except (InvalidSettings, FinalizerError) as error:
         sys.exit(str(error))
-    configure(settings)
-    return Runtime.open(settings)
 
 
 runtime = _opened()

@@ -175,12 +175,11 @@ def _refuse_source(body: dict[str, Any], settings: Settings) -> None:
     url = body.get("sourceUrl")
     if not isinstance(url, str):
         return
-    template = Location.parse(settings.source_url.partition("{")[0]).folder
     try:
         location = Location.parse(url)
     except PermanentError as error:
         raise FieldError("sourceUrl", error.message) from None
-    if not allowed(location, (*settings.permitted_sources, template)):
+    if not allowed(location, settings.session_sources):
         raise FieldError("sourceUrl", f"{location} lies outside of FINALIZER_SOURCE_PREFIXES.")
 
 

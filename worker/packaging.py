@@ -74,7 +74,7 @@ def current_slice(run: Run, lease: Lease, rendition: str, number: int) -> Slice:
     plan = run.plan()
     planned = plan.rendition(rendition) if plan else None
     recording = run.read_recording()
-    slice_seconds = run.runtime.slice_seconds
+    slice_seconds = run.runtime.settings.slice_seconds
     if planned is not None:
         slices = slices_of(recording, planned.variant, slice_seconds)
         if number < len(slices) and slices[number].identity == lease.state.identity:

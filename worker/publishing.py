@@ -43,7 +43,9 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
         raise InterruptedWork("the renditions are not all there any more")
     recording = run.read_recording()
     if recording.fingerprint != plan.fingerprint:
-        run.replace_plan(RunPlan.make(run.record.session, recording, run.runtime.slice_seconds))
+        run.replace_plan(
+            RunPlan.make(run.record.session, recording, run.runtime.settings.slice_seconds)
+        )
         raise InterruptedWork("the recording lists other segments than those that were packaged")
     renditions = {name: AssembledRendition.from_json(text) for name, text in results.items()}
     _require_objects(run, renditions)

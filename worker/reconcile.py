@@ -6,6 +6,7 @@ a lost, late or doubled call changes nothing, and the next one heals it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,6 +16,7 @@ from pipelines.session import Phase
 from worker.cleanup import MAKES, clean
 from worker.ending import fail
 from worker.progress import rendition_views
+from worker.recovery import published_before
 from worker.run import Run, assembled, done, packaged
 from worker.run_plan import PUBLISH, RunPlan, assemble_item, package_item
 from worker.work import Claim, Reason, Refused
@@ -111,6 +113,8 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
         runtime.sessions.schedule(run.session_id, runtime.sessions.now_ms() + CLEANING_MS)
         return
     try:
+        if known is None:
+            run = _recovered(run)
         plan = known or _planned(run)
     except PermanentError as error:
         fail(run, error.code, error.message)
@@ -135,10 +139,20 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
     _show_progress(run, plan, items)
 
 
+def _recovered(run: Run) -> Run:
+    """The run, knowing what was published of its session before the store lost it, if anything."""
+    changes = published_before(run.runtime, run.record)
+    if not changes:
+        return run
+    event = {"action": "recovered", "revision": changes["revision"]}
+    run.runtime.sessions.update(run.session_id, run.generation, changes, event=event)
+    return Run(run.runtime, replace(run.record, **changes))
+
+
 def _planned(run: Run) -> RunPlan:
     _adopt(run)
     recording = run.read_recording()
-    slice_seconds = run.runtime.slice_seconds
+    slice_seconds = run.runtime.settings.slice_seconds
     made = RunPlan.make(run.record.session, recording, slice_seconds)
     run.runtime.sessions.update(
         run.session_id,
@@ -208,7 +222,7 @@ def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:
         return False
     if refused.reason is Reason.POISON:
         code, message = ErrorCode.SLICE_POISON, f"{key.item} ended its worker {MAX_ATTEMPTS} times"
-        if refused.error is not None:
+        if refused.error is not None and refused.error.code != ErrorCode.INTERRUPTED:
             code, message = ErrorCode(refused.error.code), refused.error.message
         fail(run, code, message)
         return False

@@ -40,6 +40,7 @@ class Changes(TypedDict, total=False):
     """The fields of a record that a run may write; a field that is not named keeps its value."""
 
     error: RecordedError | None
+    revision: int
     recording_url: str | None
     mp4_url: str | None
     renditions: tuple[Mapping[str, Any], ...]

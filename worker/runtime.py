@@ -71,12 +71,6 @@ class Runtime:
         return Fraction(self.settings.max_hole).limit_denominator(1000)
 
     @property
-    def slice_seconds(self) -> float | None:
-        """Media seconds of a slice when an operator chose them; None for the usual cut."""
-        chosen = "slice_seconds" in self.settings.model_fields_set
-        return self.settings.slice_seconds if chosen else None
-
-    @property
     def packager(self) -> Packager:
         """What packaging a slice needs."""
         return Packager(self.reader, self.tools.ffmpeg, self.max_hole)
@@ -94,8 +88,7 @@ class Runtime:
         Looked at again although the settings are checked at start: what we write must never be
         able to replace what is read.
         """
-        prefixes = self.settings.permitted_sources
-        location = source_location(self.settings.source_url, session, prefixes)
+        location = source_location(self.settings.source_url, session, self.settings.session_sources)
         for ours in (self.settings.output, self.settings.staging):
             if location.folder.overlaps(ours.child(f"{session.id}/")):
                 message = f"the recording at {location} lies where its MP4s would be written"

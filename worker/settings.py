@@ -29,6 +29,7 @@ PREFIX = "FINALIZER_"
 
 #: Contract names whose feature this version lacks, with the values that ask for nothing new.
 RESERVED: Mapping[str, frozenset[str]] = {
+    "GAP_POLICY": frozenset({"hold"}),
     "PACKAGE_LIVE": frozenset({"0", "false", "no", "off"}),
     "UNIFORM_PARTS": frozenset({"0", "false", "no", "off"}),
     "MEMORY_BUDGET": frozenset(),
@@ -176,14 +177,13 @@ class Settings(BaseSettings):
         120, description="Seconds that an idle session's playlist may be late."
     )
     lease: Seconds = Field(60, description="Seconds after which a silent worker loses its slice.")
-    gap_policy: Literal["hold", "collapse", "fail"] = Field(
-        "hold", description="What becomes of a gap in the recording."
-    )
     max_hole: Seconds = Field(
         600, description="Seconds; a longer forward jump of the clock starts a new period."
     )
-    slice_seconds: Seconds = Field(
-        180, description="Seconds of media that one message packages; for tests and tuning."
+    slice_seconds: Seconds | None = Field(
+        None,
+        description="Seconds of media that one message packages; for tests and tuning. Default: "
+        "180, and 900 from slice 600 on.",
     )
     ffmpeg: str | None = Field(None, description="Path of ffmpeg. Default: found on the machine.")
     ffprobe: str | None = Field(None, description="Path of ffprobe. Default: found beside ffmpeg.")
@@ -213,6 +213,13 @@ class Settings(BaseSettings):
     def permitted_sources(self) -> tuple[Location, ...]:
         """The folders out of which sources may be read."""
         return tuple(Location.parse(prefix) for prefix in self.source_prefixes)
+
+    @property
+    def session_sources(self) -> tuple[Location, ...]:
+        """The folders in which a session's ``sourceUrl`` may lie: the permitted ones, and that of
+        ``SOURCE_URL``, so that what GET shows can be PUT back."""
+        template = Location.parse(self.source_url.partition("{")[0]).folder
+        return (*self.permitted_sources, template)
 
     @model_validator(mode="after")
     def _output_cannot_overwrite_a_recording(self) -> Self:

@@ -20,7 +20,7 @@ def product(tmp_path_factory):
         yield Product(stack)
 
 
-def ready(product, session_id, generation_after=0):
+def ready(product, session_id, generation_after=-1):
     session = product.reaches(session_id, "ready", "failed", generation_after=generation_after)
     assert session["phase"] == "ready", session["error"]
     return session

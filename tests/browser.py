@@ -1,0 +1,208 @@
+"""What a viewer has: Chromium, a page with a player, and hls.js."""
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+from scripts.install import only_one
+
+CHROMIUM = Path("/usr/bin/chromium")
+PAGE = Path(__file__).with_name("viewer.html")
+
+HLS_JS = "hls.js@1.7.4"
+HLS_JS_SHA512 = (
+    "3GlxGdPvT2YHvQYOt+yOzT/DEior/qJVNIylHA77kgeoBTdQQqi70GwefNEUmHQeNGyjC8U62+bruqW/Tpm+tg=="
+)
+_HLS_JS_FILE = "package/dist/hls.min.js"
+
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+)  # fmt: skip
+_INSTALL_S = 120
+_HOLD_S = 60
+
+
+class Missing(Exception):
+    """A viewer's program is not to be had on this machine; the message says which and why."""
+
+
+def install_chromium(lock_folder: Path) -> None:
+    """Install the distribution's Chromium, unless it is there; needs root. Raises Missing."""
+    with only_one(lock_folder):
+        if CHROMIUM.exists():
+            return
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+            _run(["apt-get", *arguments], "apt-get", DEBIAN_FRONTEND="noninteractive")
+
+
+def fetch_hls_js(folder: Path) -> Path:
+    """The script of hls.js in ``folder``, fetched unless it is there. Raises Missing."""
+    script = folder / "hls.min.js"
+    with only_one(folder):
+        if not script.exists():
+            script.write_bytes(_fetched_hls_js(folder))
+    return script
+
+
+def _fetched_hls_js(folder: Path) -> bytes:
+    if shutil.which("npm") is None:
+        raise Missing("there is no npm to fetch hls.js with")
+    _run(["npm", "pack", HLS_JS, "--silent", f"--pack-destination={folder}"], "npm pack")
+    (package,) = folder.glob("*.tgz")
+    digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
+    if digest != HLS_JS_SHA512:
+        raise AssertionError(f"{HLS_JS} is not the package that was pinned: sha512-{digest}")
+    with tarfile.open(package) as archive:
+        return archive.extractfile(_HLS_JS_FILE).read()
+
+
+def _run(command: list[str], what: str, **environment: str) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_INSTALL_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Missing(f"{what}: {error}") from None
+    if done.returncode != 0:
+        raise Missing(f"{what} failed:\n{done.stdout.decode(errors='replace')[-2000:]}")
+
+
+@dataclass
+class HeldFile:
+    """An MP4 of which a server without ranges sends ``first`` bytes, and the rest when told to."""
+
+    body: bytes
+    first: int
+    rest: threading.Event = field(default_factory=threading.Event)
+
+
+class PageServer(ThreadingHTTPServer):
+    """Serves the viewer's page, and held files below ``/held/``, on the loopback interface."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.held: dict[str, HeldFile] = {}
+
+    def hold(self, name: str, body: bytes, first: int) -> tuple[str, HeldFile]:
+        """The URL of a file whose end is held back, and the file to release."""
+        self.held[f"/held/{name}"] = file = HeldFile(body, first)
+        return f"{self.url}held/{name}", file
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: PageServer
+
+    def do_GET(self) -> None:
+        if file := self.server.held.get(self.path):
+            self._begin(200, "video/mp4", len(file.body))
+            self._send_held(file)
+        elif self.path == "/":
+            page = PAGE.read_bytes()
+            self._begin(200, "text/html", len(page))
+            self.wfile.write(page)
+        else:
+            self._begin(404, "text/plain", 0)
+
+    def _begin(self, status: int, content_type: str, size: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+
+    def _send_held(self, file: HeldFile) -> None:
+        try:
+            self.wfile.write(file.body[: file.first])
+            if file.rest.wait(_HOLD_S):
+                self.wfile.write(file.body[file.first :])
+        except ConnectionError:
+            self.close_connection = True  # the viewer went away
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: a test tells what went wrong."""
+
+
+@contextmanager
+def page_server() -> Iterator[PageServer]:
+    """A running server of the viewer's page."""
+    with PageServer() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            for file in server.held.values():
+                file.rest.set()
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def chromium_pages() -> Iterator[Callable[[str], Page]]:
+    """Opens pages at URLs in one Chromium, which ends with them."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        try:
+
+            def opened(url: str) -> Page:
+                page = browser.new_page()
+                page.goto(url)
+                return page
+
+            yield opened
+        finally:
+            browser.close()
+
+
+class Viewer:
+    """Somebody who watches on the viewer's page; every wait is bounded there.
+
+    Each method raises playwright's error, with the player's state in its message, when the media
+    fail or what was asked for does not happen in time. Times are seconds of the player.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def open_file(self, url: str, kind: str = "video") -> dict[str, Any]:
+        """Open a file in a ``video`` or ``audio`` element and wait until it could play."""
+        return self._page.evaluate("([kind, url]) => openFile(kind, url)", [kind, url])
+
+    def open_playlist(self, url: str, hls_js: Path, kind: str = "video") -> dict[str, Any]:
+        """Open a playlist with hls.js and wait until it could play; what hls.js knows of it."""
+        self._page.add_script_tag(path=hls_js)
+        return self._page.evaluate("([kind, url]) => openPlaylist(kind, url)", [kind, url])
+
+    def seek(self, time: float, tolerance: float) -> float | None:
+        """Seek and wait for a picture whose time is so near; its brightness from 0 to 255."""
+        return self._page.evaluate("([time, near]) => seek(time, near)", [time, tolerance])
+
+    def play(self, seconds: float) -> dict[str, Any]:
+        """Play for so long from here, then pause."""
+        return self._page.evaluate("seconds => play(seconds)", seconds)
+
+    def play_to_the_end(self) -> dict[str, Any]:
+        """Play until ``ended``."""
+        return self._page.evaluate("() => playToTheEnd()")
