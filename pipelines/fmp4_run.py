@@ -191,7 +191,7 @@ def _belongs(
     if not spans or not clock:
         return True
     related = step(clock, spans, wraps=False, max_hole=max_hole)
-    return related.relation is not Relation.RESET
+    return related.relation is Relation.CONTINUES
 
 
 def _refuse_change(movie: MovieHeader, segment: Fmp4Segment) -> None:

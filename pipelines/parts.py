@@ -24,7 +24,7 @@ MAX_PART_BYTES = 256 << 20
 #: A slice whose payload stays below this is staged whole and joined with its neighbours.
 STAGED_SLICE_BYTES = 2 * MIN_PART_BYTES
 #: Uploads of one slice that run at once while the next part fills.
-UPLOADS = 2
+UPLOADS = 1
 
 
 class PartUpload(Protocol):
@@ -33,7 +33,7 @@ class PartUpload(Protocol):
     Called from several threads at once.
     """
 
-    def upload_part(self, number: int, body: bytearray) -> UploadedPart:
+    def upload_part(self, number: int, body: bytes) -> UploadedPart:
         """Upload one part and return what the store confirmed."""
         ...
 
@@ -65,6 +65,33 @@ class WrittenPayload:
     parts: tuple[UploadedPart, ...]
 
 
+class _Pieces:
+    """Neighbouring pieces of a payload, copied once, when they are taken together.
+
+    Taken as ``bytes``: botocore copies every other kind of body once more before it signs it.
+    """
+
+    def __init__(self) -> None:
+        self.views: list[memoryview] = []
+        self.size = 0
+
+    def add(self, view: memoryview) -> None:
+        """Put a piece behind the others."""
+        self.views.append(view)
+        self.size += len(view)
+
+    def follow(self, others: _Pieces) -> None:
+        """Put other pieces before these, and leave none there."""
+        self.size += others.size
+        self.views[:0], others.views, others.size = others.views, [], 0
+
+    def take(self) -> bytes:
+        """All of them joined; none are left."""
+        joined = b"".join(self.views)
+        self.views, self.size = [], 0
+        return joined
+
+
 class PartWriter:
     """Takes a slice's payload in order and uploads it in parts while more is written.
 
@@ -83,9 +110,8 @@ class PartWriter:
         self._part_bytes = part_bytes
         self._stage_bytes = stage_bytes
         self._staged = bytearray()
-        self._full: bytearray | None = None
-        self._filling = bytearray(part_bytes)
-        self._filled = 0
+        self._full = _Pieces()
+        self._filling = _Pieces()
         self._pending: deque[Future[UploadedPart]] = deque()
         self._parts: list[UploadedPart] = []
         self.size = 0
@@ -103,7 +129,8 @@ class PartWriter:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def write(self, data: memoryview) -> int:
-        """Append ``data``; its offset in the payload. Raises what an upload raised."""
+        """Append ``data``, which is not copied yet and must stay as it is; its offset in the
+        payload. Raises what an upload raised."""
         offset, at = self.size, 0
         self.size += len(data)
         missing = self._stage_bytes - len(self._staged)
@@ -111,25 +138,23 @@ class PartWriter:
             self._staged += data[:missing]
             at = min(missing, len(data))
         while at < len(data):
-            take = min(len(data) - at, self._part_bytes - self._filled)
-            self._filling[self._filled : self._filled + take] = data[at : at + take]
-            self._filled += take
+            take = min(len(data) - at, self._part_bytes - self._filling.size)
+            self._filling.add(data[at : at + take])
             at += take
             self._release_full()
         return offset
 
     def finish(self) -> WrittenPayload:
         """Upload or keep aside what is left, wait for every upload, and say where all lies."""
-        rest = self._filling[: self._filled]
+        full, rest = self._full, self._filling
         if self.size < STAGED_SLICE_BYTES:
-            staged = b"".join((self._staged, self._full or b"", rest))
+            staged = b"".join((self._staged, *full.views, *rest.views))
             return WrittenPayload(self.size, staged, ())
-        if self._full is not None:
-            if len(rest) < MIN_PART_BYTES:
-                rest = self._full + rest
-            else:
-                self._send(self._full)
-        if rest:
+        if full.size and rest.size >= MIN_PART_BYTES:
+            self._send(full)
+        else:
+            rest.follow(full)
+        if rest.size:
             self._send(rest)
         while self._pending:
             self._parts.append(self._pending.popleft().result())
@@ -137,21 +162,17 @@ class PartWriter:
 
     def _release_full(self) -> None:
         """Send the part held back once enough follows it, and begin a new one when full."""
-        if self._full is not None and self._filled >= MIN_PART_BYTES:
+        if self._full.size and self._filling.size >= MIN_PART_BYTES:
             self._send(self._full)
-            self._full = None
-        if self._filled == self._part_bytes:
-            self._full, self._filling, self._filled = (
-                self._filling,
-                bytearray(self._part_bytes),
-                0,
-            )
+        if self._filling.size == self._part_bytes:
+            self._full, self._filling = self._filling, _Pieces()
 
-    def _send(self, body: bytearray) -> None:
+    def _send(self, pieces: _Pieces) -> None:
         if self._number > self._last_number:
             message = "a slice's payload needs more than its eight parts"
             raise PermanentError(ErrorCode.BITRATE_TOO_HIGH, message)
         while len(self._pending) >= UPLOADS:
             self._parts.append(self._pending.popleft().result())
+        body = pieces.take()
         self._pending.append(self._pool.submit(self._upload.upload_part, self._number, body))
         self._number += 1

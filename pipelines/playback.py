@@ -159,7 +159,9 @@ def decode_excerpts(
 
 def _decode(batch: list[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]) -> None:
     source = ffmpeg.input("pipe:0", format="mp4", protocol_whitelist="pipe")
-    output = source.output("pipe:1", format="framecrc", fps_mode="passthrough")
+    # Pictures are counted, not looked at: wrapped, they are neither copied nor summed up.
+    options = {"c:v": "wrapped_avframe", "fps_mode": "passthrough"}
+    output = source.output("pipe:1", format="framecrc", **options)
     argv = output.global_args("-hide_banner", "-nostats", "-loglevel", "error").compile(
         cmd=ffmpeg_path
     )

@@ -39,8 +39,7 @@ def remux_argv(ffmpeg_path: str, run: RemuxInput) -> list[str]:
 
     ``-copyts``, ``frag_discont`` and ``-use_editlist 0`` make every fragment's ``tfdt`` the
     absolute decode time of the source; ``delay_moov`` because AC-3 refuses ``empty_moov``;
-    ``-copyinkf`` keeps leading non-key pictures at a seam; ``-avioflags direct`` writes a fragment's
-    payload at once, not 32 KiB at a time, each of which would wake the reader; the protocol whitelist and the forced
+    ``-copyinkf`` keeps leading non-key pictures at a seam; the protocol whitelist and the forced
     format keep every path and URL that a recording may hold away from ffmpeg.
     """
     source = ffmpeg.input(
@@ -60,7 +59,6 @@ def remux_argv(ffmpeg_path: str, run: RemuxInput) -> list[str]:
         "movflags": "+delay_moov+default_base_moof+frag_discont",
         "frag_duration": FRAGMENT_MICROSECONDS,
         "format": "mp4",
-        "avioflags": "direct",
     }
     codecs = {track.codec for track in run.tracks}
     if Codec.AAC in codecs:

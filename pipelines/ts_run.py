@@ -43,7 +43,7 @@ class TsRunFeed:
     """The bytes of one run for ffmpeg's stdin, and what the index says of its own segments.
 
     Iterated by the feeding thread. It ends before a segment that another run must begin with:
-    a tagged discontinuity, another clock, or a track that was not there before. Windows are set
+    a tagged discontinuity, another clock, a gap, or a track that was not there before. Windows are set
     before the bytes that they concern are handed out.
     """
 
@@ -95,7 +95,7 @@ class TsRunFeed:
                 if number in self._clock:
                     window.last = ticks_90k(self._clock[number].last_dts)
             tail = self._lead_out({track.track: track.codec for track in self.tracks})
-            if tail is not None and self._same_clock(tail):
+            if tail is not None and self._relation(tail) is not Relation.RESET:
                 yield tail.data
 
     def expectation(self, number: int) -> Expectation:
@@ -118,14 +118,13 @@ class TsRunFeed:
             return False
         if any(track.track not in self.windows for track in following.index.tracks):
             return False
-        return self._same_clock(following)
+        return self._relation(following) is Relation.CONTINUES
 
-    def _same_clock(self, following: IndexedSegment) -> bool:
+    def _relation(self, following: IndexedSegment) -> Relation:
         spans = following.spans
         if not spans or not self._clock:
-            return True
-        related = step(self._clock, spans, wraps=True, max_hole=self._max_hole)
-        return related.relation is not Relation.RESET
+            return Relation.CONTINUES
+        return step(self._clock, spans, wraps=True, max_hole=self._max_hole).relation
 
     def _enter(self, indexed: IndexedSegment) -> int:
         """Note the clock of a segment that is fed; ticks that unwrap it to the run's clock."""

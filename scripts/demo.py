@@ -59,9 +59,10 @@ def main(recording: _Recording = None, keep: _Keep = False, directory: _Director
             folder = Path(scratch)
             where = directory.absolute() if directory else folder / "stack"
             with DemoStack(where, folder / "stack.log", IDLE_TIMEOUT_S) as stack:
-                ready = Showing(console, stack, tools, folder).run(own)
+                showing = Showing(console, stack, tools, folder)
+                ready = showing.run(own)
                 if keep:
-                    _stay(console, stack)
+                    _stay(console, stack, showing.session_id)
     except KeyboardInterrupt:
         console.print("\n  Stopped; nothing was left running.", style="dim")
         raise typer.Exit(130) from None
@@ -77,14 +78,16 @@ def _read_own(playlist: Path) -> OwnRecording:
         _end(str(refused), 2)
 
 
-def _stay(console: Console, stack: DemoStack) -> None:
+def _stay(console: Console, stack: DemoStack, session_id: str) -> None:
     """Leave the stack running until Ctrl-C; raises ChildFailedError when it ends by itself."""
     lines = (
         ("API", f"{stack.api_url}/docs"),
         ("S3", stack.s3_url),
-        ("Settings", f"{stack.directory}/env (with the API token): source it in another shell"),
-        ("", "then: ./scripts/rerun --dry-run SESSION_ID"),
         ("Logs", f"{stack.directory}/logs"),
+        ("Token", f"in {stack.directory}/env, with all settings. In another shell:"),
+        ("", f". {stack.directory}/env"),
+        ("", f'curl -H "Authorization: Bearer $FINALIZER_API_TOKEN" {stack.api_url}/sessions'),
+        ("", f"./scripts/rerun --force --wait {session_id}"),
     )
     for name, value in lines:
         line = Text("  ").append(f"{name:<15}", style="dim").append(value)

@@ -36,7 +36,7 @@ def watch_generated(ffmpeg: str, url: str, *, seconds: int, frame_rate: int) -> 
     beeps = count_beeps(ffmpeg, url)
     ok = playback.clean and (pictures, flashes, beeps) == (seconds * frame_rate, seconds, seconds)
     words = (
-        f"{count_words(pictures, 'picture')}, {count_words(flashes, 'flash').replace('hs', 'hes')}, "
+        f"{count_words(pictures, 'picture')}, {count_words(flashes, 'flash', 'flashes')}, "
         f"{count_words(beeps, 'beep')}, {_errors(playback)}"
     )
     return Seen(ok, words, next(iter(playback.complaints), ""))

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from scripts.api_client import ApiClient
-from scripts.child import Child
+from scripts.child import Child, ChildFailedError
 from scripts.embedded import child_environment
 from scripts.s3_access import Credentials, s3_client
 from scripts.stack import ROOT
@@ -65,7 +65,10 @@ class DemoStack:
     def start(self) -> None:
         """Start everything and wait until every part answers; raises ChildFailedError."""
         self._child.start()
-        self._child.wait_until_ready(_READY_S)
+        try:
+            self._child.wait_until_ready(_READY_S)
+        except ChildFailedError as error:
+            raise ChildFailedError(self.last_words() or str(error)) from None
         variables = stack_variables(self.directory)
         self.api_url = variables["FINALIZER_API_URL"]
         self.api = ApiClient(self.api_url, variables["FINALIZER_API_TOKEN"])

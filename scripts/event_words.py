@@ -38,9 +38,9 @@ def size_words(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == _UNITS[0] else f"{count:.1f} {unit}"
 
 
-def count_words(count: int, noun: str) -> str:
+def count_words(count: int, noun: str, plural: str = "") -> str:
     """A number with its noun, such as ``1 slice`` or ``3 slices``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
 
 
 def printable(text: str) -> str:

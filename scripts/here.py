@@ -53,8 +53,10 @@ class Here:
             self.stop()
         try:
             self._drain()
-        finally:
+        except BaseException:
             self.stop()
+            raise
+        finally:
             self._pool.shutdown()
 
     def stop(self) -> None:

@@ -44,6 +44,11 @@ class ManualRun:
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
+    @property
+    def expired(self) -> bool:
+        """Whether there is no time left to follow anything."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
     def start(self, session_id: str, screen: Screen | None = None) -> Outcome:
         """Start one session, or say on standard error why not."""
         if screen is not None:
@@ -78,9 +83,9 @@ class ManualRun:
                     screen.leave(session_id)
                     _tell_end(session_id, record)
                     worst = max(worst, outcome)
-            if pending and self._deadline is not None and time.monotonic() >= self._deadline:
+            if pending and self.expired:
                 for session_id in pending:
-                    complain(f"Gave up waiting for session {session_id} ({self._timeout:g} s).")
+                    complain(f"Gave up waiting for session {session_id} after {self._timeout:g} s.")
                 return Outcome.GAVE_UP
             time.sleep(_LOOK_S if pending else 0)
         return worst

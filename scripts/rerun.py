@@ -67,7 +67,8 @@ def main(
     """Finalize sessions again, with the environment of a worker.
 
     Exit codes: 0 accepted (with --wait or --here: ready), 1 our fault, 2 usage or settings,
-    3 unknown session, 4 refused in this state, 5 ended failed, 6 gave up waiting.
+    3 unknown session, 4 refused in this state, 5 ended failed (with --dry-run: would end so),
+    6 gave up waiting. Of several sessions the highest.
     """
     if bool(session_ids) == all_failed:
         raise typer.BadParameter("name sessions, or --all-failed (one of the two)")
@@ -110,6 +111,9 @@ def _run(
 
 def _run_here(manual: ManualRun, session_id: str, screen: Screen) -> Outcome:
     """Start one session and do its work; one after the other, so that each has all threads."""
+    if manual.expired:
+        complain(f"No time was left for session {session_id}: it was not run.")
+        return Outcome.GAVE_UP
     outcome = manual.start(session_id, screen)
     if outcome is not Outcome.ACCEPTED:
         return outcome

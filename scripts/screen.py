@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Group
@@ -52,7 +53,10 @@ class Screen:
         self._seen: dict[str, set[str]] = {}
         self._rows: dict[str, RenderableType] = {}
         self._live = Live(
-            console=console, transient=True, refresh_per_second=_LOOKS_A_SECOND, auto_refresh=True
+            console=console,
+            transient=True,
+            refresh_per_second=_LOOKS_A_SECOND,
+            redirect_stderr=sys.stderr.isatty(),  # else errors would land among the output
         )
 
     def __enter__(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -52,17 +52,15 @@ class Showing:
     stack: DemoStack
     tools: MediaTools
     folder: Path
+    session_id: str = field(default_factory=lambda: f"demo-{time.strftime('%m%d-%H%M%S')}")
 
     def run(self, own: OwnRecording | None) -> bool:
         """Show it; False, and a sentence on standard error, when there is no playable MP4."""
         self._start()
-        session_id = f"demo-{time.strftime('%H%M%S')}"
         try:
             with Screen(self.console) as screen:
-                last_seen = (
-                    self._upload(session_id, own, screen) if own else self._live(session_id, screen)
-                )
-                session = self._follow(session_id, last_seen, screen)
+                last_seen = self._upload(own, screen) if own else self._live(screen)
+                session = self._follow(last_seen, screen)
             return self._judge(session, last_seen, own)
         except (NotReadyError, ApiFailedError, BotoCoreError, ClientError) as error:
             print(f"\n{printable(str(error))}", file=sys.stderr, flush=True)
@@ -79,14 +77,14 @@ class Showing:
         parts = f"Redis, S3, API and {WORKERS + 1} workers answer on loopback"
         self._done("stack", f"{parts}, after {time.monotonic() - began:.1f} s")
 
-    def _live(self, session_id: str, screen: Screen) -> int:
+    def _live(self, screen: Screen) -> int:
         """Play a live session up to its sudden end; when it showed life last, Unix ms."""
-        self._put(session_id, {"name": "demo", "record": True, "profiles": _PROFILES})
+        self._put({"name": "demo", "record": True, "profiles": _PROFILES})
         began, last_seen, so_far = time.monotonic(), 0, ""
         folder = self.folder / "origin"
         folder.mkdir()
         origin = LiveOrigin(self.tools.ffmpeg, folder, seconds=_MEDIA_S, speed=_SPEED)
-        for sent in origin.play(lambda name, body: self.stack.put(session_id, name, body)):
+        for sent in origin.play(lambda name, body: self.stack.put(self.session_id, name, body)):
             last_seen = _now_ms()
             sign_of_life = {
                 "lastSeen": last_seen,
@@ -94,25 +92,25 @@ class Showing:
                 "sourceSegmentsDuration": sent.seconds,
                 "sourceBytes": sent.size,
             }
-            self._put(session_id, sign_of_life)
+            self._put(sign_of_life)
             so_far = _so_far(sent)
-            self._look(session_id, screen, so_far)
+            self._look(screen, so_far)
         took = time.monotonic() - began
         self._done("live", f"{so_far} in {took:.1f} s; then the origin falls silent")
         return last_seen
 
-    def _upload(self, session_id: str, own: OwnRecording, screen: Screen) -> int:
+    def _upload(self, own: OwnRecording, screen: Screen) -> int:
         """Upload somebody's recording, and say that its session was seen just now; Unix ms."""
-        url = recording_url(session_id, own.playlist)
+        url = recording_url(self.session_id, own.playlist)
         where = {} if own.playlist == INDEX else {"sourceUrl": url}
-        self._put(session_id, {"name": own.playlist, "record": True, **where})
+        self._put({"name": own.playlist, "record": True, **where})
         for number, name in enumerate(own.files, 1):
-            self.stack.put_file(session_id, name, own.path(name))
+            self.stack.put_file(self.session_id, name, own.path(name))
             if number % 10 == 0:
-                self._put(session_id, {"lastSeen": _now_ms()})
-                self._look(session_id, screen, f"{number} of {len(own.files)} files uploaded")
+                self._put({"lastSeen": _now_ms()})
+                self._look(screen, f"{number} of {len(own.files)} files uploaded")
         last_seen = _now_ms()
-        self._put(session_id, {"lastSeen": last_seen})
+        self._put({"lastSeen": last_seen})
         size = sum(own.path(name).stat().st_size for name in own.files)
         self._done("uploaded", f"{count_words(len(own.files), 'file')}, {size_words(size)}")
         if own.missing:
@@ -120,17 +118,17 @@ class Showing:
             self._done("missing", f"{count_words(len(own.missing), 'file')}: {names}", "! yellow")
         return last_seen
 
-    def _follow(self, session_id: str, last_seen: int, screen: Screen) -> dict[str, Any]:
+    def _follow(self, last_seen: int, screen: Screen) -> dict[str, Any]:
         """Look at the session until it has ended; raises NotReadyError unless it is ready."""
         idle_at = last_seen / 1000 + IDLE_TIMEOUT_S
         while True:
             if not self.stack.running():
                 raise NotReadyError(f"The stack has ended: {self.stack.last_words()}")
             left = idle_at - time.time()
-            note = f"idle in {left:.0f} s" if left > 0 else "idle; a worker will notice"
-            session = self._look(session_id, screen, note)
+            note = f"idle in {left:.0f} s" if left > 0 else f"{-left:.0f} s since it became idle"
+            session = self._look(screen, note)
             if session["phase"] in _ENDED:
-                screen.leave(session_id)
+                screen.leave(self.session_id)
                 break
             time.sleep(_LOOK_S)
         if session["phase"] == Phase.READY:
@@ -141,12 +139,12 @@ class Showing:
         )
 
     def _judge(self, session: dict[str, Any], last_seen: int, own: OwnRecording | None) -> bool:
-        url, session_id = session["mp4Url"], session["id"]
+        url = session["mp4Url"]
         seen = self._watch(url, own)
-        events = self.stack.api.events(session_id)
+        events = self.stack.api.events(self.session_id)
         ready_at = next(event["at"] for event in events if event["action"] == Phase.READY)
         idle_to_ready = (ready_at - last_seen) / 1000 - IDLE_TIMEOUT_S
-        show(self.console, session, self.stack.api.report(session_id), idle_to_ready, seen)
+        show(self.console, session, self.stack.api.report(self.session_id), idle_to_ready, seen)
         self.console.print()
         if not seen.ok:
             raise NotReadyError(f"The MP4 cannot be played as it should: {seen.words}")
@@ -165,12 +163,12 @@ class Showing:
         with self.console.status("Playing the MP4 from its address …"):
             return watch()
 
-    def _put(self, session_id: str, patch: dict[str, Any]) -> None:
-        self.stack.api.put_session(session_id, patch)
+    def _put(self, patch: dict[str, Any]) -> None:
+        self.stack.api.put_session(self.session_id, patch)
 
-    def _look(self, session_id: str, screen: Screen, note: str) -> dict[str, Any]:
-        session = self.stack.api.session(session_id)
-        screen.look(session_id, session, self.stack.api.events(session_id), note)
+    def _look(self, screen: Screen, note: str) -> dict[str, Any]:
+        session = self.stack.api.session(self.session_id)
+        screen.look(self.session_id, session, self.stack.api.events(self.session_id), note)
         return session
 
     def _done(self, what: str, words: str, mark: str = "✓ green") -> None:

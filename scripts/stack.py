@@ -225,6 +225,8 @@ def process_environment() -> dict[str, str]:
     return {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        # Else every thread's freed buffers stay in a pool of its own: a quarter more memory.
+        "MALLOC_ARENA_MAX": "2",
         "NO_PROXY": LOOPBACK,
         "dramatiq_queue_prefetch": str(_THREADS),
         "dramatiq_worker_timeout": "200",  # ms between two looks at an empty queue

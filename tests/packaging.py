@@ -8,8 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipelines.assemble import AssembledObject, Assembly, OpenUpload, assemble
-from pipelines.assemble import MP4, NONCE
+from pipelines.assemble import MP4, NONCE, AssembledObject, Assembly, OpenUpload, assemble
 from pipelines.location import Location
 from pipelines.m3u8 import parse_media
 from pipelines.object_store import ObjectStore, UploadedPart

@@ -17,6 +17,8 @@ from pipelines.session import Phase
 from worker.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redis.lock import Lock
 
     from pipelines.location import Location
@@ -25,9 +27,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: In a run's record from its plan on, until what it left is removed: the revision it is to make.
-MAKES = "makes"
-#: Said instead before the last pass: workers that lost their lease may still write a little.
+#: In an ended run's record: when the last pass is due, Unix ms. Until then, workers that lost their
+#: lease may still write a little.
 LAST_PASS = "lastPass"
 _REVISION = re.compile(r"r(\d+)/")
 
@@ -58,16 +59,27 @@ def _may_clean(seen: SessionRecord, current: SessionRecord) -> bool:
 
 
 def _clean(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
-    if record.run:
-        _clean_run(runtime, record, lock)
-    elif record.revision:
-        _remove_old_revisions(runtime, record)
+    """One pass of cleaning; then note whether another one is to come, and when."""
+    now = runtime.sessions.now_ms()
+    run: Mapping[str, Any] = {}
+    due: int | None = now  # for the old revisions, as soon as the run is done with
+    last_pass = record.run.get(LAST_PASS)
+    if not record.run:
+        due = _remove_old_revisions(runtime, record, now)
+    elif last_pass is None:
+        _remove_leftovers(runtime, record, lock)
+        due = now + 2 * runtime.lease_ms
+        run = {LAST_PASS: due}
+    elif now < last_pass:
+        due, run = last_pass, record.run
+    else:
+        _remove_leftovers(runtime, record, lock)
+        restore_published(runtime, record)
+    runtime.sessions.settle(record.id, record.generation, run=run, due_ms=due)
 
 
-def _clean_run(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
-    run = Run(runtime, record)
-    plan = run.plan()
-    active = runtime.work.active(record.id, record.generation)
+def _remove_leftovers(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
+    plan = Run(runtime, record).plan()
     names = {"source", *(profile.name for profile in record.session.profiles)}
     names |= {planned.name for planned in plan.renditions} if plan else set()
     runtime.work.discard_run(record.id, record.generation)
@@ -79,13 +91,6 @@ def _clean_run(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
     runtime.staging(record.id).remove()
     lock.reacquire()
     _remove_unpublished(runtime, record)
-    again: dict[str, Any] = {LAST_PASS: True} if active and LAST_PASS not in record.run else {}
-    runtime.sessions.update(record.id, record.generation, {"run": again})
-    if again:
-        runtime.sessions.schedule(record.id, runtime.sessions.now_ms() + 2 * runtime.lease_ms)
-    elif record.revision > 1:
-        keep_ms = round(runtime.settings.keep_old * 1000)
-        runtime.sessions.schedule(record.id, record.phase_since + keep_ms)
 
 
 def _abort_uploads(runtime: Runtime, location: Location) -> None:
@@ -99,12 +104,15 @@ def _remove_unpublished(runtime: Runtime, record: SessionRecord) -> None:
     objects = runtime.output.list(folder.child(f"r{record.revision + 1}/"))
     if not objects:
         return
-    restore_playlist(runtime, record)
+    restore_published(runtime, record)
     runtime.output.delete(objects)
 
 
-def restore_playlist(runtime: Runtime, record: SessionRecord) -> None:
-    """Make ``index.m3u8`` again what the published revision's report says; remove it if none is."""
+def restore_published(runtime: Runtime, record: SessionRecord) -> None:
+    """Make ``index.m3u8`` and the report those of the published revision again.
+
+    Without a published revision there is no ``index.m3u8``.
+    """
     folder = runtime.names(record.id).folder
     index = folder.child("index.m3u8")
     if not record.revision:
@@ -117,17 +125,29 @@ def restore_playlist(runtime: Runtime, record: SessionRecord) -> None:
             "The published report is gone; index.m3u8 is left as it is.", action="report_missing"
         )
         return
-    runtime.output.write(index, report["multivariantPlaylist"].encode(), MULTIVARIANT)
+    playlist = report.pop("multivariantPlaylist").encode()
+    if not _holds(runtime, index, playlist):
+        runtime.output.write(index, playlist, MULTIVARIANT)
+    runtime.sessions.set_report(record.id, json.dumps(report, ensure_ascii=False))
 
 
-def _remove_old_revisions(runtime: Runtime, record: SessionRecord) -> None:
-    """Remove revisions that were replaced more than ``FINALIZER_KEEP_OLD`` ago."""
-    if record.phase is not Phase.READY:
-        return
+def _holds(runtime: Runtime, location: Location, body: bytes) -> bool:
+    try:
+        return runtime.output.read(location) == body
+    except ObjectMissing:
+        return False
+
+
+def _remove_old_revisions(runtime: Runtime, record: SessionRecord, now_ms: int) -> int | None:
+    """Remove revisions that were replaced more than ``FINALIZER_KEEP_OLD`` ago.
+
+    When to look again (Unix ms); None when nothing is left that will ever have to go.
+    """
+    if record.revision < 2:
+        return None
     keep_until = record.phase_since + round(runtime.settings.keep_old * 1000)
-    if runtime.sessions.now_ms() < keep_until:
-        runtime.sessions.schedule(record.id, keep_until)
-        return
+    if now_ms < keep_until:
+        return keep_until
     folder = runtime.names(record.id).folder
     old = [
         each
@@ -135,6 +155,7 @@ def _remove_old_revisions(runtime: Runtime, record: SessionRecord) -> None:
         if (revision := _revision_of(each, folder)) is not None and revision < record.revision
     ]
     runtime.output.delete(old)
+    return None
 
 
 def _revision_of(location: Location, folder: Location) -> int | None:

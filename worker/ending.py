@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -13,6 +13,8 @@ from worker.cleanup import clean
 from worker.records import RecordedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipelines.errors import ErrorCode
     from worker.run import Run
 
@@ -23,6 +25,7 @@ def fail(run: Run, code: ErrorCode, message: str) -> None:
     """Move the session to ``failed`` with its reason, unless it has moved on by itself."""
     sessions = run.runtime.sessions
     plan = run.plan()
+    record = sessions.get(run.session_id) or run.record
     if run.record.revision == 0:
         not_made = plan.not_made if plan else ()
         report = failed_report(run.record.session, code, message, not_made, run.generation)
@@ -33,11 +36,23 @@ def fail(run: Run, code: ErrorCode, message: str) -> None:
         generation=run.generation,
         to=Phase.FAILED,
         due_ms=sessions.now_ms(),
-        changes={"error": RecordedError(code, message)},
+        changes={
+            "error": RecordedError(code, message),
+            "renditions": tuple(ended_view(view) for view in record.renditions),
+        },
         event={"action": "failed", "code": code, "message": message},
     )
     if moved:
         log.error("The session failed.", action="failed", code=code, reason=message)
-        record = sessions.get(run.session_id)
-        if record is not None:
-            clean(run.runtime, record)
+        ended = sessions.get(run.session_id)
+        if ended is not None:
+            clean(run.runtime, ended)
+
+
+def ended_view(view: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A rendition as it is shown after a run that failed: what has a URL was published before."""
+    if view["state"] == "not_made":
+        return view
+    if view.get("url"):
+        return {**view, "state": "ready", "progress": 1.0}
+    return {**view, "state": "failed"}

@@ -31,7 +31,7 @@ class RenditionUpload:
     run: Run
     rendition: str
 
-    def upload_part(self, number: int, body: bytearray) -> UploadedPart:
+    def upload_part(self, number: int, body: bytes) -> UploadedPart:
         """Upload one part; an upload that the store dropped is begun anew by the next attempt."""
         upload = self.run.open_upload(self.rendition)
         where = self.run.mp4(self.rendition)
@@ -72,7 +72,9 @@ def current_slice(run: Run, lease: Lease, rendition: str, number: int) -> Slice:
     Raises ``InterruptedWork`` after writing a newer plan, so that reconcile claims what is new.
     """
     plan = run.plan()
-    planned = plan.rendition(rendition) if plan else None
+    if plan is None:
+        raise InterruptedWork("the run is over: its plan is gone")
+    planned = plan.rendition(rendition)
     recording = run.read_recording()
     slice_seconds = run.runtime.settings.slice_seconds
     if planned is not None:

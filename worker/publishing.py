@@ -15,7 +15,7 @@ from pipelines.publish import PublishedRendition
 from pipelines.report import RunOrigin, not_made_views, report
 from pipelines.session import Phase
 from worker.assembling import AssembledRendition
-from worker.cleanup import restore_playlist
+from worker.cleanup import restore_published
 from worker.run import assembled
 from worker.run_plan import RunPlan, assemble_item
 
@@ -157,7 +157,7 @@ def _commit(
         # Woken up between the last look and the commit: viewers keep what was published before.
         record = sessions.get(run.session_id)
         if record is not None:
-            restore_playlist(run.runtime, record)
+            restore_published(run.runtime, record)
         raise InterruptedWork("the session moved on before the commit")
     log.info(
         "The recording is ready.",

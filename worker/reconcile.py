@@ -13,11 +13,11 @@ import structlog
 
 from pipelines.errors import ErrorCode, PermanentError, TransientError
 from pipelines.session import Phase
-from worker.cleanup import MAKES, clean
+from worker.cleanup import clean
 from worker.ending import fail
 from worker.progress import rendition_views
 from worker.recovery import published_before
-from worker.run import Run, assembled, done, packaged
+from worker.run import ADOPTS, MAKES, Run, assembled, done, packaged
 from worker.run_plan import PUBLISH, RunPlan, assemble_item, package_item
 from worker.work import Claim, Reason, Refused
 
@@ -31,16 +31,12 @@ log = structlog.get_logger(__name__)
 
 #: Failures and crashes after which an item of work fails its session.
 MAX_ATTEMPTS = 3
-#: How long a message may be on its way before its item is claimed for another one.
-CLAIM_MS = 60_000
 #: Slices that a session claims at a time, per live worker thread: bounds the queue, and is fair.
 WINDOW_PER_THREAD = 2
 #: The window when no worker is known to live.
 LEAST_WINDOW = 4
 #: How soon a session is looked at again when it waits for something that nobody will announce.
 LOOK_AGAIN_MS = 5_000
-#: In a run's record: the generation whose finished work it may go on with.
-ADOPTS = "adopts"
 #: The same while an earlier run is cleaned up.
 CLEANING_MS = 300
 
@@ -124,10 +120,10 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
         return
     items = run.items()
     missing = _missing(run, plan, items)
-    # Looked at again even if every message is lost: a claim has run out by then.
-    runtime.sessions.schedule(run.session_id, runtime.sessions.now_ms() + CLAIM_MS)
+    runtime.sessions.schedule(run.session_id, _first_to_run_out(run, items))
+    # A message may be on its way for as long as a worker may be silent.
     answers = (
-        runtime.work.claim_many(missing, CLAIM_MS, MAX_ATTEMPTS, (Phase.FINALIZING,))
+        runtime.work.claim_many(missing, runtime.lease_ms, MAX_ATTEMPTS, (Phase.FINALIZING,))
         if missing
         else []
     )
@@ -157,9 +153,8 @@ def _planned(run: Run) -> RunPlan:
     run.runtime.sessions.update(
         run.session_id,
         run.generation,
-        {
-            "run": {MAKES: run.revision}
-        },  # before anything is written that would have to be cleaned up
+        # Before anything is written that would have to be cleaned up.
+        {"run": {MAKES: run.revision}},
         event={
             "action": "planned",
             "segments": recording.segment_count,
@@ -213,6 +208,13 @@ def _is_free(state: ItemState | None, identity: str, now_ms: int) -> bool:
     if state is None or state.identity != identity:
         return True
     return not state.active(now_ms) and state.result is None
+
+
+def _first_to_run_out(run: Run, items: dict[str, ItemState]) -> int:
+    """When to look again even if every message is lost and every worker dies, Unix ms."""
+    now = run.runtime.sessions.now_ms()
+    held = [state.expires for state in items.values() if state.active(now)]
+    return min([*held, now + run.runtime.lease_ms])
 
 
 def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from worker.cleanup import MAKES
+from worker.run import MAKES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.session import Phase
+from worker.run import ADOPTS
 
 if TYPE_CHECKING:
     from worker.records import SessionRecord
@@ -52,7 +53,11 @@ def start(store: SessionStore, session_id: str, *, force: bool) -> int:
             return record.generation
         to = Phase.LIVE if record.phase is Phase.EMPTY else Phase.FINALIZING
         generation = store.begin_generation(
-            session_id, expect={record.phase}, to=to, reason="re-run, forced" if force else "re-run"
+            session_id,
+            expect={record.phase},
+            to=to,
+            reason="re-run, forced" if force else "re-run",
+            changes={"run": {ADOPTS: record.generation, **record.run}},
         )
         if generation is not None:
             return generation

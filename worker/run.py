@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from worker.records import SessionRecord
     from worker.runtime import Runtime
 
+#: In a run's record from its plan on, until what it left is removed: the revision it is to make.
+MAKES = "makes"
+#: In a run's record: the generation that it follows, whose finished work it may go on with.
+ADOPTS = "adopts"
 _PLAN = "plan"
 _UPLOAD = "upload/"
 _LOST = ""  # in the place of an upload that the store dropped

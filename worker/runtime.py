@@ -41,7 +41,10 @@ class Runtime:
     def open(cls, settings: Settings) -> Runtime:
         """Connect to everything that the settings name; nothing is asked of it yet."""
         client = open_redis(settings)
-        source = ObjectStore(connect(settings.source_profile))
+        output = ObjectStore(connect(settings.output_profile))
+        source = output
+        if settings.source_profile != settings.output_profile:
+            source = ObjectStore(connect(settings.source_profile))
         return cls(
             settings=settings,
             sessions=SessionStore(
@@ -49,7 +52,7 @@ class Runtime:
             ),
             work=Work(client, settings.redis_prefix),
             roster=Roster(client, settings.redis_prefix),
-            output=ObjectStore(connect(settings.output_profile)),
+            output=output,
             reader=SourceReader(source),
             tools=locate(settings.ffmpeg, settings.ffprobe),
             stop=threading.Event(),

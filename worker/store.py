@@ -178,6 +178,23 @@ class SessionStore:
 
         return self._records.change(session_id, decide) is not None
 
+    def settle(
+        self, session_id: str, generation: int, *, run: Mapping[str, Any], due_ms: int | None
+    ) -> bool:
+        """Write what is still to be cleaned up after a run, and when to look again (None: never).
+
+        False, and nothing changed, when the session has moved on: it is live or runs again.
+        """
+
+        def decide(record: SessionRecord | None, now: int) -> Write | None:
+            if record is None or record.generation != generation:
+                return None
+            if record.phase in (Phase.LIVE, Phase.FINALIZING):
+                return None
+            return Write(replace(record, run=run), (), _due(due_ms))
+
+        return self._records.change(session_id, decide) is not None
+
     def commit(
         self,
         session_id: str,

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 #: Due sessions that one look hands on.
 BATCH = 200
-#: A session that was handed on is due again after this, should its message be lost.
+#: A session that was handed on is due again after this at most, should its message be lost.
 HOLD_MS = 30_000
 
 
@@ -58,7 +58,7 @@ class Sweep:
 
 def sweep_once(runtime: Runtime, dispatcher: Dispatcher) -> int:
     """Hand the sessions that are due on to ``reconcile``; how many there were."""
-    due = runtime.sessions.take_due(BATCH, HOLD_MS)
+    due = runtime.sessions.take_due(BATCH, min(HOLD_MS, runtime.lease_ms))
     for session_id in due:
         dispatcher.reconcile(session_id)
     if due:

@@ -7,11 +7,10 @@ import pytest
 from tests.browser import (
     CHROMIUM,
     Missing,
-    Viewer,
-    chromium_pages,
     fetch_hls_js,
     install_chromium,
     page_server,
+    watching,
 )
 from tests.media import flash_times
 from tests.product import Product, new_id
@@ -19,7 +18,8 @@ from tests.stack import running_stack
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
-#: Six seconds each but for the last, in slices of two seconds or less.
+SECONDS = 6.0
+#: Of so many seconds each, in slices of two seconds or less.
 RECORDINGS: dict[str, dict[str, object]] = {
     "b-frames": {"b_frames": 2},
     "long-gop": {"gop": 150, "b_frames": 2, "segment": 1.0, "split_by_time": True},
@@ -28,14 +28,17 @@ RECORDINGS: dict[str, dict[str, object]] = {
     "video-only": {"audio": None, "b_frames": 2},
     "wrap": {"start": 95_440.0, "b_frames": 2},
     "audio-only": {"video": None},
-    "large": {
-        "duration": 12.0, "size": "640x360",
-        "encoder_options": ("-vf", "noise=alls=40:allf=t", "-qp", "22"),
+    "several-parts": {
+        "encoder_options": (
+            "-b:v", "30M", "-minrate", "30M", "-maxrate", "30M", "-bufsize", "30M",
+            "-x264-params", "nal-hrd=cbr:scenecut=0",
+        ),
     },
 }  # fmt: skip
 DISCONTINUITY = "discontinuity"
 NAMES = [*RECORDINGS, DISCONTINUITY]
 WITH_PICTURES = [name for name in NAMES if name != "audio-only"]
+PLAYLISTS = ["b-frames", "fmp4", "mp3", "audio-only", "wrap", DISCONTINUITY]
 
 PICTURE_S = 1 / 30
 WHITE, COLORED = 230, 180
@@ -50,55 +53,42 @@ def run_folder(tmp_path_factory):
     return folder
 
 
-def lacking(complete, why):
-    """Skip, unless nothing may be skipped."""
-    if complete:
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 @pytest.fixture(scope="module")
 def chromium(complete, run_folder):
-    """Makes sure of Chromium; installs it only where nothing may be skipped."""
-    if not CHROMIUM.exists() and not complete:
-        pytest.skip(f"there is no {CHROMIUM}")
-    try:
+    """Makes sure of Chromium; only where nothing may be skipped is it installed."""
+    if not CHROMIUM.exists():
+        if not complete:
+            pytest.skip(f"there is no {CHROMIUM}")
         install_chromium(run_folder)
-    except Missing as missing:
-        pytest.fail(str(missing))
 
 
 @pytest.fixture(scope="module")
 def hls_js(complete, run_folder):
+    """The script of hls.js, fetched once a run."""
     try:
         return fetch_hls_js(run_folder)
     except Missing as missing:
-        lacking(complete, str(missing))
+        if complete:
+            raise
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")
-def pages(chromium):
-    with chromium_pages() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def server(chromium):
+def server():
     with page_server() as server:
         yield server
 
 
-@pytest.fixture
-def viewer(pages, server):
-    page = pages(server.url)
-    yield Viewer(page)
-    page.close()
+@pytest.fixture(scope="module")
+def viewer(chromium, server):
+    with watching(server.url) as viewer:
+        yield viewer
 
 
 @pytest.fixture(scope="module")
 def product(chromium, tmp_path_factory):
     with running_stack(
-        tmp_path_factory.mktemp("browser") / "st", "--workers", "2",
+        tmp_path_factory.mktemp("browser") / "st", "--workers", "1",
         FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2", FINALIZER_SLICE_SECONDS="2",
     ) as stack:  # fmt: skip
         yield Product(stack)
@@ -145,15 +135,6 @@ def finalized(product, sessions):
     return look
 
 
-def seconds_of(name):
-    return RECORDINGS.get(name, {}).get("duration", 6.0)
-
-
-def size_of(name):
-    width, height = str(RECORDINGS.get(name, {}).get("size", "320x180")).split("x")
-    return int(width), int(height)
-
-
 def kind_of(name):
     return "video" if name in WITH_PICTURES else "audio"
 
@@ -162,9 +143,9 @@ def has_sound(name):
     return RECORDINGS.get(name, {}).get("audio", "aac") is not None
 
 
-def every_second_in_odd_order(times):
-    """From the last to the first and then the others again: backwards, far ahead, and on."""
-    return [times[-1], times[0], *times[-2:0:-1], *times[1::2]]
+def start_seams_and_end(flashes):
+    """The last flash, those at the seams of two-second slices, and the first; backwards."""
+    return [flashes[-1], *reversed(flashes[::2])]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,9 +154,9 @@ def test_the_mp4_plays_from_its_start_to_its_end(name, finalized, viewer):
     opened = viewer.open_file(session["mp4Url"], kind_of(name))
     assert rendition["slices"] > 2
     assert opened["duration"] == pytest.approx(rendition["duration"], abs=0.05)
-    assert opened["duration"] == pytest.approx(seconds_of(name), abs=0.15)
+    assert opened["duration"] == pytest.approx(SECONDS, abs=0.15)
     if kind_of(name) == "video":
-        assert (opened["width"], opened["height"]) == size_of(name)
+        assert (opened["width"], opened["height"]) == (320, 180)
     played = viewer.play(0.3)
     assert (played["pictures"] > 0) == (kind_of(name) == "video")
     assert (played["soundBytes"] > 0) == has_sound(name)
@@ -188,14 +169,12 @@ def test_the_mp4_plays_from_its_start_to_its_end(name, finalized, viewer):
 def test_seeking_in_the_mp4_paints_the_picture_of_that_time(name, finalized, viewer, media_tools):
     session, _ = finalized(name)
     flashes = flash_times(media_tools, session["mp4Url"])
-    assert len(flashes) == seconds_of(name)
+    assert len(flashes) == SECONDS
     viewer.open_file(session["mp4Url"])
-    for flash in every_second_in_odd_order(flashes):
-        middle = flash + PICTURE_S / 2
-        assert viewer.seek(middle - PICTURE_S, PICTURE_S) < COLORED if flash > 0.1 else True
-        assert viewer.seek(middle, PICTURE_S) > WHITE
-        assert viewer.seek(middle + PICTURE_S, PICTURE_S) < COLORED
+    for flash in start_seams_and_end(flashes):
+        assert viewer.seek(flash + PICTURE_S / 2, PICTURE_S) > WHITE
         viewer.play(0.1)
+    assert viewer.seek(flashes[1] - PICTURE_S / 2, PICTURE_S) < COLORED
 
 
 def test_seeking_in_sound_alone_goes_on_from_there(finalized, viewer):
@@ -207,19 +186,18 @@ def test_seeking_in_sound_alone_goes_on_from_there(finalized, viewer):
 
 
 def test_the_mp4_plays_while_its_end_is_still_on_its_way(product, finalized, viewer, server):
-    session, rendition = finalized("large")
+    session, rendition = finalized("b-frames")
     body = product.fetch(session["mp4Url"]).body
-    url, file = server.hold("large.mp4", body, len(body) // 2)
+    url, file = server.hold("b-frames.mp4", body, len(body) // 2)
     opened = viewer.open_file(url)
     assert opened["duration"] == pytest.approx(rendition["duration"], abs=0.05)
     viewer.play(1.0)
     file.rest.set()
-    viewer.seek(opened["duration"] - 0.5, 0.1)
-    assert viewer.play_to_the_end()["ended"]
+    assert viewer.play_to_the_end()["time"] == pytest.approx(opened["duration"], abs=0.05)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_recording_url_plays_with_hls_js(name, product, finalized, viewer, hls_js):
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_the_recording_url_plays_with_hls_js(name, finalized, viewer, hls_js):
     session, rendition = finalized(name)
     opened = viewer.open_playlist(session["recordingUrl"], hls_js, kind_of(name))
     assert len(opened["codecs"]) == 1
@@ -227,10 +205,9 @@ def test_the_recording_url_plays_with_hls_js(name, product, finalized, viewer, h
     assert opened["segments"] == rendition["sourceSegments"]
     assert opened["listed"] == pytest.approx(rendition["listedDuration"], abs=0.001)
     assert opened["duration"] == pytest.approx(rendition["listedDuration"], abs=0.15)
-    viewer.play(0.3)
-    for time in (seconds_of(name) - 1.2, 0.2, seconds_of(name) / 2 - 0.1):
+    for time in (4.8, 0.2, 2.9):
         viewer.seek(time, 0.1)
         viewer.play(0.3)
-    viewer.seek(seconds_of(name) - 0.5, 0.1)
     ended = viewer.play_to_the_end()
+    assert ended["time"] == pytest.approx(opened["duration"], abs=0.15)
     assert ended["complaints"] == []

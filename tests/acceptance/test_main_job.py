@@ -11,7 +11,6 @@ from tests.stack import eventually, group_members, running_stack
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
-HOUR_MS = 3_600_000
 PROFILE = {"width": 320, "height": 180, "bitrate": 400_000, "fps": 0}
 
 
@@ -241,18 +240,3 @@ def test_a_lost_queue_is_healed_by_the_sweep(product, small):
         for pid in members:
             os.kill(pid, signal.SIGCONT)
     assert ready(product, session_id)["error"] is None
-
-
-def test_sessions_that_ended_are_not_looked_at_again(product, small):
-    ended = finalized(product, small)["id"]
-    empty = new_id("none")
-    product.put(empty, record=True)
-    product.reaches(empty, "empty")
-    with product.stack.redis() as client:
-
-        def due(session_id):
-            score = client.zscore("finalizer:due", session_id)
-            return None if score is None else score - now_ms()
-
-        assert due(empty) is None
-        product.happens(ended, lambda: (due(ended) or HOUR_MS) >= HOUR_MS)

@@ -69,10 +69,14 @@ def cut_anywhere(path, pieces, shift=0):
     return [stream[begin * TS_PACKET : end * TS_PACKET] for begin, end in itertools.pairwise(edges)]
 
 
-@pytest.mark.parametrize("pieces", [5, 12])
 @pytest.mark.parametrize(
-    "spec",
-    [{"b_frames": 2}, {"audio": "mp3", "gop": 150}, {"video": None}, {"video": "hevc"}],
+    ("spec", "pieces"),
+    [
+        ({"b_frames": 2}, 12),
+        ({"audio": "mp3", "gop": 150}, 7),
+        ({"video": None}, 5),
+        ({"video": "hevc"}, 5),
+    ],
     ids=["aac", "mp3-long-gop", "sound-alone", "hevc"],
 )
 def test_units_that_straddle_segments_and_slices_are_whole(
@@ -91,7 +95,7 @@ def test_every_packet_of_a_recording_is_in_some_slice_wherever_it_is_cut(
 ):
     original = media.recording(b_frames=2)
     _, uncut = made_of(finalizer, original)
-    for shift in range(-3, 4):
+    for shift in (-1, 0, 1):
         cut = cut_anywhere(original, 3, shift)
         path = recording_of(*((data, "") for data in cut), name=f"cut{shift}", seconds=2)
         _, made = made_of(finalizer, path, 2)
