@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+from pipelines.location import Location
 from scripts.api_client import ApiClient
 from scripts.child import Child, ChildFailedError
 from scripts.embedded import child_environment
@@ -86,22 +87,14 @@ class DemoStack:
         """The end of what it has said."""
         return self._child.last_words()
 
-    def put(self, session_id: str, name: str, body: bytes) -> None:
+    def put(self, session_id: str, name: str, body: bytes | BinaryIO) -> None:
         """Write a file of a session's recording."""
-        self._s3.put_object(**_place(session_id, name), Body=body)
-
-    def put_file(self, session_id: str, name: str, path: Path) -> None:
-        """The same for a file of any size."""
-        place = _place(session_id, name)
-        kind = {"ContentType": place.pop("ContentType")}
-        self._s3.upload_file(str(path), **place, ExtraArgs=kind)
+        kind = _CONTENT_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
+        self._s3.put_object(
+            Bucket="recordings", Key=f"{session_id}/{name}", Body=body, ContentType=kind
+        )
 
 
 def recording_url(session_id: str, name: str) -> str:
     """Where a file of a session's recording lies."""
-    return f"s3://recordings/{session_id}/{name}"
-
-
-def _place(session_id: str, name: str) -> dict[str, str]:
-    kind = _CONTENT_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
-    return {"Bucket": "recordings", "Key": f"{session_id}/{name}", "ContentType": kind}
+    return str(Location.parse(f"s3://recordings/{session_id}/").child(name))

@@ -62,7 +62,7 @@ class Showing:
                 last_seen = self._upload(own, screen) if own else self._live(screen)
                 session = self._follow(last_seen, screen)
             return self._judge(session, last_seen, own)
-        except (NotReadyError, ApiFailedError, BotoCoreError, ClientError) as error:
+        except (NotReadyError, ApiFailedError, BotoCoreError, ClientError, OSError) as error:
             print(f"\n{printable(str(error))}", file=sys.stderr, flush=True)
             return False
 
@@ -101,16 +101,15 @@ class Showing:
 
     def _upload(self, own: OwnRecording, screen: Screen) -> int:
         """Upload somebody's recording, and say that its session was seen just now; Unix ms."""
+        for number, name in enumerate(own.files, 1):
+            uploading = {"phase": "uploading", "renditions": ()}
+            screen.look(self.session_id, uploading, (), f"{number} of {len(own.files)} files")
+            with own.path(name).open("rb") as body:
+                self.stack.put(self.session_id, name, body)
+        last_seen = _now_ms()
         url = recording_url(self.session_id, own.playlist)
         where = {} if own.playlist == INDEX else {"sourceUrl": url}
-        self._put({"name": own.playlist, "record": True, **where})
-        for number, name in enumerate(own.files, 1):
-            self.stack.put_file(self.session_id, name, own.path(name))
-            if number % 10 == 0:
-                self._put({"lastSeen": _now_ms()})
-                self._look(screen, f"{number} of {len(own.files)} files uploaded")
-        last_seen = _now_ms()
-        self._put({"lastSeen": last_seen})
+        self._put({"name": own.playlist, "record": True, "lastSeen": last_seen, **where})
         size = sum(own.path(name).stat().st_size for name in own.files)
         self._done("uploaded", f"{count_words(len(own.files), 'file')}, {size_words(size)}")
         if own.missing:

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -57,10 +56,12 @@ def test_a_live_session_becomes_an_mp4_and_the_table_shows_it(tmp_path):
 
 
 def test_an_own_recording_is_kept_until_ctrl_c_which_ends_everything(corpus, tmp_path):
-    shutil.copytree(corpus / "ts-basic-3seg", tmp_path / "here" / "mine")
+    mine = tmp_path / "here" / "mine"
+    shutil.copytree(corpus / "ts-basic-3seg", mine)
+    (mine / "tiny.m3u8").rename(mine / "50 % mine.m3u8")
     directory = tmp_path / "st"
     process = demo(
-        "mine/tiny.m3u8", "--keep", "--dir", str(directory), cwd=tmp_path / "here",
+        "mine/50 % mine.m3u8", "--keep", "--dir", str(directory), cwd=tmp_path / "here",
         start_new_session=True,
     )  # fmt: skip
     with process:
