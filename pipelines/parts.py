@@ -24,7 +24,7 @@ MAX_PART_BYTES = 256 << 20
 #: A slice whose payload stays below this is staged whole and joined with its neighbours.
 STAGED_SLICE_BYTES = 2 * MIN_PART_BYTES
 #: Uploads of one slice that run at once while the next part fills.
-UPLOADS = 2
+UPLOADS = 1
 
 
 class PartUpload(Protocol):

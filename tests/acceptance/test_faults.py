@@ -172,10 +172,13 @@ def test_a_broken_ffmpeg_ends_a_session_after_three_attempts_with_its_last_words
     assert session["error"]["code"] == "ffmpeg_failed"
     assert session["error"]["message"].endswith("no luck today")
     attempts = product.events(session_id, "attempt_failed")
-    assert max(
-        sum(event["item"] == item for event in attempts)
-        for item in {event["item"] for event in attempts}
-    ) == 3
+    assert (
+        max(
+            sum(event["item"] == item for event in attempts)
+            for item in {event["item"] for event in attempts}
+        )
+        == 3
+    )
     product.happens(session_id, lambda: product.is_settled(session_id))
     assert product.objects("vod", session_id) == []
     will.unsay("fail")

@@ -90,11 +90,13 @@ def answers(product):
     return True
 
 
-@pytest.mark.parametrize("moment", [fetching, all_packaged, written])
-def test_a_store_that_is_killed_only_delays_the_recording(product, heavy, undisturbed, moment):
+def test_a_store_that_is_killed_at_every_step_only_delays_the_recording(
+    product, heavy, undisturbed
+):
     session_id = started(product, heavy)
-    product.happens(session_id, lambda: moment(product, session_id))
-    kill_the_store(product)
+    for moment in (fetching, all_packaged, written):
+        product.happens(session_id, lambda moment=moment: moment(product, session_id))
+        kill_the_store(product)
     assert digest(product, recovered(product, session_id)) == undisturbed
 
 

@@ -1,0 +1,335 @@
+"""One look at a session decides upon what is true now: against a real Redis and a real S3."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis as redis_client
+
+from pipelines.errors import ErrorCode
+from pipelines.session import Phase
+from scripts.embedded import S3Server
+from tests.packaging import upload_folder
+from worker.cleanup import clean
+from worker.presence import WorkerProcess
+from worker.reconcile import LEAST_WINDOW, MAX_ATTEMPTS, WINDOW_PER_THREAD, reconcile
+from worker.rerun import start
+from worker.run import Run
+from worker.runtime import Runtime
+from worker.settings import Settings
+from worker.sweep import BATCH, sweep_once
+from worker.work import Claim
+from worker.work_item import State
+
+pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
+
+ID = "s1"
+LONG_AGO = 1_763_794_800_000
+DAY_MS = 86_400_000
+
+
+class Recorder:
+    """A dispatcher that keeps what it is given: the test is the worker."""
+
+    def __init__(self) -> None:
+        self.looks: list[str] = []
+        self.claims: list[Claim] = []
+
+    def reconcile(self, session_id: str) -> None:
+        self.looks.append(session_id)
+
+    def perform(self, claim: Claim) -> None:
+        self.claims.append(claim)
+
+
+class Worker:
+    """One process, opened by hand; its sessions have been silent for long."""
+
+    def __init__(self, runtime: Runtime, s3: Any, client: redis_client.Redis) -> None:
+        self.runtime = runtime
+        self.s3 = s3
+        self.redis = client
+        self.sent = Recorder()
+
+    def look(self, session_id: str = ID) -> Phase:
+        reconcile(session_id, self.runtime, self.sent)
+        return self.record(session_id).phase
+
+    def record(self, session_id: str = ID):
+        return self.runtime.sessions.get(session_id)
+
+    def put(self, session_id: str = ID, **fields: Any) -> None:
+        seen = {"record": True, "lastSeen": LONG_AGO, "createdAt": LONG_AGO}
+        self.runtime.sessions.put(session_id, {**seen, **fields})
+
+    def due_in_ms(self, session_id: str = ID) -> int | None:
+        due = self.runtime.sessions.due_ms(session_id)
+        return None if due is None else due - self.runtime.sessions.now_ms()
+
+    def lease_first(self):
+        """Lease the item that was claimed first."""
+        claim = self.sent.claims.pop(0)
+        return self.runtime.work.lease(claim.key, claim.token, "tests:1", self.runtime.lease_ms)
+
+    def items(self):
+        return Run(self.runtime, self.record()).items()
+
+
+@pytest.fixture
+def worker(redis_url, s3_server: S3Server, s3, buckets, monkeypatch) -> Callable[..., Worker]:
+    """Opens a worker with further settings."""
+    keys = s3_server.credentials
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+    def opened(**fields: Any) -> Worker:
+        settings = Settings(
+            **{
+                "redis_url": redis_url,
+                "source_url": "s3://recordings/{id}/index.m3u8",
+                "output_url": "s3://vod/",
+                "staging_url": "s3://staging/",
+                "public_url": "http://vod.example/",
+                "idle_timeout": 60,
+                "slice_seconds": 2,
+                **fields,
+            }
+        )
+        return Worker(Runtime.open(settings), s3, client)
+
+    with redis_client.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield opened
+
+
+@pytest.fixture
+def recorded(worker, media) -> Callable[..., Worker]:
+    """Opens a worker with a silent session of twelve seconds in six slices."""
+
+    def opened(**fields: Any) -> Worker:
+        made = worker(**fields)
+        upload_folder(made.s3, media.recording(duration=12.0).parent, "recordings", ID)
+        made.put()
+        return made
+
+    return opened
+
+
+def eventually(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_session_that_is_not_idle_is_only_looked_at_later(recorded):
+    worker = recorded()
+    worker.put(lastSeen=worker.runtime.sessions.now_ms())
+    assert worker.look() is Phase.LIVE
+    assert 50_000 < worker.due_in_ms() <= 60_000
+    assert worker.sent.claims == []
+
+
+def test_a_heartbeat_that_comes_while_the_decision_is_made_wins(recorded, monkeypatch):
+    worker = recorded()
+    read, now = Run.read_recording, worker.runtime.sessions.now_ms()
+
+    def read_and_wake(run: Run):
+        worker.put(lastSeen=now)
+        return read(run)
+
+    monkeypatch.setattr(Run, "read_recording", read_and_wake)
+    assert worker.look() is Phase.LIVE
+    assert worker.record().generation == 0
+    assert worker.due_in_ms() > 50_000
+
+
+def test_a_session_claims_no_more_than_the_workers_can_soon_do(recorded):
+    worker = recorded()
+    assert worker.look() is Phase.FINALIZING
+    assert [claim.key.item for claim in worker.sent.claims] == [
+        f"package/source/{number}" for number in range(LEAST_WINDOW)
+    ]
+    worker.look()
+    assert len(worker.sent.claims) == LEAST_WINDOW
+    process = WorkerProcess("host", 1, ("package",), 5 // WINDOW_PER_THREAD + 1, "n")
+    worker.runtime.roster.beat(process)
+    worker.look()
+    assert len(worker.sent.claims) == 6
+
+
+def test_two_looks_at_once_send_every_slice_once(recorded):
+    worker = recorded()
+    worker.look()
+    again = Recorder()
+    reconcile(ID, worker.runtime, again)
+    assert again.claims == []
+
+
+def test_a_claim_whose_message_was_lost_is_sent_again(recorded):
+    worker = recorded(lease=0.05)
+    worker.look()
+    lost = {claim.key for claim in worker.sent.claims}
+    worker.sent.claims.clear()
+    assert worker.due_in_ms() <= 50
+    eventually(lambda: worker.look() and worker.sent.claims)
+    assert {claim.key for claim in worker.sent.claims} <= lost
+    assert {item.attempts for item in worker.items().values()} == {0}
+
+
+def test_the_session_is_due_when_the_first_lease_runs_out(recorded):
+    worker = recorded(lease=40)
+    worker.look()
+    claim = worker.sent.claims[0]
+    worker.runtime.work.lease(claim.key, claim.token, "tests:1", 5_000)
+    worker.look()
+    assert 3_000 < worker.due_in_ms() <= 5_000
+
+
+def test_an_outage_is_waited_out_as_long_as_the_worker_asked_for(recorded):
+    worker = recorded()
+    worker.look()
+    lease = worker.lease_first()
+    error = (ErrorCode.STORE_UNAVAILABLE, "the store did not answer")
+    worker.runtime.work.release(lease, counts=False, error=error, delay_ms=9_000)
+    worker.look()
+    assert 7_000 < worker.due_in_ms() <= 9_000
+    assert worker.record().phase is Phase.FINALIZING
+
+
+def test_an_outage_that_lasts_too_long_is_given_up(recorded):
+    worker = recorded(give_up_after=0.01)
+    worker.look()
+    lease = worker.lease_first()
+    error = (ErrorCode.STORE_UNAVAILABLE, "the store did not answer")
+    worker.runtime.work.release(lease, counts=False, error=error, delay_ms=60_000)
+    eventually(lambda: worker.look() is Phase.FAILED)
+    assert worker.record().error.code == "store_unavailable"
+    assert worker.record().error.message == "given up: the store did not answer"
+
+
+def test_a_slice_that_failed_too_often_fails_the_session_with_its_last_error(recorded):
+    worker = recorded()
+    for _ in range(MAX_ATTEMPTS):
+        worker.sent.claims.clear()
+        worker.look()
+        worker.runtime.work.release(
+            worker.lease_first(), counts=True, error=(ErrorCode.FFMPEG_FAILED, "no luck")
+        )
+    assert worker.look() is Phase.FAILED
+    assert vars(worker.record().error) == {"code": "ffmpeg_failed", "message": "no luck"}
+
+
+def test_a_slice_that_silenced_too_many_workers_is_poison(recorded):
+    worker = recorded(lease=0.2)
+    for _ in range(MAX_ATTEMPTS):
+        worker.sent.claims.clear()
+        eventually(
+            lambda: worker.look() and [c for c in worker.sent.claims if c.key.item.endswith("/0")]
+        )
+        assert worker.lease_first().key.item == "package/source/0"
+    eventually(lambda: worker.look() is Phase.FAILED)
+    assert worker.record().error.code == "slice_poison"
+
+
+def test_the_sweep_hands_on_only_sessions_that_are_due(worker):
+    made = worker()
+    sessions = made.runtime.sessions
+    now = sessions.now_ms()
+    for number in range(300):
+        made.put(f"later-{number}", lastSeen=now)
+    for number in range(3):
+        made.put(f"due-{number}")
+    made.redis.config_resetstat()
+    assert sweep_once(made.runtime, made.sent) == 3
+    assert set(made.sent.looks) == {"due-0", "due-1", "due-2"}
+    calls = {name: stat["calls"] for name, stat in made.redis.info("commandstats").items()}
+    del calls["cmdstat_config|resetstat"]
+    assert sum(calls.values()) < 12
+    assert sweep_once(made.runtime, made.sent) == 0
+
+
+def test_a_look_takes_no_more_than_a_batch(worker):
+    made = worker()
+    for number in range(BATCH + 5):
+        made.put(f"due-{number}")
+    assert sweep_once(made.runtime, made.sent) == BATCH
+    assert sweep_once(made.runtime, made.sent) == 5
+    assert len(set(made.sent.looks)) == BATCH + 5
+
+
+def test_a_session_that_ended_is_cleaned_twice_and_then_left_alone(recorded):
+    worker = recorded(lease=0.05)
+    worker.look()
+    failed(worker)
+    eventually(lambda: sweep_once(worker.runtime, worker.sent))
+    assert worker.look() is Phase.FAILED
+    eventually(lambda: worker.look() and worker.due_in_ms() is None)
+    assert worker.record().run == {}
+    assert sweep_once(worker.runtime, worker.sent) == 0
+
+
+def test_what_a_late_worker_writes_is_removed_by_the_last_pass(recorded):
+    worker = recorded(lease=0.1)
+    worker.look()
+    failed(worker)
+    worker.look()
+    worker.s3.put_object(Bucket="staging", Key=f"{ID}/source/7-late.tables", Body=b"x")
+    upload = worker.s3.create_multipart_upload(Bucket="vod", Key=f"{ID}/r1/source.mp4")
+    assert upload["UploadId"]
+    eventually(lambda: worker.look() and worker.due_in_ms() is None)
+    assert "Contents" not in worker.s3.list_objects_v2(Bucket="staging", Prefix=f"{ID}/")
+    uploads = worker.s3.list_multipart_uploads(Bucket="vod", Prefix=f"{ID}/r1/source.mp4")
+    assert "Uploads" not in uploads
+
+
+def failed(worker):
+    worker.runtime.work.release(
+        worker.lease_first(), counts=True, error=(ErrorCode.FFMPEG_FAILED, "no luck")
+    )
+    record = worker.record()
+    worker.runtime.sessions.transition(
+        ID, expect={Phase.FINALIZING}, to=Phase.FAILED, due_ms=0, generation=record.generation
+    )
+
+
+def test_cleaning_up_leaves_a_session_alone_that_has_moved_on(recorded):
+    worker = recorded()
+    worker.look()
+    failed(worker)
+    seen = worker.record()
+    generation = start(worker.runtime.sessions, ID, force=False)
+    worker.sent.claims.clear()
+    worker.look()
+    due, items = worker.runtime.sessions.due_ms(ID), worker.items()
+    assert {item.state for item in items.values()} == {State.CLAIMED}
+    clean(worker.runtime, seen)
+    assert worker.record().generation == generation
+    assert worker.runtime.sessions.due_ms(ID) == due
+    assert worker.items() == items
+
+
+def test_a_forced_re_run_leaves_nothing_of_the_run_that_it_replaces(recorded):
+    worker = recorded()
+    worker.look()
+    first = worker.record().generation
+    start(worker.runtime.sessions, ID, force=True)
+    worker.look()
+    (key,) = worker.redis.scan_iter(f"*run:{ID}:*", 1000)
+    assert not key.endswith(str(first))
+
+
+def test_a_session_of_one_revision_never_comes_up_again_and_one_of_two_does_after_a_week(worker):
+    made = worker()
+    made.put()
+    for revision, due in ((1, None), (2, 7 * DAY_MS)):
+        sessions = made.runtime.sessions
+        generation = sessions.begin_generation(
+            ID, expect={Phase.LIVE, Phase.READY}, reason="test", changes={"run": {}}
+        )
+        sessions.commit(ID, generation, recording_url="u", mp4_url="m", renditions=(), due_ms=0)
+        made.look()
+        assert made.record().revision == revision
+        assert made.due_in_ms() == (due and pytest.approx(due, abs=60_000))
