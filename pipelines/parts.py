@@ -23,7 +23,8 @@ PREFERRED_PART_BYTES = 8 << 20
 MAX_PART_BYTES = 256 << 20
 #: A slice whose payload stays below this is staged whole and joined with its neighbours.
 STAGED_SLICE_BYTES = 2 * MIN_PART_BYTES
-#: Uploads of one slice that run at once while the next part fills.
+#: Uploads of one slice that run at once while the next part fills. Each holds a whole part in
+#: memory; a process works on several slices, and so uploads several parts, anyway.
 UPLOADS = 1
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Fetches of one slice that run at once.
 FETCHES = 4
 #: Bytes of fetched segments that may wait for ffmpeg, per slice.
-READ_AHEAD_BYTES = 16 << 20
+READ_AHEAD_BYTES = 12 << 20
 #: The largest segment that is taken into memory.
 MAX_SEGMENT_BYTES = 512 << 20
 #: The largest playlist that is read.

@@ -23,7 +23,7 @@ from worker.work import Claim, Reason, Refused
 
 if TYPE_CHECKING:
     from worker.dispatch import Dispatcher
-    from worker.records import SessionRecord
+    from worker.records import Changes, SessionRecord
     from worker.runtime import Runtime
     from worker.work_item import ItemState, WorkKey
 
@@ -150,20 +150,20 @@ def _planned(run: Run) -> RunPlan:
     recording = run.read_recording()
     slice_seconds = run.runtime.settings.slice_seconds
     made = RunPlan.make(run.record.session, recording, slice_seconds)
-    run.runtime.sessions.update(
-        run.session_id,
-        run.generation,
-        # Before anything is written that would have to be cleaned up.
-        {"run": {MAKES: run.revision}},
-        event={
-            "action": "planned",
-            "segments": recording.segment_count,
-            "seconds": round(recording.duration, 3),
-            "renditions": [[each.name, len(each.slices)] for each in made.renditions],
-            "notMade": [dict(each) for each in made.not_made],
-        },
-    )
-    return run.keep_plan(made)
+    # Before anything is written that would have to be cleaned up.
+    changes: Changes = {"run": {MAKES: run.revision}}
+    run.runtime.sessions.update(run.session_id, run.generation, changes)
+    plan, is_ours = run.keep_plan(made)
+    if is_ours:
+        run.runtime.sessions.add_event(
+            run.session_id,
+            "planned",
+            segments=recording.segment_count,
+            seconds=round(recording.duration, 3),
+            renditions=[[each.name, len(each.slices)] for each in plan.renditions],
+            notMade=[dict(each) for each in plan.not_made],
+        )
+    return plan
 
 
 def _adopt(run: Run) -> None:

@@ -69,11 +69,12 @@ class Run:
         text = self.runtime.work.value(self.session_id, self.generation, _PLAN)
         return RunPlan.from_json(text) if text else None
 
-    def keep_plan(self, made: RunPlan) -> RunPlan:
-        """Keep a plan unless there is one already; the one that counts."""
+    def keep_plan(self, made: RunPlan) -> tuple[RunPlan, bool]:
+        """Keep a plan unless there is one already; the one that counts, and whether it is ours."""
         work = self.runtime.work
-        text = work.set_if_absent(self.session_id, self.generation, _PLAN, made.to_json())
-        return RunPlan.from_json(text) or self.replace_plan(made)
+        ours = made.to_json(by=uuid.uuid4().hex)
+        text = work.set_if_absent(self.session_id, self.generation, _PLAN, ours)
+        return RunPlan.from_json(text) or self.replace_plan(made), text == ours
 
     def replace_plan(self, made: RunPlan) -> RunPlan:
         """Put a newer plan in the place of the one that counted."""

@@ -84,10 +84,11 @@ class RunPlan:
         """The planned rendition of that name."""
         return next((each for each in self.renditions if each.name == name), None)
 
-    def to_json(self) -> str:
-        """The stored form."""
+    def to_json(self, by: str = "") -> str:
+        """The stored form; ``by`` tells the same plan of two that were made at once apart."""
         data = {
             "v": FORMAT,
+            "by": by,
             "fingerprint": self.fingerprint,
             "renditions": [[r.name, r.variant, r.reason, list(r.slices)] for r in self.renditions],
             "notMade": list(self.not_made),

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import structlog
+from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Sweep:
                 while sweep_once(self._runtime, self._dispatcher) == BATCH:
                     if self._ended.is_set():
                         return
-            except RedisError as error:
+            except (RedisError, BrokerError) as error:
                 log.warning(
                     "The sweep could not look; it tries again.",
                     action="sweep_postponed",

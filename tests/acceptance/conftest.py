@@ -16,7 +16,7 @@ def small(media: MediaFactory) -> Path:
 @pytest.fixture(scope="session")
 def heavy(media: MediaFactory) -> Path:
     """Twelve seconds of noise in six segments: slices large enough to go up as parts."""
-    noise = ("-vf", "noise=alls=40:allf=t", "-qp", "27")
+    noise = ("-vf", "noise=alls=40:allf=t", "-qp", "33")
     return media.recording(duration=12.0, size="640x360", encoder_options=noise)
 
 

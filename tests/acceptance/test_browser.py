@@ -206,7 +206,7 @@ def test_the_recording_url_plays_with_hls_js(name, finalized, viewer, hls_js):
     assert opened["segments"] == rendition["sourceSegments"]
     assert opened["listed"] == pytest.approx(rendition["listedDuration"], abs=0.001)
     assert opened["duration"] == pytest.approx(rendition["listedDuration"], abs=0.15)
-    for time in (4.8, 0.2, 2.9):
+    for time in (4.8, 0.2, 2.4):
         viewer.seek(time, 0.1)
         viewer.play(0.3)
     ended = viewer.play_to_the_end()

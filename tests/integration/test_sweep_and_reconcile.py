@@ -12,6 +12,7 @@ from pipelines.session import Phase
 from scripts.embedded import S3Server
 from tests.packaging import upload_folder
 from worker.cleanup import clean
+from worker.perform import perform
 from worker.presence import WorkerProcess
 from worker.reconcile import LEAST_WINDOW, MAX_ATTEMPTS, WINDOW_PER_THREAD, reconcile
 from worker.rerun import start
@@ -71,6 +72,17 @@ class Worker:
         """Lease the item that was claimed first."""
         claim = self.sent.claims.pop(0)
         return self.runtime.work.lease(claim.key, claim.token, "tests:1", self.runtime.lease_ms)
+
+    def claims_of(self, item: str) -> list[Claim]:
+        return [claim for claim in self.sent.claims if claim.key.item == item]
+
+    def finalize(self) -> None:
+        """Look and work until there is nothing more to do."""
+        self.look()
+        while self.sent.claims:
+            claim = self.sent.claims.pop(0)
+            perform(claim.key, claim.token, self.runtime, self.sent)
+            self.look()
 
     def items(self):
         return Run(self.runtime, self.record()).items()
@@ -226,10 +238,9 @@ def test_a_slice_that_silenced_too_many_workers_is_poison(recorded):
     worker = recorded(lease=0.2)
     for _ in range(MAX_ATTEMPTS):
         worker.sent.claims.clear()
-        eventually(
-            lambda: worker.look() and [c for c in worker.sent.claims if c.key.item.endswith("/0")]
-        )
-        assert worker.lease_first().key.item == "package/source/0"
+        eventually(lambda: worker.look() and worker.claims_of("package/source/0"))
+        claim = worker.claims_of("package/source/0")[-1]
+        assert worker.runtime.work.lease(claim.key, claim.token, "tests:1", 50)
     eventually(lambda: worker.look() is Phase.FAILED)
     assert worker.record().error.code == "slice_poison"
 
@@ -319,6 +330,44 @@ def test_a_forced_re_run_leaves_nothing_of_the_run_that_it_replaces(recorded):
     worker.look()
     (key,) = worker.redis.scan_iter(f"*run:{ID}:*", 1000)
     assert not key.endswith(str(first))
+
+
+def test_a_pointer_to_a_run_that_failed_before_its_commit_is_turned_back(recorded):
+    worker = recorded(lease=5)
+    worker.finalize()
+    assert worker.record().phase is Phase.READY
+    pointer = read(worker, "index.m3u8")
+    published = set(listed(worker))
+    start(worker.runtime.sessions, ID, force=True)
+    worker.look()
+    for name in ("index.m3u8", "r2/source.mp4", "r2/source/index.m3u8"):
+        worker.s3.put_object(Bucket="vod", Key=f"{ID}/{name}", Body=b"r2/source/index.m3u8")
+    failed(worker)
+    worker.look()
+    assert read(worker, "index.m3u8") == pointer
+    assert set(listed(worker)) == published
+
+
+def read(worker, name):
+    return worker.s3.get_object(Bucket="vod", Key=f"{ID}/{name}")["Body"].read()
+
+
+def listed(worker):
+    found = worker.s3.list_objects_v2(Bucket="vod", Prefix=f"{ID}/")
+    return [item["Key"] for item in found["Contents"]]
+
+
+def test_an_mp4_that_went_away_before_the_commit_is_made_again(recorded):
+    worker = recorded()
+    worker.look()
+    while not any(claim.key.item == "publish" for claim in worker.sent.claims):
+        claim = worker.sent.claims.pop(0)
+        perform(claim.key, claim.token, worker.runtime, worker.sent)
+        worker.look()
+    worker.s3.delete_object(Bucket="vod", Key=f"{ID}/r1/source.mp4")
+    worker.finalize()
+    assert worker.record().phase is Phase.READY
+    assert worker.s3.head_object(Bucket="vod", Key=f"{ID}/r1/source.mp4")["ContentLength"] > 0
 
 
 def test_a_session_of_one_revision_never_comes_up_again_and_one_of_two_does_after_a_week(worker):

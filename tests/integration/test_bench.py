@@ -1,0 +1,120 @@
+"""The bench does what it measures: the same MP4 four ways, and figures in the promised shape."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.measure import Meter, descendants
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "scripts.bench", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.ffmpeg
+@pytest.mark.s3
+@pytest.mark.redis
+def test_bench_copy_compares_four_ways_and_ours_needs_no_disk(tmp_path):
+    figures, scratch = tmp_path / "figures.json", tmp_path / "scratch"
+    scratch.mkdir()
+    done = bench(
+        "copy", "--minutes", "0.5", "--rounds", "1", "--json", str(figures), TMPDIR=str(scratch)
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(figures.read_text())
+    assert result.keys() == {"bench", "ratios", "rows"}
+    assert result["bench"] == "copy"
+    assert result["ratios"].keys() == {"toFloor", "serialToOurs"}
+    assert all(ratio > 0 for ratio in result["ratios"].values())
+    rows = {row.pop("name"): row for row in result["rows"]}
+    assert list(rows) == ["ours", "serial", "presigned", "floor"]
+    for row in rows.values():
+        assert row.keys() == {"wallSeconds", "cpuSeconds", "peakRssBytes", "peakDiskBytes"}
+        assert row["wallSeconds"] > 0
+        assert row["cpuSeconds"] > 0
+        assert row["peakRssBytes"] > 10_000_000
+    recording = 0.5 * 60 * 6_000_000 / 8
+    assert rows["ours"]["peakDiskBytes"] == rows["floor"]["peakDiskBytes"] == 0
+    assert rows["presigned"]["peakDiskBytes"] > recording * 0.8
+    assert rows["serial"]["peakDiskBytes"] > recording * 1.6
+    assert all(name in done.stdout for name in rows)
+    assert not list(scratch.iterdir())
+
+
+def test_a_bench_that_does_not_exist_is_named_with_those_that_do():
+    done = bench("nothing")
+    assert done.returncode == 2
+    assert "nothing" in done.stderr
+    assert "copy" in done.stderr
+
+
+def measured(program: str, folder: Path) -> Meter:
+    """The meter around a child that says ``made``, and waits to be measured before it ends."""
+    script = f"import sys, tempfile, os\n{program}\nprint('made', flush=True)\nsys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"made\n"
+        with Meter([child.pid], folder) as meter:
+            pass
+        assert descendants([child.pid])[0] == child.pid
+        child.communicate()
+    return meter
+
+
+def test_a_deleted_file_outside_of_the_scratch_folder_counts_as_disk(tmp_path):
+    elsewhere, scratch = tmp_path / "elsewhere", tmp_path / "scratch"
+    elsewhere.mkdir()
+    scratch.mkdir()
+    program = f"f = tempfile.TemporaryFile(dir={str(elsewhere)!r}); f.write(b'x' * 4096); f.flush()"
+    assert measured(program, scratch).usage.peak_disk_bytes == 4096
+
+
+def test_a_file_in_the_scratch_folder_counts_once_though_it_is_open(tmp_path):
+    program = "f = open('file', 'wb'); f.write(b'x' * 5000); f.flush()"
+    assert measured(program, tmp_path).usage.peak_disk_bytes == 5000
+
+
+def test_memory_of_children_counts(tmp_path):
+    program = (
+        "import subprocess\nchild = subprocess.Popen([sys.executable, '-c', "
+        "'import sys; held = bytearray(50_000_000); print(1, flush=True); sys.stdin.read()'], "
+        "stdin=sys.stdin, stdout=subprocess.PIPE); child.stdout.readline()"
+    )
+    assert measured(program, tmp_path).usage.peak_rss_bytes > 50_000_000
+
+
+def test_the_processor_time_of_children_that_ended_meanwhile_counts(tmp_path):
+    busy = "import time\nwhile time.process_time() < 0.3: pass"
+    program = (
+        "import subprocess\nprint('go', flush=True)\nsys.stdin.readline()\n"
+        f"subprocess.run([sys.executable, '-c', {busy!r}], check=True)"
+    )
+    script = f"import sys\n{program}\nprint('made', flush=True)\nsys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"go\n"
+        with Meter([child.pid], tmp_path) as meter:
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == b"made\n"
+        child.communicate()
+    assert meter.usage.cpu_seconds > 0.2  # the kernel counts in ticks
