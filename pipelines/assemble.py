@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.errors import ErrorCode, PermanentError, TransientError
-from pipelines.layout import ObjectLayout, StagedPart, lay_out
+from pipelines.errors import ErrorCode, PermanentError, ToolError, TransientError
+from pipelines.layout import HEADER_PART, ObjectLayout, StagedPart, lay_out
 from pipelines.movie_tables import MovieTables
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import write_header
 from pipelines.object_store import (
     ListedPart,
+    ObjectExists,
     ObjectHead,
     ObjectKind,
     ObjectMissing,
@@ -22,6 +24,7 @@ from pipelines.object_store import (
     UploadedPart,
     UploadMissing,
     composite_crc32,
+    encode_crc32,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ class AssembledObject:
     location: Location
     size: int
     etag: str
+    told_checksum: str | None  #: what the store tells of it, before anything is compared
+    written_whole: bool  #: in one request, not in parts
     header: bytes
     layout: ObjectLayout
     parts: tuple[UploadedPart, ...]
@@ -77,9 +82,11 @@ class AssembledObject:
     listed_seconds: float
 
     @property
-    def checksum(self) -> str | None:
-        """The checksum that the store must tell of a multipart object; None for a single write."""
-        return None if len(self.parts) == 1 and self.layout.single else composite_crc32(self.parts)
+    def checksum(self) -> str:
+        """The checksum that the store must tell of the object."""
+        if self.written_whole:
+            return encode_crc32(self.parts[0].crc32)
+        return composite_crc32(self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +99,6 @@ class Assembly:
     location: Location  #: of the MP4
     receipts: Sequence[SliceReceipt]  #: of every slice, in order
     upload: OpenUpload | None  #: None when no slice needed one
-    nonce: str  #: for an object that is written now
     open_upload: Callable[[], OpenUpload]  #: opens (or finds) the upload, when parts must go up
     max_hole: Fraction
     creation_time: datetime | None
@@ -113,8 +119,18 @@ def assemble(assembly: Assembly) -> AssembledObject:
         message = f"the tables of {assembly.rendition} cannot be written: {error}"
         raise PermanentError(ErrorCode.VERIFICATION_FAILED, message) from error
     parts, head = _write(assembly, layout, header)
+    whole = layout.single and assembly.upload is None
     return AssembledObject(
-        assembly.location, head.size, head.etag, header, layout, parts, tables, *totals
+        assembly.location,
+        head.size,
+        head.etag,
+        head.checksum_crc32,
+        whole,
+        header,
+        layout,
+        parts,
+        tables,
+        *totals,
     )
 
 
@@ -141,16 +157,36 @@ def _write(
     assembly: Assembly, layout: ObjectLayout, header: bytes
 ) -> tuple[tuple[UploadedPart, ...], ObjectHead]:
     if layout.single and assembly.upload is None:
-        body = b"".join((header, *_all_staged(assembly, layout)))
-        written = assembly.store.write(assembly.location, body, MP4, {NONCE: assembly.nonce})
-        return (written,), assembly.store.head(assembly.location)
+        return _write_whole(assembly, b"".join((header, *_all_staged(assembly, layout))))
     upload = assembly.upload or assembly.open_upload()
     done = _already_done(assembly, upload)
+    if done is not None and done.size != len(header) + layout.payload_size:
+        raise UploadLost(f"{assembly.location} was completed before its last slices came")
     if done is None:
         _check_parts(assembly, upload, layout)
         _abort_others(assembly, upload)
     parts = tuple(_uploaded(assembly, upload, layout, header, done is not None))
     return parts, done or _complete(assembly, upload, parts)
+
+
+def _write_whole(assembly: Assembly, body: bytes) -> tuple[tuple[UploadedPart, ...], ObjectHead]:
+    """Write a small object in one request, and never over one that a newer run published.
+
+    A request that timed out may still be carried out, or be repeated, after its run was replaced;
+    so it only ever creates. What an earlier attempt of this revision left is removed first, which
+    the lease guards.
+    """
+    digest = {NONCE: hashlib.sha256(body).hexdigest()}
+    try:
+        written = assembly.store.create(assembly.location, body, MP4, digest)
+    except ObjectExists:
+        head = assembly.store.head(assembly.location)
+        if head.metadata.get(NONCE) == digest[NONCE]:
+            return (UploadedPart(HEADER_PART, len(body), head.etag, zlib.crc32(body)),), head
+        assembly.checkpoint()
+        assembly.store.delete([assembly.location])
+        written = assembly.store.create(assembly.location, body, MP4, digest)
+    return (written,), assembly.store.head(assembly.location)
 
 
 def _all_staged(assembly: Assembly, layout: ObjectLayout) -> Iterator[bytes]:
@@ -232,7 +268,7 @@ def _complete(
         assembly.store.complete_upload(assembly.location, upload.upload_id, parts)
     except PartsRefused as error:
         message = f"the store refused the parts of {assembly.location} ({error.code})"
-        raise TransientError(message) from error
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
     except (UploadMissing, TransientError) as error:
         done = _already_done(assembly, upload)
         if done is None and isinstance(error, UploadMissing):

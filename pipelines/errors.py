@@ -39,6 +39,11 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+def known_code(text: str) -> ErrorCode:
+    """The code that was written down; a newer version's code that we do not know is a bug's."""
+    return ErrorCode(text) if text in list(ErrorCode) else ErrorCode.INTERNAL_ERROR
+
+
 class FinalizerError(Exception):
     """A failure with a stable ``code`` and a sentence that is safe to show to a customer.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from pipelines.segment_index import Container
 from pipelines.timeline import Relation, Span, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import numpy as np
 
@@ -81,21 +82,36 @@ def _refuse_unsupported(movie: MovieHeader, where: str) -> None:
 
 
 class Fmp4Segment:
-    """A fetched segment with its header and fragments."""
+    """A fetched segment with its header and fragments.
+
+    Samples of tracks that are neither video nor audio (timed metadata) are left out.
+    """
 
     def __init__(self, fetched: FetchedSegment, movie: MovieHeader) -> None:
         self.segment = fetched.segment
         self.movie = movie
         start = fetched.segment.byte_range.offset if fetched.segment.byte_range else 0
+        media = frozenset(track.track_id for track in movie.tracks if track.kind is not None)
         try:
-            self.fragments: tuple[Fragment, ...] = read_segment(movie, fetched.data, start)
+            fragments = read_segment(movie, fetched.data, start)
         except Mp4Error as error:
-            where = f"segment {fetched.segment.sequence} ({fetched.segment.location})"
-            message = f"{where} is damaged: {error}"
-            raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message) from error
+            raise self._damaged(error) from error
+        self.fragments: tuple[Fragment, ...] = tuple(_only(each, media) for each in fragments)
         if not self.fragments:
             message = f"segment {self.segment.sequence} ({self.segment.location}) holds no samples"
             raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+
+    def cut(self, cutter: SampleCutter) -> None:
+        """Give all samples to the cutter; ``segment_damaged`` when one has no decode time."""
+        try:
+            for fragment in self.fragments:
+                cutter.take(fragment)
+        except Mp4Error as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Mp4Error) -> PermanentError:
+        message = f"segment {self.segment.sequence} ({self.segment.location}) is damaged: {error}"
+        return PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
 
     def spans(self) -> dict[int, Span]:
         """From where to where each track goes, in clock time."""
@@ -107,6 +123,11 @@ class Fmp4Segment:
                     times.setdefault(track.track_id, []).append((dts, track))
         scales = {track.track_id: track.timescale for track in self.movie.tracks}
         return {number: _span(pieces, scales[number]) for number, pieces in times.items()}
+
+
+def _only(fragment: Fragment, track_ids: Collection[int]) -> Fragment:
+    kept = tuple(track for track in fragment.tracks if track.track_id in track_ids)
+    return replace(fragment, tracks=kept)
 
 
 def _span(pieces: Sequence[tuple[np.ndarray, TrackFragment]], scale: int) -> Span:
@@ -167,8 +188,7 @@ def package_fmp4_run(stream: Fmp4Stream, writer: PartWriter, max_hole: Fraction)
     while (following := stream.peek()) is not None and _belongs(following, first, clock, max_hole):
         segment = stream.take()
         _refuse_change(first.movie, segment)
-        for fragment in segment.fragments:
-            cutter.take(fragment)
+        segment.cut(cutter)
         clock |= segment.spans()
     tracks = (_track(header, first.movie.timescale, cutter) for header in media)
     return PackagedRun(

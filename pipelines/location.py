@@ -49,7 +49,7 @@ def _refuse(uri: str, why: str) -> PermanentError:
     return PermanentError(ErrorCode.URI_REFUSED, f"{redact(uri)!r} is refused: {why}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Location:
     """The place of one object, or of a folder when it ends in a slash.
 

@@ -37,15 +37,6 @@ _IV = re.compile(r"0[xX]([0-9A-Fa-f]{1,32})")
 _PLAIN_STEMS = frozenset(
     {"index", "playlist", "master", "media", "output", "stream", "chunklist", "prog_index", "main"}
 )
-_LIBRARY_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    openm3u8.ParseError,
-)
 
 
 def parse(
@@ -60,10 +51,7 @@ def parse(
     ``encryption_unsupported`` (all but AES-128 with a plain key).
     """
     lines = read_text(text, location)
-    try:
-        data = openm3u8.parse(lines.relevant)
-    except _LIBRARY_ERRORS:
-        raise invalid(location, "has a tag that cannot be read") from None
+    data = _parsed(lines)
     reader = _Reader(location, tuple(allowed))
     listed, variants = data["segments"], data["playlists"]
     if lines.has_segments and lines.variants:
@@ -72,13 +60,23 @@ def parse(
         raise invalid(location, "has a URI without its EXTINF or STREAM-INF, or the reverse")
     if lines.variants:
         return _multivariant(data, reader)
+    segments = _segments(listed, lines, reader)
     return MediaPlaylist(
         location=location,
-        segments=_segments(listed, lines, reader),
+        segments=segments,
         ended=bool(data["is_endlist"]),
-        target_duration=lines.target_duration(listed),
+        target_duration=lines.target_duration(segments),
         kind=lines.kind(),
     )
+
+
+def _parsed(lines: PlaylistText) -> dict[str, Any]:
+    """What the library makes of the text, which is let go."""
+    try:
+        data: dict[str, Any] = openm3u8.parse(lines.take())
+    except Exception:  # noqa: BLE001 - a C extension: it raises even SystemError for a bad number
+        raise invalid(lines.location, "has a tag that cannot be read") from None
+    return data
 
 
 def parse_media(text: bytes, location: Location, *, allowed: Sequence[Location]) -> MediaPlaylist:
@@ -166,12 +164,15 @@ class _Reader:
 
 
 def _segments(
-    listed: Sequence[Mapping[str, Any]], lines: PlaylistText, reader: _Reader
+    listed: list[dict[str, Any]], lines: PlaylistText, reader: _Reader
 ) -> tuple[Segment, ...]:
+    """The segments of what the library listed; ``listed`` is used up, as both together are large."""
     sequence = lines.number("#EXT-X-MEDIA-SEQUENCE")
     discontinuities = lines.number("#EXT-X-DISCONTINUITY-SEQUENCE")
     segments: list[Segment] = []
-    for position, entry in enumerate(listed):
+    listed.reverse()
+    while listed:
+        entry, position = listed.pop(), len(segments)
         if "uri" not in entry or "duration" not in entry:
             raise invalid(reader.location, f"has no EXTINF or URI for segment {position + 1}")
         discontinuity = bool(entry["discontinuity"])

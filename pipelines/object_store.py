@@ -30,6 +30,7 @@ _MISSING = frozenset({"NoSuchKey", "NotFound", "404", "NoSuchBucket"})
 _REFUSED = frozenset(
     {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 )
+_EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 _BEYOND_END = frozenset({"InvalidRange", "416"})
 _BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
@@ -40,6 +41,10 @@ class ObjectMissing(Exception):
     def __init__(self, location: Location) -> None:
         super().__init__(f"{location} does not exist")
         self.location = location
+
+
+class ObjectExists(Exception):
+    """Raised when an object was to be created, and there is one already."""
 
 
 class UploadMissing(Exception):
@@ -136,6 +141,8 @@ def _translated(error: ClientError, location: Location) -> Exception:
         return ObjectMissing(location)
     if code == "NoSuchUpload":
         return UploadMissing(f"the upload of {location} is gone")
+    if code in _EXISTS:
+        return ObjectExists(f"{location} exists")
     if code in _BAD_PARTS:
         return PartsRefused(code)
     if code in _REFUSED:
@@ -226,6 +233,29 @@ class ObjectStore:
         metadata: Mapping[str, str] | None = None,
     ) -> UploadedPart:
         """Write a whole object in one request; the store confirms its CRC-32. Part number 1."""
+        return self._put(location, body, kind, metadata)
+
+    def create(
+        self,
+        location: Location,
+        body: bytes | bytearray,
+        kind: ObjectKind,
+        metadata: Mapping[str, str],
+    ) -> UploadedPart:
+        """Write as ``write`` does, but only where nothing is; else raises ``ObjectExists``.
+
+        A store that does not know ``If-None-Match`` writes all the same.
+        """
+        return self._put(location, body, kind, metadata, IfNoneMatch="*")
+
+    def _put(
+        self,
+        location: Location,
+        body: bytes | bytearray,
+        kind: ObjectKind,
+        metadata: Mapping[str, str] | None,
+        **condition: str,
+    ) -> UploadedPart:
         crc32 = zlib.crc32(body)
         answer = self._call(
             location,
@@ -237,6 +267,7 @@ class ObjectStore:
             CacheControl=kind.cache_control,
             Metadata=dict(metadata or {}),
             ChecksumCRC32=encode_crc32(crc32),
+            **condition,
         )
         return UploadedPart(1, len(body), answer["ETag"], crc32)
 
@@ -269,7 +300,11 @@ class ObjectStore:
         for first in range(0, len(locations), DELETE_BATCH):
             batch = locations[first : first + DELETE_BATCH]
             listed = {"Objects": [{"Key": item.key} for item in batch], "Quiet": True}
-            self._call(batch[0], "delete_objects", Bucket=batch[0].bucket, Delete=listed)
+            answer = self._call(batch[0], "delete_objects", Bucket=batch[0].bucket, Delete=listed)
+            for kept in answer.get("Errors", ()):
+                code = kept.get("Code", "no code")
+                where = batch[0].with_key(kept.get("Key", ""))
+                raise TransientError(f"the store did not delete {where} ({code})")
 
     # -- multipart uploads -----------------------------------------------------------------
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.playlist import PlaylistKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pipelines.location import Location
+    from pipelines.playlist import Segment
 
 #: Limits against playlists made to exhaust memory; a packaged recording holds fewer segments.
 MAX_BYTES = 64 << 20
@@ -75,10 +76,11 @@ class PlaylistText:
     variants: int = 0
     has_segments: bool = False
 
-    @property
-    def relevant(self) -> str:
-        """What the library is given."""
-        return "\n".join(self.lines)
+    def take(self) -> str:
+        """What the library is given, once: the lines are not kept beside it."""
+        text = "\n".join(self.lines)
+        self.lines.clear()
+        return text
 
     def number(self, tag: str) -> int:
         """The value of a tag that counts; 0 when there is none."""
@@ -87,13 +89,13 @@ class PlaylistText:
             raise invalid(self.location, f"has a {tag[1:]} that is not a number")
         return int(match[1])
 
-    def target_duration(self, listed: Sequence[Mapping[str, Any]]) -> float:
+    def target_duration(self, segments: Sequence[Segment]) -> float:
         """EXT-X-TARGETDURATION in seconds (a fraction is accepted); else the longest EXTINF."""
         self.number("#EXT-X-TARGETDURATION")
         stated = self.values.get("#EXT-X-TARGETDURATION")
         if stated is not None:
             return float(stated)
-        return max((float(segment["duration"]) for segment in listed), default=0.0)
+        return max((segment.duration for segment in segments), default=0.0)
 
     def kind(self) -> PlaylistKind:
         """EXT-X-PLAYLIST-TYPE; what is neither VOD nor EVENT counts as live."""

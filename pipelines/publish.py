@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.object_store import ObjectKind, ObjectStore
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.object_store import ObjectKind, ObjectMissing, ObjectStore
 from pipelines.vod_playlist import VodVariant, media_playlist, multivariant_playlist
 
 if TYPE_CHECKING:
@@ -145,11 +146,18 @@ class Publisher:
             names[source] = f"{number}.{suffix}"
             kind = ObjectKind(_SEGMENT_TYPES[suffix], _IMMUTABLE)
             target = folder.child(names[source])
-            if self._same_store and source.is_s3:
-                self._store.copy(source, target, kind)
-            else:
-                self._store.write(target, self._reader.read(source), kind)
+            try:
+                self._copy(source, target, kind)
+            except ObjectMissing:
+                message = f"{source} is listed but missing"
+                raise PermanentError(ErrorCode.SEGMENT_MISSING, message) from None
         return names
+
+    def _copy(self, source: Location, target: Location, kind: ObjectKind) -> None:
+        if self._same_store and source.is_s3:
+            self._store.copy(source, target, kind)
+        else:
+            self._store.write(target, self._reader.read(source), kind)
 
 
 def _objects(variant: Variant) -> list[Location]:

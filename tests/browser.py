@@ -179,10 +179,6 @@ class Viewer:
             self._page.add_script_tag(path=hls_js)
         return self._page.evaluate("([kind, url]) => openPlaylist(kind, url)", [kind, url])
 
-    def buffer_to_the_end(self) -> None:
-        """Wait until hls.js has loaded the whole playlist."""
-        self._page.evaluate("() => bufferToTheEnd()")
-
     def seek(self, time: float, tolerance: float) -> float | None:
         """Seek and wait for a picture whose time is so near; its brightness from 0 to 255."""
         return self._page.evaluate("([time, near]) => seek(time, near)", [time, tolerance])

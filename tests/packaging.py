@@ -97,7 +97,6 @@ class Finalizer:
                 location=self.output,
                 receipts=self.receipts,
                 upload=self.upload.opened,
-                nonce=uuid.uuid4().hex,
                 open_upload=self.upload.open,
                 max_hole=self.max_hole,
                 creation_time=datetime(2026, 1, 1, tzinfo=UTC),

@@ -132,10 +132,17 @@ def _opened() -> Runtime:
         sys.exit(str(error))
 
 
+def _broker() -> dramatiq.Broker:
+    try:
+        return make_broker(runtime.settings, ProcessLife(runtime))
+    except InvalidSettings as error:
+        sys.exit(str(error))
+
+
 runtime = _opened()
 queue = Queue()
 reconciler = queue
-broker = make_broker(runtime.settings, ProcessLife(runtime))
+broker = _broker()
 dramatiq.set_broker(broker)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -62,9 +61,7 @@ def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None])
         raise InterruptedWork(f"the slices of {rendition} are not all there any more")
     assembly = _assembly(run, rendition, receipts, checkpoint)
     made = _assembled(run, planned, assembly)
-    thoroughness = Thoroughness(run.runtime.settings.verify)
-    ffmpeg = run.runtime.tools.ffmpeg
-    proof = Verification(run.runtime.output, made, ffmpeg, thoroughness, checkpoint).prove()
+    proof = _proven(run, planned, assembly, made)
     result = _result(run, planned, made, proof)
     _tell(run, rendition, made, proof, time.monotonic() - began)
     return result.to_json()
@@ -80,7 +77,6 @@ def _assembly(
         location=run.mp4(rendition),
         receipts=[SliceReceipt.from_json(receipt) for receipt in receipts],
         upload=run.upload(rendition),
-        nonce=uuid.uuid4().hex,
         open_upload=lambda: run.open_upload(rendition),
         max_hole=run.runtime.max_hole,
         # From the recording, never from the clock: two runs are equal bit by bit.
@@ -105,6 +101,28 @@ def _assembled(run: Run, planned: PlannedRendition, assembly: Assembly) -> Assem
     for number in lost:
         run.runtime.work.drop(run.key(package_item(planned.name, number)))
     raise ToolError(ErrorCode.VERIFICATION_FAILED, f"{why}; they are packaged again")
+
+
+def _proven(
+    run: Run, planned: PlannedRendition, assembly: Assembly, made: AssembledObject
+) -> Proof:
+    """Prove the object; one that fails is removed, so that the next attempt makes it anew.
+
+    A store that tells no checksum has every byte read back instead.
+    """
+    thoroughness = Thoroughness(run.runtime.settings.verify)
+    if made.told_checksum is None:
+        thoroughness = Thoroughness.FULL
+    store, ffmpeg = run.runtime.output, run.runtime.tools.ffmpeg
+    try:
+        return Verification(store, made, ffmpeg, thoroughness, assembly.checkpoint).prove()
+    except ToolError:
+        assembly.checkpoint()
+        store.delete([made.location])
+        upload = run.upload(planned.name)
+        if upload is not None:
+            run.forget_upload(planned.name, upload)
+        raise
 
 
 def _result(

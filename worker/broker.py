@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Callbacks, Retries, ShutdownNotifications, TimeLimit
 
+from worker.settings import InvalidSettings
+
 if TYPE_CHECKING:
     from dramatiq import Broker
     from dramatiq.middleware import Middleware
@@ -33,8 +35,11 @@ def make_broker(settings: Settings, *ours: Middleware) -> Broker:
         *ours,
     ]
     if settings.broker_url.startswith(("amqp://", "amqps://")):
-        from dramatiq.brokers.rabbitmq import RabbitmqBroker
-
+        try:
+            from dramatiq.brokers.rabbitmq import RabbitmqBroker
+        except ImportError:
+            message = "FINALIZER_BROKER_URL is amqp://, which needs the package dramatiq[rabbitmq]."
+            raise InvalidSettings(message) from None
         return RabbitmqBroker(url=settings.broker_url, middleware=middleware)
     return RedisBroker(  # type: ignore[no-untyped-call]
         url=settings.broker_url,

@@ -14,7 +14,7 @@ from pipelines.errors import TransientError
 from pipelines.object_store import ObjectMissing
 from pipelines.publish import MULTIVARIANT
 from pipelines.session import Phase
-from worker.run import Run
+from worker.run import MAKES, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def _clean(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
     elif last_pass is None:
         _remove_leftovers(runtime, record, lock)
         due = now + 2 * runtime.lease_ms
-        run = {LAST_PASS: due}
+        run = {**record.run, LAST_PASS: due}
     elif now < last_pass:
         due, run = last_pass, record.run
     else:
@@ -90,7 +90,8 @@ def _remove_leftovers(runtime: Runtime, record: SessionRecord, lock: Lock) -> No
     lock.reacquire()
     runtime.staging(record.id).remove()
     lock.reacquire()
-    _remove_unpublished(runtime, record)
+    if record.run.get(MAKES) == record.revision + 1:  # else nothing was ever written there
+        _remove_unpublished(runtime, record)
 
 
 def _abort_uploads(runtime: Runtime, location: Location) -> None:

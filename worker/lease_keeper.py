@@ -71,6 +71,23 @@ class LeaseKeeper:
         if self._stop.is_set():
             raise InterruptedWork(f"The worker stops; {item} will be done by another one.")
 
+    def confirm(self) -> None:
+        """Ask Redis now whether the lease still holds: before a write that others will read.
+
+        ``check`` is only as fresh as the last renewal. Raises InterruptedWork, as it does.
+        """
+        self.check()
+        asked = time.monotonic()
+        try:
+            renewed = self._work.renew(self._lease, self._ttl_ms)
+        except RedisError as error:
+            name = type(error).__name__
+            raise InterruptedWork(f"Redis did not confirm the lease ({name}).") from error
+        if not renewed:
+            self._lost.set()
+            self.check()
+        self._held_until = asked + self._ttl_ms / 1000
+
     def _renew(self) -> None:
         period = self._ttl_ms / 1000
         pause = period / RENEWALS

@@ -97,7 +97,7 @@ def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
     if kind == ASSEMBLE:
         return assemble_and_prove(run, rest, keeper.check)
     if kind == PUBLISH:
-        return publish_and_commit(run, keeper.check)
+        return publish_and_commit(run, keeper.confirm)
     raise ToolError(ErrorCode.INTERNAL_ERROR, f"this version knows no work called {kind}")
 
 

@@ -60,7 +60,7 @@ def _require_objects(run: Run, renditions: Mapping[str, AssembledRendition]) -> 
     lost = [
         name
         for name, rendition in renditions.items()
-        if not _is_there(run.runtime.output, run.mp4(name), rendition.size)
+        if not _is_there(run.runtime.output, run.mp4(name), rendition.report["etag"])
     ]
     for name in lost:
         run.runtime.work.drop(run.key(assemble_item(name)))
@@ -68,9 +68,9 @@ def _require_objects(run: Run, renditions: Mapping[str, AssembledRendition]) -> 
         raise InterruptedWork(f"the MP4s of {', '.join(lost)} are gone")
 
 
-def _is_there(store: ObjectStore, location: Location, size: int) -> bool:
+def _is_there(store: ObjectStore, location: Location, etag: str) -> bool:
     try:
-        return store.head(location).size == size
+        return store.head(location).etag == etag
     except ObjectMissing:
         return False
 

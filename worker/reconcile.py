@@ -10,11 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
+from dramatiq.errors import BrokerError
+from redis.exceptions import RedisError
 
-from pipelines.errors import ErrorCode, PermanentError, TransientError
+from pipelines.errors import ErrorCode, PermanentError, ToolError, TransientError, known_code
 from pipelines.session import Phase
 from worker.cleanup import clean
 from worker.ending import fail
+from worker.idle import LOOK_AGAIN_MS, end_when_idle, give_up
 from worker.progress import rendition_views
 from worker.recovery import published_before
 from worker.run import ADOPTS, MAKES, Run, assembled, done, packaged
@@ -35,9 +38,9 @@ MAX_ATTEMPTS = 3
 WINDOW_PER_THREAD = 2
 #: The window when no worker is known to live.
 LEAST_WINDOW = 4
-#: How soon a session is looked at again when it waits for something that nobody will announce.
-LOOK_AGAIN_MS = 5_000
-#: The same while an earlier run is cleaned up.
+#: In a run's record: how often a bug of ours stopped the look at the session.
+FAULTS = "faults"
+#: How soon a session is looked at again while an earlier run is cleaned up.
 CLEANING_MS = 300
 
 
@@ -46,58 +49,37 @@ def reconcile(session_id: str, runtime: Runtime, dispatcher: Dispatcher) -> None
     record = runtime.sessions.get(session_id)
     if record is None or not record.session.record:
         return
-    if record.phase is Phase.LIVE:
-        record = _end_when_idle(record, runtime)
+    try:
+        _look(record, runtime, dispatcher)
+    except (RedisError, BrokerError):
+        raise
+    except Exception as error:
+        log.exception("A bug of ours stopped the look at a session.", action="internal_error")
+        _count_fault(session_id, runtime, error)
+
+
+def _look(record: SessionRecord | None, runtime: Runtime, dispatcher: Dispatcher) -> None:
+    if record is not None and record.phase is Phase.LIVE:
+        record = end_when_idle(record, runtime)
     if record is not None and record.phase is Phase.FINALIZING:
         _advance(Run(runtime, record), dispatcher)
     elif record is not None and record.phase is not Phase.LIVE:
         clean(runtime, record)
 
 
-def _end_when_idle(record: SessionRecord, runtime: Runtime) -> SessionRecord | None:
-    """Begin a run for a live session that is idle; the record of the run, None while it is not."""
-    now = runtime.sessions.now_ms()
-    idle_at = record.session.active_at + runtime.idle_ms
-    if now < idle_at:
-        runtime.sessions.schedule(record.id, idle_at)
-        return None
-    run = Run(runtime, record)
-    try:
-        has_segments = run.read_recording().segment_count > 0
-    except PermanentError as error:
-        has_segments = error.code is not ErrorCode.PLAYLIST_MISSING
-    except TransientError as error:
-        # Not begun, so nothing can give up: the store is asked again for as long as it takes.
-        runtime.sessions.schedule(record.id, now + LOOK_AGAIN_MS)
-        log.warning("The recording could not be read yet.", action="store_away", error=str(error))
-        return None
-    if not has_segments and _never_seen(record):
-        runtime.sessions.transition(
-            record.id,
-            expect={Phase.LIVE},
-            to=Phase.EMPTY,
-            last_seen=record.session.last_seen,
-            due_ms=None,
-            event={"action": "empty", "reason": "nothing was ever seen, and there is no segment"},
-        )
-        return None
-    grace_ends = idle_at + round(runtime.settings.missing_grace * 1000)
-    if not has_segments and now < grace_ends:
-        runtime.sessions.schedule(record.id, min(now + LOOK_AGAIN_MS, grace_ends))
-        return None
-    runtime.sessions.begin_generation(
-        record.id,
-        expect={Phase.LIVE},
-        reason="idle",
-        last_seen=record.session.last_seen,
-        changes={"run": {ADOPTS: record.generation, **record.run}},
-    )
-    return runtime.sessions.get(record.id)
-
-
-def _never_seen(record: SessionRecord) -> bool:
-    """DESIGN 3: only this, and no playlist with a segment, makes a session empty."""
-    return not record.session.last_seen and not record.session.source_segments
+def _count_fault(session_id: str, runtime: Runtime, error: Exception) -> None:
+    """Look again a few times, then fail the session: one that can never be looked at is told of."""
+    record = runtime.sessions.get(session_id)
+    if record is None or record.phase not in (Phase.LIVE, Phase.FINALIZING):
+        return
+    faults = int(record.run.get(FAULTS, 0)) + 1
+    if faults < MAX_ATTEMPTS:
+        changes: Changes = {"run": {**record.run, FAULTS: faults}}
+        runtime.sessions.update(session_id, record.generation, changes)
+        runtime.sessions.schedule(session_id, runtime.sessions.now_ms() + LOOK_AGAIN_MS)
+        return
+    message = f"an unexpected {type(error).__name__}; see the worker's log"
+    give_up(record, runtime, ToolError(ErrorCode.INTERNAL_ERROR, message))
 
 
 def _advance(run: Run, dispatcher: Dispatcher) -> None:
@@ -225,14 +207,14 @@ def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:
     if refused.reason is Reason.POISON:
         code, message = ErrorCode.SLICE_POISON, f"{key.item} ended its worker {MAX_ATTEMPTS} times"
         if refused.error is not None and refused.error.code != ErrorCode.INTERRUPTED:
-            code, message = ErrorCode(refused.error.code), refused.error.message
+            code, message = known_code(refused.error.code), refused.error.message
         fail(run, code, message)
         return False
     if refused.reason is Reason.WAITING and state is not None:
         patience = run.runtime.settings.give_up_after * 1000
         now = run.runtime.sessions.now_ms()
         if state.error and state.failing_since and now - state.failing_since > patience:
-            fail(run, ErrorCode(state.error.code), f"given up: {state.error.message}")
+            fail(run, known_code(state.error.code), f"given up: {state.error.message}")
             return False
         run.runtime.sessions.schedule(run.session_id, state.not_before, earlier_only=True)
     return True

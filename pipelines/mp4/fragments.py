@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pipelines.mp4.boxes import BoxHeader, Mp4Error, printable, read_header
 from pipelines.mp4.movie_fragment import (
     MAX_PAYLOAD,
+    MAX_SAMPLES,
+    SPARE_SAMPLES,
     Fragment,
     TrackFragment,
     placed,
@@ -46,6 +48,11 @@ class _Open:
     sequence: int
     tracks: tuple[TrackFragment, ...]
 
+    @property
+    def sample_count(self) -> int:
+        """Samples of all tracks."""
+        return sum(len(track) for track in self.tracks)
+
 
 class FragmentReader:
     """Cuts a stream of fragmented MP4 into its header and its fragments, without trust.
@@ -56,10 +63,15 @@ class FragmentReader:
 
     ``movie`` is the header of segments that come without one (EXT-X-MAP, RFC 8216, 4.3.2.5);
     ``position`` is where the first byte fed lies in its file, for explicit base data offsets.
+    ``samples`` is how many all fragments may hold together; without it each has a budget of its
+    own, for streams of any length that are not kept.
     """
 
-    def __init__(self, movie: MovieHeader | None = None, position: int = 0) -> None:
+    def __init__(
+        self, movie: MovieHeader | None = None, position: int = 0, samples: int | None = None
+    ) -> None:
         self._movie = movie
+        self._samples_left = samples
         self._position = position  # of the first byte not yet taken
         self._pieces: deque[memoryview] = deque()
         self._held = 0
@@ -130,7 +142,10 @@ class FragmentReader:
             return Header(self._movie)
         if self._movie is None:
             raise Mp4Error("a fragment came before the header of its movie")
-        self._open = _Open(*read_movie_fragment(body, self._box_position, self._movie))
+        budget = MAX_SAMPLES if self._samples_left is None else self._samples_left
+        self._open = _Open(*read_movie_fragment(body, self._box_position, self._movie, budget))
+        if self._samples_left is not None:
+            self._samples_left -= self._open.sample_count
         return None
 
     def _fragment(self) -> Fragment | None:
@@ -147,6 +162,8 @@ class FragmentReader:
         complete = tuple(track for track in tracks if track is not None)
         if len(complete) < len(tracks):
             return None  # the rest may be in a further mdat
+        if self._open.sample_count > size + SPARE_SAMPLES:
+            raise Mp4Error(f"a fragment claims more samples than its {size} bytes of media hold")
         bodies = [body for _, body in self._bodies]
         payload = bodies[0] if len(bodies) == 1 else memoryview(b"".join(bodies))
         fragment = Fragment(self._open.sequence, complete, payload)
@@ -195,8 +212,11 @@ def read_header_section(section: bytes) -> MovieHeader:
 
 
 def read_segment(movie: MovieHeader, segment: bytes, position: int = 0) -> tuple[Fragment, ...]:
-    """All fragments of a whole fMP4 segment, payloads as views; ``Mp4Error`` when it is damaged."""
-    reader = FragmentReader(movie, position)
+    """All fragments of a whole fMP4 segment, payloads as views.
+
+    Raises ``Mp4Error`` when it is damaged, or claims more than ``MAX_SAMPLES`` samples in all.
+    """
+    reader = FragmentReader(movie, position, samples=MAX_SAMPLES)
     fragments = tuple(event for event in reader.feed(segment) if isinstance(event, Fragment))
     reader.close()
     return fragments

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 #: Most bytes of media in one fragment: more is refused, before it is held in memory.
 MAX_PAYLOAD = 512 << 20
-#: Most samples in one fragment (six hours of AAC): a run of default samples takes no bytes.
+#: Most samples in one fragment, or in one segment (six hours of AAC): a run of default samples
+#: takes no bytes.
 MAX_SAMPLES = 1 << 20
+#: Samples of no bytes that a fragment may have beyond one for each byte of its media.
+SPARE_SAMPLES = 1024
 
 _NON_SYNC = 0x00010000  # sample_is_non_sync_sample (8.8.3.1)
 
@@ -84,16 +87,17 @@ class Fragment:
 
 
 def read_movie_fragment(
-    body: memoryview, position: int, movie: MovieHeader
+    body: memoryview, position: int, movie: MovieHeader, budget: int = MAX_SAMPLES
 ) -> tuple[int, tuple[TrackFragment, ...]]:
     """Sequence number and tracks of the ``moof`` that starts at ``position`` of its file.
 
-    The offsets of the runs are positions in the file: ``placed`` makes them relative.
+    The offsets of the runs are positions in the file: ``placed`` makes them relative. More than
+    ``budget`` samples, or than ``MAX_SAMPLES``, are refused before they take memory.
     """
     mfhd = Fields(require(body, b"mfhd").body, "'mfhd'")
     mfhd.version()
     tracks: list[TrackFragment] = []
-    end, budget = position, MAX_SAMPLES
+    end, budget = position, min(budget, MAX_SAMPLES)
     for box in walk(body):
         if box.name == b"traf":
             header = _read_tfhd(require(box.body, b"tfhd").body, movie, position, end)
@@ -196,7 +200,7 @@ def _read_trun(
     first_flags = fields.unsigned(4) if flags & _Trun.FIRST_FLAGS else None
     columns = [column for column in _COLUMNS if flags & column]
     if count > budget:
-        raise Mp4Error(f"a fragment claims more than {MAX_SAMPLES} samples")
+        raise Mp4Error(f"a fragment or segment claims more than {MAX_SAMPLES} samples")
     rows = fields.table(count * len(columns), ">u4").reshape(count, len(columns))
     table = _sample_table(dict(zip(columns, rows.T, strict=True)), count, defaults, first_flags)
     if table.byte_count > MAX_PAYLOAD:

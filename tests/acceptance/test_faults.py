@@ -77,7 +77,7 @@ def product(tmp_path_factory, will_of_ffmpeg, web):
         tmp_path_factory.mktemp("faults") / "st", "--workers", "2",
         FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2", FINALIZER_SLICE_SECONDS="4",
         FINALIZER_LEASE="4", FINALIZER_FFMPEG=str(will_of_ffmpeg.folder / "ffmpeg"),
-        FINALIZER_SOURCE_PREFIXES=f"s3://recordings/,{web}",
+        FINALIZER_MISSING_GRACE="2", FINALIZER_SOURCE_PREFIXES=f"s3://recordings/,{web}",
     ) as stack:  # fmt: skip
         yield Product(stack)
 
@@ -207,14 +207,11 @@ def test_a_source_on_the_web_is_read_and_its_query_stays_a_secret(product, web, 
     assert {answer.status for answer in answers.values()} == {200}
     missing = new_id("web")
     product.begin(missing, sourceUrl=f"{web}nowhere.m3u8?token={QUERY_SECRET}")
-    product.webhook("recording.waiting", payload={"session": {"id": missing}})
-    product.happens(missing, lambda: product.get(missing)["phase"] in ("live", "failed"))
-    said = json.dumps([product.events(session_id), product.events(missing), answers_of(answers)])
+    error = product.reaches(missing, "failed", "ready")["error"]
+    assert error["code"] == "playlist_missing"
+    told = [error, product.events(session_id), product.events(missing), *map(str, answers.items())]
+    said = json.dumps(told)
     assert QUERY_SECRET not in said
-
-
-def answers_of(answers):
-    return [[url, answer.body[:2000].decode("latin-1")] for url, answer in answers.items()]
 
 
 def test_no_log_of_the_stack_tells_a_secret(product, web):
