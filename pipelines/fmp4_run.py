@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.cutter import SampleCutter, Window
 from pipelines.errors import ErrorCode, PermanentError
+from pipelines.http_source import Allowance
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import read_header_section, read_segment
 from pipelines.mp4.sample_entry import configuration_fingerprint
@@ -55,7 +56,8 @@ class InitSections:
             if (size or self._reader.size(section.location)) > MAX_INIT_BYTES:
                 message = f"the initialization section {section.location} is larger than 16 MiB"
                 raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
-            data = self._reader.read(section.location, section.byte_range)
+            allowed = Allowance(MAX_INIT_BYTES, ErrorCode.SEGMENT_DAMAGED)
+            data = self._reader.read(section.location, section.byte_range, allowed)
         except ObjectMissing:
             message = f"the initialization section {section.location} is listed but missing"
             raise PermanentError(ErrorCode.SEGMENT_MISSING, message) from None

@@ -74,7 +74,7 @@ def _parsed(lines: PlaylistText) -> dict[str, Any]:
     """What the library makes of the text, which is let go."""
     try:
         data: dict[str, Any] = openm3u8.parse(lines.take())
-    except Exception:  # noqa: BLE001 - a C extension: it raises even SystemError for a bad number
+    except Exception:  # a C extension: it raises even SystemError for a bad number
         raise invalid(lines.location, "has a tag that cannot be read") from None
     return data
 

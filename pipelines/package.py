@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.fmp4_run import Fmp4Stream, InitSections, package_fmp4_run
-from pipelines.mpegts.index import announced, continues_previous
+from pipelines.mpegts.index import absent, announced, continues_previous
 from pipelines.object_store import MIN_PART_BYTES
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
 from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
@@ -148,15 +148,20 @@ class _Edges:
                 return found
         return {}
 
-    def lead_out(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
-        """The segment after the slice, when a unit that starts in the slice goes on in it."""
+    def lead_out(self, tracks: Mapping[int, Codec], unfinished: bool) -> IndexedSegment | None:
+        """The segment after the slice, when a unit that starts in the slice may go on in it.
+
+        Its head tells when nothing does, unless one of the tracks has no packet there.
+        """
         following = self._work.lead_out
         if following is None:
             return None
         reader = self._packager.reader
-        head = fetch_head(reader, following, HEAD_BYTES)
-        if not continues_previous(head, tracks) & tracks.keys():
-            return None
+        if not unfinished:
+            head = fetch_head(reader, following, HEAD_BYTES)
+            told = not absent(head, tracks)
+            if told and not continues_previous(head, tracks) & tracks.keys():
+                return None
         return index_fetched(FetchedSegment(following, fetch_segment(reader, following)), tracks)
 
     def _earlier(self, first: Segment) -> tuple[Segment, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _MAGIC = b"RFSL"
 _PREFIX = struct.Struct(">4sHI")
@@ -66,6 +66,11 @@ class Expectation:
     dts: np.ndarray  #: int64[n]
     pts: np.ndarray  #: int64[n], NO_TIME where the source carries none
     sync: np.ndarray  #: bool[n]
+    sizes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  #: int64[n], bytes as
+    #: MP4 holds them, UNKNOWN_SIZE where that cannot be told; int64[0] where none is told
+
+    def __len__(self) -> int:
+        return len(self.dts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +233,7 @@ def _track_header(track: PackagedTrack, arrays: _ArrayWriter) -> dict[str, Any]:
         "expectedDts": arrays.add_times(expected.dts),
         "expectedPts": arrays.add_times(expected.pts),
         "expectedSync": arrays.add(np.packbits(expected.sync), "u1"),
+        "expectedSizes": arrays.add(expected.sizes, "<i8"),
     }
 
 
@@ -273,5 +279,6 @@ def _track(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedTrack:
             dts=arrays.get_times(header["expectedDts"]),
             pts=arrays.get_times(header["expectedPts"]),
             sync=_bits(arrays, header["expectedSync"], header["expectedUnits"]),
+            sizes=arrays.get(header["expectedSizes"], "<i8"),
         ),
     )

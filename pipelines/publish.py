@@ -71,6 +71,7 @@ class PublishedRendition:
     duration: float  #: seconds
     width: int  #: pixels as shown; 0 without pictures
     height: int
+    codecs: tuple[str, ...]  #: RFC 6381; () when not all are known
 
 
 class Publisher:
@@ -181,5 +182,5 @@ def _vod_variant(revision: int, rendition: PublishedRendition) -> VodVariant:
         width=variant.width or rendition.width or None,
         height=variant.height or rendition.height or None,
         frame_rate=variant.frame_rate,
-        codecs=variant.codecs,
+        codecs=variant.codecs or rendition.codecs,
     )

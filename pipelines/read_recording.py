@@ -8,12 +8,14 @@ from pipelines.errors import ErrorCode, PermanentError
 from pipelines.m3u8 import parse, parse_media
 from pipelines.object_store import ObjectMissing
 from pipelines.playlist import MultivariantPlaylist, Recording, recording
-from pipelines.source import MAX_PLAYLIST_BYTES
+from pipelines.playlist_text import MAX_SEGMENTS
+from pipelines.source import MAX_PLAYLIST_BYTES, PLAYLIST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.location import Location
+    from pipelines.playlist import MediaPlaylist
     from pipelines.source import SourceReader
 
 
@@ -23,17 +25,25 @@ def read_recording(
     """The recording whose (multivariant or media) playlist lies at ``location``.
 
     Segments, keys and playlists may lie in the playlist's own folder and below ``permitted``.
-    Raises ``PermanentError``: ``playlist_missing``, ``playlist_invalid``, ``uri_refused`` or
+    All variants together may list as many segments as one may. Raises ``PermanentError``:
+    ``playlist_missing``, ``playlist_invalid``, ``recording_too_long``, ``uri_refused`` or
     ``encryption_unsupported``.
     """
     allowed = [location.folder, *permitted]
     first = parse(_read(reader, location), location, allowed=allowed)
     if not isinstance(first, MultivariantPlaylist):
         return recording(first)
-    media = {
-        each: parse_media(_read(reader, each), each, allowed=allowed)
-        for each in first.media_locations
-    }
+    media: dict[Location, MediaPlaylist] = {}
+    listed = 0
+    for each in first.media_locations:
+        media[each] = parse_media(_read(reader, each), each, allowed=allowed)
+        listed += len(media[each].segments)
+        if listed > MAX_SEGMENTS:
+            message = (
+                f"the variants of {location} list more than {MAX_SEGMENTS} segments in all;"
+                " record fewer variants, or longer segments"
+            )
+            raise PermanentError(ErrorCode.RECORDING_TOO_LONG, message)
     return recording(first, media)
 
 
@@ -43,7 +53,7 @@ def _read(reader: SourceReader, location: Location) -> bytes:
         if size > MAX_PLAYLIST_BYTES:
             message = f"the playlist {location} has {size} bytes, more than is read"
             raise PermanentError(ErrorCode.PLAYLIST_INVALID, message)
-        return reader.read(location)
+        return reader.read(location, allowed=PLAYLIST)
     except ObjectMissing:
         message = f"there is no playlist at {location}"
         raise PermanentError(ErrorCode.PLAYLIST_MISSING, message) from None

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Stands in time arrays where a unit carries no timestamp of its own.
 NO_TIME = np.iinfo(np.int64).min
+#: Stands in size arrays where the bytes of a unit cannot be told.
+UNKNOWN_SIZE = -1
 #: Ticks per second of MPEG-TS timestamps (ISO/IEC 13818-1, 2.4.3.7).
 TS_TIMESCALE = 90_000
 #: MPEG-TS timestamps count modulo this (33 bits: 26.5 hours).
@@ -53,6 +55,9 @@ class TrackIndex:
     ``dts`` and ``pts`` are int64 in ticks of ``timescale``, unwrapped inside the segment (they go
     on above 2^33 or below 0 rather than jump); ``NO_TIME`` where neither the PES header nor
     counting audio frames from it gives one. An audio unit is one frame (several share a PES).
+    ``sizes`` are bytes as MP4 holds a unit: NAL units behind four bytes of length each, audio
+    frames without ADTS header. That of an audio frame is the one that its header declares; a
+    picture's is what lies in this segment, ``carried`` says what the next adds to it.
     """
 
     track: int  #: PID in MPEG-TS, track_ID in fMP4
@@ -60,6 +65,7 @@ class TrackIndex:
     timescale: int
     dts: np.ndarray
     pts: np.ndarray
+    sizes: np.ndarray  #: int64 per unit, bytes; ``UNKNOWN_SIZE`` where that cannot be told
     sync: np.ndarray  #: bool per unit: H.264 IDR or recovery point, HEVC IRAP; True for audio
     unit_duration: int  #: ticks of one audio frame; 0 for video
     configuration: Configuration | None  #: None when no parameter sets were seen
@@ -67,6 +73,9 @@ class TrackIndex:
     continues_previous: bool  #: payload before the first unit ends a unit of the segment before
     ends_unfinished: bool  #: the last unit is known to go on in the next segment
     first_offset: int  #: byte in the segment by which the first complete unit has ended
+    carried: int = 0  #: bytes that the last picture of the segment before gets from this one
+    optional: np.ndarray | None = None  #: bytes of ``sizes`` that a muxer may leave out: parameter
+    #: sets of HEVC; None: none
     configuration_change: str | None = None  #: what changed inside the segment, in words
     headless: int = 0  #: first units that start before the track's first PES header: ffmpeg sees
     #: them only when it was fed the segment before

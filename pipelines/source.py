@@ -8,9 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import urllib3
-
-from pipelines.errors import ErrorCode, PermanentError, TransientError
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.http_source import Allowance, HttpReader
 from pipelines.object_store import ObjectMissing, ObjectStore
 from pipelines.playlist import ByteRange
 from pipelines.retry import retrying
@@ -30,7 +29,9 @@ MAX_SEGMENT_BYTES = 512 << 20
 #: The largest playlist that is read.
 MAX_PLAYLIST_BYTES = 64 << 20
 
-_TIMEOUT = urllib3.Timeout(connect=5, read=30)
+#: What is read when nothing else is said.
+SEGMENT = Allowance(MAX_SEGMENT_BYTES, ErrorCode.SEGMENT_DAMAGED)
+PLAYLIST = Allowance(MAX_PLAYLIST_BYTES, ErrorCode.PLAYLIST_INVALID)
 
 
 class SourceReader:
@@ -39,59 +40,33 @@ class SourceReader:
     Raises ``ObjectMissing`` when there is no such object and ``TransientError`` for outages.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, http: HttpReader | None = None) -> None:
         self._store = store
-        self._http = urllib3.PoolManager(retries=False, timeout=_TIMEOUT, maxsize=16, block=False)
+        self._http = http or HttpReader()
 
-    def read(self, location: Location, byte_range: ByteRange | None = None) -> bytes:
-        """The bytes at ``location``, or of a range of it: fewer when the object ends in it."""
+    def read(
+        self,
+        location: Location,
+        byte_range: ByteRange | None = None,
+        allowed: Allowance = SEGMENT,
+    ) -> bytes:
+        """The bytes at ``location``, or of a range of it: fewer when the object ends in it.
+
+        Objects on S3 are as large as ``size`` says; an HTTP server's body is held to ``allowed``.
+        """
         if location.is_s3:
             if byte_range is None:
                 return self._store.read(location)
             return self._store.read(location, start=byte_range.offset, length=byte_range.length)
-        return retrying(lambda: self._read_http(location, byte_range))
+        if byte_range is None:
+            return retrying(lambda: self._http.read(location, allowed))
+        return retrying(lambda: self._http.read_range(location, byte_range, allowed))
 
     def size(self, location: Location) -> int:
         """The size of an object in bytes, by HEAD."""
         if location.is_s3:
             return self._store.head(location).size
-        return retrying(lambda: self._head_http(location))
-
-    def _read_http(self, location: Location, byte_range: ByteRange | None) -> bytes:
-        headers = {}
-        if byte_range is not None:
-            last = byte_range.offset + byte_range.length - 1
-            headers["Range"] = f"bytes={byte_range.offset}-{last}"
-        answer = self._request("GET", location, headers)
-        if answer.status == 416:  # the object ends before the range begins
-            return b""
-        body = answer.data
-        if byte_range is not None and answer.status == 200:
-            body = body[byte_range.offset : byte_range.offset + byte_range.length]
-        return body
-
-    def _head_http(self, location: Location) -> int:
-        length = self._request("HEAD", location, {}).headers.get("Content-Length", "")
-        if not length.isdigit():
-            raise TransientError(f"{location} came without a Content-Length")
-        return int(length)
-
-    def _request(
-        self, method: str, location: Location, headers: Mapping[str, str]
-    ) -> urllib3.BaseHTTPResponse:
-        try:
-            answer = self._http.request(method, location.url, headers=headers, redirect=False)
-        except urllib3.exceptions.HTTPError as error:
-            name = type(error).__name__
-            raise TransientError(f"the server of {location} did not answer ({name})") from None
-        if answer.status in (404, 410):
-            raise ObjectMissing(location)
-        if 300 <= answer.status < 400:
-            message = f"{location} redirects elsewhere; redirects are not followed"
-            raise PermanentError(ErrorCode.URI_REFUSED, message)
-        if answer.status not in (200, 206, 416):
-            raise TransientError(f"the server of {location} answered {answer.status}")
-        return answer
+        return retrying(lambda: self._http.size(location))
 
 
 @dataclass(frozen=True)
@@ -131,11 +106,15 @@ def measure(reader: SourceReader, segments: Sequence[Segment]) -> dict[int, int]
     return sizes
 
 
-def fetch_segment(reader: SourceReader, segment: Segment) -> bytes:
-    """The whole segment; ``segment_missing`` when it is not there, ``segment_damaged`` when its
-    byte range reaches beyond its object."""
+def fetch_segment(reader: SourceReader, segment: Segment, size: int = MAX_SEGMENT_BYTES) -> bytes:
+    """The whole segment, of at most ``size`` bytes as it was measured.
+
+    Raises ``PermanentError``: ``segment_missing`` when it is not there, ``segment_damaged`` when
+    its byte range reaches beyond its object, or an HTTP server sends more than it announced.
+    """
     try:
-        data = reader.read(segment.location, segment.byte_range)
+        allowed = Allowance(size, ErrorCode.SEGMENT_DAMAGED)
+        data = reader.read(segment.location, segment.byte_range, allowed)
     except ObjectMissing:
         raise segment_missing(segment) from None
     if segment.byte_range is not None and len(data) != segment.byte_range.length:
@@ -172,8 +151,9 @@ def read_ahead(
         while todo or waiting:
             while todo and (not waiting or ahead + sizes[todo[0].sequence] <= READ_AHEAD_BYTES):
                 segment = todo.popleft()
-                ahead += sizes[segment.sequence]
-                waiting.append((segment, pool.submit(fetch_segment, reader, segment)))
+                size = sizes[segment.sequence]
+                ahead += size
+                waiting.append((segment, pool.submit(fetch_segment, reader, segment, size)))
             segment, future = waiting.popleft()
             data = future.result()
             yield FetchedSegment(segment, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,26 @@ from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import FragmentReader, Header
+from pipelines.mp4.sample_entry import read_sample_entry
+from pipelines.mpegts.nal import SET_LIMIT
 from pipelines.packaged_slice import Expectation, PackagedRun, PackagedTrack, Samples
 from pipelines.process import FilterProcess
 from pipelines.remux import RemuxInput, remux_argv
-from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP, Container, TrackIndex
+from pipelines.segment_index import (
+    NO_TIME,
+    TS_TIMESCALE,
+    TS_WRAP,
+    UNKNOWN_SIZE,
+    Container,
+    TrackIndex,
+)
 from pipelines.segment_stream import ticks_90k
 from pipelines.timeline import Relation, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pipelines.media import Configuration
     from pipelines.mp4.movie_fragment import Fragment
     from pipelines.mp4.movie_header import MovieHeader, TrackHeader
     from pipelines.parts import PartWriter
@@ -51,7 +62,7 @@ class TsRunFeed:
         self,
         stream: SegmentStream,
         lead_in: Sequence[IndexedSegment],
-        lead_out: Callable[[Mapping[int, Codec]], IndexedSegment | None],
+        lead_out: Callable[[Mapping[int, Codec], bool], IndexedSegment | None],
         max_hole: Fraction,
     ) -> None:
         first = stream.peek()
@@ -64,8 +75,11 @@ class TsRunFeed:
         self._max_hole = max_hole
         self.tracks = _tracks_of([*lead_in, first])
         self.windows = {track.track: Window() for track in self.tracks}
+        self._kinds = {track.track: track.kind for track in self.tracks}
         self._clock: dict[int, Span] = {}
         self._own: dict[int, list[Expectation]] = {track.track: [] for track in self.tracks}
+        self._optional: dict[int, list[np.ndarray]] = {number: [] for number in self._own}
+        self._unfinished = dict.fromkeys(self._own, False)
         self._began = False  # with a segment of its own
         self.first_dts = 0  #: 90 kHz, of the first unit fed: which round of the clock it is
 
@@ -90,26 +104,58 @@ class TsRunFeed:
             indexed = self._stream.take()
             self._account(indexed)
             yield indexed.data
-        if following is None:
+        tail = self._tail(following)
+        self._finish_units({track.track: track for track in tail.index.tracks} if tail else {})
+        if tail is not None:
             for number, window in self.windows.items():
                 if number in self._clock:
                     window.last = ticks_90k(self._clock[number].last_dts)
-            tail = self._lead_out({track.track: track.codec for track in self.tracks})
-            if tail is not None and self._relation(tail) is not Relation.RESET:
-                yield tail.data
+            yield tail.data
 
     def expectation(self, number: int) -> Expectation:
         """What the index saw of one track in the run's own segments."""
         own = self._own[number]
         if not own:
             nothing = np.zeros(0, np.int64)
-            return Expectation(TS_TIMESCALE, nothing, nothing, np.zeros(0, np.bool_))
+            return Expectation(TS_TIMESCALE, nothing, nothing, np.zeros(0, np.bool_), nothing)
         return Expectation(
             TS_TIMESCALE,
             np.concatenate([each.dts for each in own]),
             np.concatenate([each.pts for each in own]),
             np.concatenate([each.sync for each in own]),
+            np.concatenate([each.sizes for each in own]),
         )
+
+    def optional(self, number: int) -> np.ndarray:
+        """Bytes of each expected size that ffmpeg may leave out, int64[n]."""
+        pieces = self._optional[number]
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
+
+    def _tail(self, following: IndexedSegment | None) -> IndexedSegment | None:
+        """What is fed behind the run, so that its last units come out whole."""
+        unfinished = any(self._unfinished.values())
+        if following is None:
+            codecs = {track.track: track.codec for track in self.tracks}
+            tail = self._lead_out(codecs, unfinished)
+            return tail if tail and self._relation(tail) is not Relation.RESET else None
+        goes_on = unfinished or any(each.continues_previous for each in following.index.tracks)
+        same_clock = not following.segment.discontinuity and goes_on
+        return following if same_clock and self._continues(following) else None
+
+    def _continues(self, following: IndexedSegment) -> bool:
+        return self._relation(following) is Relation.CONTINUES
+
+    def _finish_units(self, following: Mapping[int, TrackIndex]) -> None:
+        """Add to each track's last size what the next segment fed holds of that unit."""
+        for number, own in self._own.items():
+            after = following.get(number)
+            if not own or not len(own[-1].sizes) or own[-1].sizes[-1] == UNKNOWN_SIZE:
+                continue
+            sizes = own[-1].sizes
+            if self._kinds[number] is TrackKind.VIDEO:
+                sizes[-1] += after.carried if after else 0
+            elif self._unfinished[number] != (after is not None and after.continues_previous):
+                sizes[-1] = UNKNOWN_SIZE  # cut off in the source, or something else behind it
 
     def _belongs(self, following: IndexedSegment) -> bool:
         if not self._began:
@@ -118,7 +164,7 @@ class TsRunFeed:
             return False
         if any(track.track not in self.windows for track in following.index.tracks):
             return False
-        return self._relation(following) is Relation.CONTINUES
+        return self._continues(following)
 
     def _relation(self, following: IndexedSegment) -> Relation:
         spans = following.spans
@@ -141,18 +187,29 @@ class TsRunFeed:
         self._refuse_changes(indexed)
         unwrap = self._enter(indexed)
         opens = not self._began and not self._lead_in
+        if self._began:
+            self._finish_units({track.track: track for track in indexed.index.tracks})
         self._began = True
         for track in indexed.index.tracks:
+            self._unfinished[track.track] = track.ends_unfinished
             # Units without a PES header go on from a segment that is not there: nothing, ffmpeg
             # included, can tell when they belong.
             first = track.headless if opens else 0
             dts, pts, sync = track.dts[first:], track.pts[first:], track.sync[first:]
+            sizes = track.sizes[first:].copy()
+            optional = track.optional
+            self._optional[track.track].append(
+                np.zeros(len(sizes), np.int64) if optional is None else optional[first:]
+            )
+            if opens and track.continues_previous and len(sizes):
+                sizes[0] = UNKNOWN_SIZE  # ffmpeg may take what comes before for a part of it
             self._own[track.track].append(
                 Expectation(
                     TS_TIMESCALE,
                     np.where(dts == NO_TIME, NO_TIME, dts + unwrap),
                     np.where(pts == NO_TIME, NO_TIME, pts + unwrap),
                     sync,
+                    sizes,
                 )
             )
 
@@ -239,9 +296,10 @@ class _TsRunOutput:
         self._reader.close()
 
     def packaged(self) -> PackagedRun:
-        tracks = [
-            self._track(header, number) for header, number in self._numbered() if self._cutter
-        ]
+        numbered = self._numbered()
+        if self._cutter is None:
+            self._refuse_nothing()
+        tracks = [self._track(header, number) for header, number in numbered if self._cutter]
         first = self._feed.first
         return PackagedRun(
             container=Container.MPEGTS,
@@ -250,6 +308,14 @@ class _TsRunOutput:
             first_sequence=first.segment.sequence,
             tracks=tuple(track for track in tracks if len(track.samples)),
         )
+
+    def _refuse_nothing(self) -> None:
+        """Refuse a movie without a fragment where the source has units."""
+        for track in self._feed.tracks:
+            expected = len(self._feed.expectation(track.track))
+            if expected:
+                message = f"PID {track.track:#x}: {expected} units in the source, no sample out"
+                raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
 
     def _numbered(self) -> list[tuple[TrackHeader, int]]:
         """ffmpeg's tracks beside the PIDs they come from: it numbers them as they were mapped."""
@@ -291,7 +357,10 @@ class _TsRunOutput:
             _frame_length(index, header.timescale) or samples.last_duration,
         )
         expected = self._feed.expectation(number)
-        compare(samples, header.timescale, expected, index.kind, f"PID {number:#x}")
+        expected = _as_left_out(expected, self._feed.optional(number), samples.sizes)
+        name = f"PID {number:#x}"
+        compare(samples, header.timescale, expected, index.kind, name)
+        compare_configuration(header.sample_entry, index.configuration, name)
         return PackagedTrack(
             track=number,
             codec=index.codec,
@@ -310,6 +379,18 @@ class _TsRunOutput:
 def _frame_length(index: TrackIndex, timescale: int) -> int:
     """Ticks of one frame of sound, exact though the index counts in 90 kHz; 0 for pictures."""
     return round(Fraction(index.unit_duration * timescale, TS_TIMESCALE))
+
+
+def _as_left_out(expected: Expectation, optional: np.ndarray, sizes: np.ndarray) -> Expectation:
+    """The expectation without what ffmpeg leaves out of all samples, if the first lacks it."""
+    where = np.flatnonzero((optional > 0) & (expected.sizes != UNKNOWN_SIZE))
+    if not len(where) or len(sizes) != len(expected):
+        return expected
+    if sizes[where[0]] == expected.sizes[where[0]]:
+        return expected
+    known = expected.sizes != UNKNOWN_SIZE
+    left = np.where(known, expected.sizes - optional, UNKNOWN_SIZE)
+    return replace(expected, sizes=left)
 
 
 class _ScaledWindow(Window):
@@ -335,8 +416,8 @@ def compare(
     """Refuse samples that are not exactly the units which the index saw in the source.
 
     Raises ``ToolError`` (``verification_failed``): counts and key flags must be equal,
-    presentation times within two ticks of 90 kHz (and the rounding to the track's rate), those of
-    sound within ``AUDIO_TOLERANCE_SECONDS``.
+    sizes too where they are known, presentation times within two ticks of 90 kHz (and the
+    rounding to the track's rate), those of sound within ``AUDIO_TOLERANCE_SECONDS``.
     """
     code = ErrorCode.VERIFICATION_FAILED
     if len(samples) != len(expected.pts):
@@ -345,6 +426,7 @@ def compare(
     if not np.array_equal(samples.sync, expected.sync):
         at = int(np.flatnonzero(samples.sync != expected.sync)[0])
         raise ToolError(code, f"{name}: sample {at} has another key flag than in the source")
+    compare_sizes(samples.sizes, expected.sizes, name)
     known = expected.pts != NO_TIME
     seconds = samples.pts[known] / timescale
     off = np.abs(seconds - expected.pts[known] / expected.timescale)
@@ -355,3 +437,49 @@ def compare(
         at = int(np.argmax(off))
         message = f"{name}: a sample is shown {off[at] * 1000:.3f} ms away from its source time"
         raise ToolError(code, message)
+
+
+def compare_sizes(sizes: np.ndarray, expected: np.ndarray, name: str) -> None:
+    """Refuse samples that have not as many bytes as their units in the source.
+
+    Raises ``ToolError`` (``verification_failed``); a unit of ``UNKNOWN_SIZE`` may have any.
+    """
+    if not len(expected):
+        return
+    off = np.flatnonzero((expected != UNKNOWN_SIZE) & (sizes != expected))
+    if len(off):
+        at = int(off[0])
+        message = (
+            f"{name}: sample {at} has {sizes[at]} bytes, its unit in the source {expected[at]}"
+        )
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def compare_configuration(entry: bytes, source: Configuration | None, name: str) -> None:
+    """Refuse a sample entry that does not describe what the index saw in the source.
+
+    Parameter sets are compared by content: avcC and hvcC number them by position, streams by id.
+    ffmpeg need not have seen all of them, but none that is not there. Of an AudioSpecificConfig
+    the end may be ffmpeg's own (the channels of the first frame). Raises ``ToolError``.
+    """
+    if source is None:
+        return
+    described = read_sample_entry(entry).configuration
+    what = None
+    if described is None or described.codec is not source.codec:
+        what = f"codec {described.codec if described else None}"
+    else:
+        units = {unit for _, unit in source.parameter_sets}
+        for title, unit in described.parameter_sets:
+            seen = any(same.startswith(title[:3]) for same, _ in source.parameter_sets)
+            if seen and not _is_one_of(unit, units, source.codec):
+                what = f"parameter set {title}"
+    if what is not None:
+        message = f"{name}: the sample entry has another {what} than the source"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def _is_one_of(unit: bytes, units: set[bytes], codec: Codec) -> bool:
+    if codec is Codec.AAC:
+        return any(unit.startswith(each) for each in units)
+    return unit.rstrip(b"\0")[:SET_LIMIT] in {each.rstrip(b"\0") for each in units}

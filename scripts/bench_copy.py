@@ -16,31 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dramatiq
-
 from pipelines.report import Verdict
 from pipelines.session import Phase
 from pipelines.tools import MediaTools, locate
 from scripts.bench_recipes import Job
 from scripts.bench_result import BenchFailedError, BenchResult, Row
-from scripts.bench_site import BenchSite
+from scripts.bench_site import BenchSite, Reconciler
 from scripts.embedded import child_environment
 from scripts.measure import Meter, Usage
 from scripts.recipe_process import RecipeProcess
 from scripts.recordings import LOOP_UNIT, Repeated, make_loop, repeat_recording
 from scripts.stack import process_environment
-from worker.broker import make_broker
 from worker.store import SessionStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.settings import Settings
-
 OURS, SERIAL, PRESIGNED, FLOOR = "ours", "serial", "presigned", "floor"
 NAMES = (OURS, SERIAL, PRESIGNED, FLOOR)
-#: The queue of the message that starts our clock.
-QUEUE = "control"
 
 BIT_RATE = 6_000_000
 _LOOP_SECONDS = 32
@@ -132,29 +125,6 @@ class CopyBench:
         )
         streams = json.loads(done.stdout)["streams"]
         return {each["codec_type"]: int(each["nb_read_packets"]) for each in streams}
-
-
-class Reconciler:
-    """Asks the workers to look at a session, as the API would: a message, no waiting sweep."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._broker = make_broker(settings)
-        self._broker.declare_queue(QUEUE)
-
-    def request(self, session_id: str) -> None:
-        """Enqueue the message."""
-        message: dramatiq.Message[None] = dramatiq.Message(
-            queue_name=QUEUE,
-            actor_name="reconcile_session",
-            args=(session_id,),
-            kwargs={},
-            options={},
-        )
-        self._broker.enqueue(message)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._broker.close()
 
 
 def run(minutes: float, rounds: int, say: Callable[[str], None]) -> BenchResult:

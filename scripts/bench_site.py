@@ -8,23 +8,29 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import dramatiq
+
 from scripts.child import Child
 from scripts.embedded import child_environment, start_redis, start_s3
 from scripts.stack import WORKER_READY, process_environment, worker_argv
 from scripts.stack_directory import Identity
 from scripts.stack_environment import stack_environment
+from worker.broker import make_broker
 from worker.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from worker.settings import Settings
+
 _READY_S = 60.0
 
 #: Enough that the S3 server does not spend its time on collecting garbage: that is not measured.
 _S3_MEMORY = "1GiB"
 #: The queues of the processes that are "ours": one process each, as in production.
-QUEUES = ("control", "package")
+CONTROL = "control"
+QUEUES = (CONTROL, "package")
 
 
 class BenchSite:
@@ -92,3 +98,26 @@ class BenchSite:
             cwd=scratch,
         )
         return child
+
+
+class Reconciler:
+    """Asks the workers to look at a session, as the API would: a message, no waiting sweep."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._broker = make_broker(settings)
+        self._broker.declare_queue(CONTROL)
+
+    def request(self, session_id: str) -> None:
+        """Enqueue the message."""
+        message: dramatiq.Message[None] = dramatiq.Message(
+            queue_name=CONTROL,
+            actor_name="reconcile_session",
+            args=(session_id,),
+            kwargs={},
+            options={},
+        )
+        self._broker.enqueue(message)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._broker.close()

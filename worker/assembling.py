@@ -12,6 +12,7 @@ import structlog
 
 from pipelines.assemble import AssembledObject, Assembly, SlicesChanged, UploadLost, assemble
 from pipelines.errors import ErrorCode, InterruptedWork, ToolError
+from pipelines.mp4.codec_names import codec_names
 from pipelines.report import rendition_report
 from pipelines.staging import SliceLost, SliceReceipt
 from pipelines.verify import Proof, Thoroughness, Verification
@@ -36,6 +37,7 @@ class AssembledRendition:
     duration: float
     width: int
     height: int
+    codecs: list[str]
 
     def to_json(self) -> str:
         """The stored form."""
@@ -138,6 +140,7 @@ def _result(
         duration=proof.duration,
         width=video.first.width if video else 0,
         height=video.first.height if video else 0,
+        codecs=[*codec_names(each.first.sample_entry for each in made.tables.tracks.values())],
     )
 
 

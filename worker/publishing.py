@@ -109,6 +109,7 @@ def _publish(
             renditions[planned.name].duration,
             renditions[planned.name].width,
             renditions[planned.name].height,
+            tuple(renditions[planned.name].codecs),
         )
         for planned in plan.renditions
     ]

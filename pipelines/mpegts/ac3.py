@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from pipelines.media import Codec, Configuration
 from pipelines.mpegts.frames import AudioFormat, FrameHeader, Junk
+
+if TYPE_CHECKING:
+    from pipelines.mpegts.packets import Offsets
 
 SAMPLE_RATES = (48_000, 44_100, 32_000)
 #: kbit/s by frmsizecod / 2.
@@ -57,6 +61,10 @@ class Ac3:
             codec, blocks = Codec.EAC3, BLOCKS[3 if fscod == RESERVED else second]
         facts = (("channels", CHANNELS[acmod] + lfe), ("sample_rate", rate))
         return AudioFormat(codec, blocks * BLOCK_SAMPLES, rate, Configuration(codec, (), facts))
+
+    def sample_sizes(self, data: bytes | bytearray, starts: Offsets, sizes: Offsets) -> Offsets:
+        """Frames are samples as they are."""
+        return sizes
 
 
 def _enhanced_header(data: bytes | bytearray, at: int) -> FrameHeader | None:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pipelines.media import Codec, Configuration
 from pipelines.mpegts.frames import AudioFormat, FrameHeader, Junk, one_of
+from pipelines.segment_index import UNKNOWN_SIZE
+
+if TYPE_CHECKING:
+    from pipelines.mpegts.packets import Offsets
 
 SAMPLE_RATES = (
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
@@ -20,6 +27,7 @@ class Adts:
     """The frame syntax of ADTS, as strict as ffmpeg's: the layer bits are not looked at."""
 
     header_bytes = 7
+    checked_header_bytes = 9
     sync_word = b"\xff"
     sync = re.compile(rb"\xff[\xf0-\xff]" + one_of(b for b in range(256) if b & 0x3C <= 0x30))
     junk = Junk.ALONE
@@ -48,3 +56,18 @@ class Adts:
         )
         samples = SAMPLES * ((data[at + 6] & 3) + 1)
         return AudioFormat(Codec.AAC, samples, SAMPLE_RATES[rate_index], configuration)
+
+    def sample_sizes(self, data: bytes | bytearray, starts: Offsets, sizes: Offsets) -> Offsets:
+        """Frames without their header of 7 bytes, or 9 with a checksum.
+
+        Unknown for what is no frame, and where the channels stand in the first frame (from which
+        ffmpeg takes them away).
+        """
+        octets = np.frombuffer(data, np.uint8)
+        last = len(octets) - 1
+        second = octets[np.minimum(starts + 1, last)]
+        third, fourth = octets[np.minimum(starts + 2, last)], octets[np.minimum(starts + 3, last)]
+        framed = (octets[starts] == 0xFF) & (second >= 0xF0)
+        framed &= (third & 1 != 0) | (fourth >> 6 != 0)
+        stripped = sizes - np.where(second & 1, self.header_bytes, self.checked_header_bytes)
+        return np.where(framed & (sizes > 0), stripped, UNKNOWN_SIZE)

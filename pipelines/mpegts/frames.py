@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from pipelines.mpegts.units import UNIT_LIMIT, Units, no_units
+from pipelines.segment_index import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from pipelines.media import Codec, Configuration
+    from pipelines.mpegts.packets import Offsets
     from pipelines.mpegts.pes import ElementaryStream
 
 #: Headers that must follow each other before a place is believed to be a frame's start.
@@ -69,6 +71,9 @@ class FrameSyntax(Protocol):
     def describe(self, data: bytes | bytearray, at: int) -> AudioFormat:
         """The meaning of a header that ``header`` has accepted."""
 
+    def sample_sizes(self, data: bytes | bytearray, starts: Offsets, sizes: Offsets) -> Offsets:
+        """What MP4 holds of frames of these sizes, ``UNKNOWN_SIZE`` where it cannot be told."""
+
 
 def index_frames(stream: ElementaryStream, syntax: FrameSyntax, codec: Codec) -> Units:
     """Find the frames as ffmpeg's parser does, from the first that can be told without the past."""
@@ -86,6 +91,7 @@ def index_frames(stream: ElementaryStream, syntax: FrameSyntax, codec: Codec) ->
         starts=starts,
         stamped_at=stamped_at,
         sync=np.ones(len(starts), np.bool_),
+        sizes=syntax.sample_sizes(data, starts, walk.sizes(starts)),
         configuration=form.configuration,
         configuration_change=change,
         starts_clean=True,
@@ -154,6 +160,9 @@ class _Walk:
     def __init__(self, data: bytes | bytearray, syntax: FrameSyntax) -> None:
         self.starts = array("q")
         self.unfinished = False
+        self._end_known = False  # where the last unit ends, its header says
+        self._next = 0
+        self._dependent = False  # frames that belong to the unit before them were met
         self._data = data
         self._syntax = syntax
         self._kinds: dict[int, int] = {}  # identity -> offset of its first header
@@ -176,11 +185,14 @@ class _Walk:
                 starts.append(at)
                 if frame.identity not in kinds:
                     kinds[frame.identity] = at
+            else:
+                self._dependent = True
             at += frame.size
         if at < size:
             self._end(at)
         else:
             self.unfinished = at > size
+            self._next, self._end_known = at, not self._dependent
 
     def _pass_junk(self, at: int) -> int | None:
         """Go over bytes that are no frame to the next header; None at the end of the stream."""
@@ -203,6 +215,13 @@ class _Walk:
         if self._syntax.junk is not Junk.PREVIOUS or self._syntax.sync_word.startswith(rest):
             self.starts.append(at)
         self.unfinished = True
+
+    def sizes(self, starts: Offsets) -> Offsets:
+        """Bytes of each unit as the headers declare them; the last may be cut, or unknown."""
+        sizes = np.diff(starts, append=self._next)
+        if not self._end_known:
+            sizes[-1] = UNKNOWN_SIZE
+        return sizes
 
     def format_and_change(self) -> tuple[AudioFormat, str | None]:
         """The format of the first frame, and how a later one contradicts it."""

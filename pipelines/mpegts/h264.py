@@ -13,6 +13,7 @@ from pipelines.mpegts.nal import (
     UnreadableBits,
     code_starts,
     find_nal_units,
+    sample_sizes,
     unescape,
     unit_starts,
 )
@@ -52,11 +53,14 @@ def index_h264(stream: ElementaryStream) -> Units:
     begins = events[starts]
     sync = _sync(nals, events, kinds, unit)
     head = set(kinds[unit == 0].tolist())
+    bytes_of = sample_sizes(nals, begins, np.empty(0, np.int64))
     return Units(
         codec=Codec.H264,
         starts=code_starts(nals)[begins],
         stamped_at=nals.codes[begins] + 3,
         sync=sync,
+        sizes=bytes_of.sizes,
+        carried=bytes_of.carried,
         configuration=_configuration(sets),
         configuration_change=sets.change,
         starts_clean={SPS, PPS, IDR} <= head,

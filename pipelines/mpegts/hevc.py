@@ -13,6 +13,7 @@ from pipelines.mpegts.nal import (
     UnreadableBits,
     code_starts,
     find_nal_units,
+    sample_sizes,
     unescape,
     unit_starts,
 )
@@ -52,11 +53,16 @@ def index_hevc(stream: ElementaryStream) -> Units:
     sync[unit[picture]] = np.isin(kinds[picture], IRAP)
     sets = _parameter_sets(nals, events, kinds)
     head, begins = set(kinds[unit == 0].tolist()), events[starts]
+    # Samples of hvc1 hold no parameter sets, but not every ffmpeg leaves them out.
+    bytes_of = sample_sizes(nals, begins, np.flatnonzero(np.isin(types, tuple(SET_NAMES))))
     return Units(
         codec=Codec.HEVC,
         starts=code_starts(nals)[begins],
         stamped_at=nals.codes[begins] + 3,
         sync=sync,
+        sizes=bytes_of.sizes,
+        optional=bytes_of.optional,
+        carried=bytes_of.carried,
         configuration=_configuration(sets),
         configuration_change=sets.change,
         starts_clean={VPS, SPS, PPS} <= head and bool(head & set(CLOSED)),

@@ -30,7 +30,7 @@ from pipelines.segment_index import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 PICTURE_INDEXES: Mapping[Codec, Callable[[ElementaryStream], Units]] = {
     Codec.H264: index_h264,
@@ -91,12 +91,18 @@ def continues_previous(
 ) -> frozenset[int]:
     """The media PIDs whose payload goes on with a unit of the segment before.
 
-    The first 64 KiB of a segment are enough: a continued unit shows in the first packet of its
-    PID. ``known`` names the PIDs when the tables come later.
+    A continued unit shows in the first packet of its PID, which may come late: a PID without a
+    packet in ``head`` is told by ``absent``. ``known`` names the PIDs when the tables come later.
     """
     packets, _ = read_packets(head)
     media = _media(packets, _streams(packets, known))
     return frozenset(one.pid for one in media if one.continues)
+
+
+def absent(head: bytes | memoryview, pids: Collection[int]) -> frozenset[int]:
+    """Those of ``pids`` that have no packet in the head of a segment."""
+    packets, _ = read_packets(head)
+    return frozenset(pids) - packets.present()
 
 
 def announced(data: bytes | memoryview) -> dict[int, Codec]:
@@ -189,6 +195,7 @@ def _track(media: _Media, reference: int, change: str | None) -> TrackIndex:
         timescale=TS_TIMESCALE,
         dts=dts,
         pts=pts,
+        sizes=units.sizes,
         sync=units.sync,
         unit_duration=duration,
         configuration=units.configuration,
@@ -196,6 +203,8 @@ def _track(media: _Media, reference: int, change: str | None) -> TrackIndex:
         continues_previous=media.continues,
         ends_unfinished=units.ends_unfinished,
         first_offset=media.first_end,
+        carried=units.carried,
+        optional=units.optional,
         configuration_change=change or units.configuration_change,
         headless=media.headless,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.media import Codec, Configuration
 from pipelines.mpegts.nal import NalUnits, find_nal_units, unit_starts
 from pipelines.mpegts.units import Units, no_units
+from pipelines.segment_index import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from pipelines.mpegts.packets import Bytes, Flags, Offsets
@@ -43,6 +44,7 @@ def index_mpeg2_video(stream: ElementaryStream) -> Units:
         starts=codes.codes[begins],
         stamped_at=codes.codes[begins] + 3,
         sync=sync,
+        sizes=np.full(len(sync), UNKNOWN_SIZE, np.int64),
         configuration=configuration,
         starts_clean=bool(kinds[0] == SEQUENCE) and bool(sync[0]),
         ends_unfinished=stream.unfinished or not bool(picture[-1]),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from pipelines.media import Codec, Configuration
 from pipelines.mpegts.frames import AudioFormat, FrameHeader, Junk, one_of
+
+if TYPE_CHECKING:
+    from pipelines.mpegts.packets import Offsets
 
 SAMPLE_RATES = (44_100, 48_000, 32_000)
 #: kbit/s by (lower sampling rates, layer), then by bitrate_index.
@@ -60,6 +64,10 @@ class MpegAudio:
         channels = 1 if data[at + 3] >> 6 == 3 else 2
         facts = (("channels", channels), ("sample_rate", rate))
         return AudioFormat(codec, samples, rate, Configuration(codec, (), facts))
+
+    def sample_sizes(self, data: bytes | bytearray, starts: Offsets, sizes: Offsets) -> Offsets:
+        """Frames are samples as they are."""
+        return sizes
 
 
 def _sample_rate(version: int, index: int) -> int:

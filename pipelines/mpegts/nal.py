@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.mpegts.units import UNIT_LIMIT
+from pipelines.segment_index import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from pipelines.mpegts.packets import Bytes, Flags, Offsets
 
 START_CODE = b"\x00\x00\x01"
+#: Bytes of the length before each NAL unit in samples that ffmpeg writes.
+LENGTH_BYTES = 4
 #: A start code's last two bytes as a little-endian word.
 ZERO_ONE = 0x0100
 #: Words that are searched for start codes at a time, which bounds the memory that takes.
@@ -126,3 +129,33 @@ def code_starts(nals: NalUnits) -> Offsets:
     before = octets[np.maximum(nals.codes - 1, 0)]
     begins: Offsets = nals.codes - ((nals.codes > 0) & (before == 0))
     return begins
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSizes:
+    """Bytes of access units as MP4 holds them."""
+
+    sizes: Offsets
+    optional: Offsets  #: bytes of those that a muxer may leave out
+    carried: int  #: bytes of the unit that began in the segment before
+
+
+def sample_sizes(nals: NalUnits, begins: Offsets, optional: Offsets) -> SampleSizes:
+    """Bytes of each access unit as a sample of MP4, and those of the unit before the first.
+
+    ``begins`` are the numbers of the NAL units that begin access units, ``optional`` those that
+    need not be in samples. In a sample each NAL unit
+    stands behind four bytes of length instead of its start code (ISO/IEC 14496-15, 4.3.2); zeros
+    behind a NAL unit stay with it but for the one that belongs to the next start code. The last
+    size is unknown where a start code may lie across the end of the segment.
+    """
+    ends = np.append(code_starts(nals)[1:], len(nals.data))
+    framed = ends - nals.codes - len(START_CODE) + LENGTH_BYTES
+    sizes: Offsets = np.add.reduceat(framed, begins)
+    tail = bytes(nals.data[-len(START_CODE) - 1 :])
+    if tail.endswith(b"\0") or START_CODE in tail:
+        sizes[-1] = UNKNOWN_SIZE
+    left_out = np.zeros(len(framed), np.int64)
+    left_out[optional] = framed[optional]
+    carried = int(code_starts(nals)[0]) + int(framed[: int(begins[0])].sum())
+    return SampleSizes(sizes, np.add.reduceat(left_out, begins), carried)

@@ -21,12 +21,17 @@ class Units:
 
     ``starts`` are the byte offsets at which units begin; ``stamped_at`` the offsets that decide
     which PES packet's time stamps they take. ``samples`` at ``sample_rate`` last one audio unit.
+    ``sizes`` are the bytes that each unit has as a sample of MP4, ``UNKNOWN_SIZE`` where that
+    cannot be told; ``carried`` those that the unit before the first one gets from this stream.
     """
 
     codec: Codec
     starts: Offsets
     stamped_at: Offsets
     sync: Flags
+    sizes: Offsets
+    carried: int = 0
+    optional: Offsets | None = None  #: bytes of ``sizes`` that a muxer may leave out; None: none
     configuration: Configuration | None = None
     configuration_change: str | None = None
     starts_clean: bool = False
@@ -42,7 +47,7 @@ class Units:
 def no_units(codec: Codec) -> Units:
     """What a stream holds in which no unit begins."""
     nothing = np.empty(0, np.int64)
-    return Units(codec, nothing, nothing, np.empty(0, np.bool_))
+    return Units(codec, nothing, nothing, np.empty(0, np.bool_), nothing)
 
 
 class ParameterSets:

@@ -1,0 +1,267 @@
+"""HTTP servers are read as far as was agreed, in bytes and in time, whatever they send."""
+
+import contextlib
+import gzip
+import itertools
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pipelines.errors import ErrorCode, PermanentError, TransientError
+from pipelines.http_source import Allowance, HttpReader
+from pipelines.location import Location
+from pipelines.object_store import ObjectMissing, ObjectStore, connect
+from pipelines.playlist import ByteRange, Segment
+from pipelines.source import SourceReader, read_ahead
+
+DATA = bytes(range(256)) * 40
+ALLOWED = Allowance(len(DATA), ErrorCode.SEGMENT_DAMAGED)
+#: Far above what one drop takes, far below what the whole takes: no test waits for the whole.
+IMPATIENT = 0.3
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """The reader hung up between two requests: that is what many of these tests are about."""
+
+
+class Server:
+    """A server on the loopback that answers as a test says; ``seen`` are the requests."""
+
+    def __init__(self):
+        self.answers = {}
+        self.seen = []
+        self.closing = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                outer.seen.append((self.command, dict(self.headers)))
+                with contextlib.suppress(OSError):  # the reader may hang up
+                    outer.answers[self.path](self)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self._http = _QuietServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def serve(self, answer):
+        """Where ``answer`` (a function of the request) can be fetched."""
+        path = f"/{len(self.answers)}.ts"
+        self.answers[path] = answer
+        return Location.parse(f"http://127.0.0.1:{self._http.server_port}{path}")
+
+    def close(self):
+        self.closing.set()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+    def drip(self, request, data):
+        """One byte at a time, for as long as the test runs."""
+        for byte in itertools.cycle(data):
+            request.wfile.write(bytes([byte]))
+            if self.closing.wait(0.02):
+                return
+
+
+@pytest.fixture
+def server():
+    started = Server()
+    yield started
+    started.close()
+
+
+def answer(request, data=b"", status=200, **headers):
+    request.send_response(status)
+    for name, value in {"content_length": str(len(data)), **headers}.items():
+        if value is not None:
+            request.send_header(name.replace("_", "-").title(), value)
+    request.end_headers()
+    if request.command != "HEAD":
+        request.wfile.write(data)
+
+
+def ranged(request):
+    """What a server that knows ranges sends of ``DATA``."""
+    first, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
+    part = DATA[first : last + 1]
+    if not part:
+        answer(request, status=416)
+    else:
+        stated = f"bytes {first}-{first + len(part) - 1}/{len(DATA)}"
+        answer(request, part, 206, content_range=stated)
+
+
+def plain(request):
+    answer(request, DATA)
+
+
+def refusal(location, allowed=ALLOWED):
+    with pytest.raises(PermanentError) as refused:
+        HttpReader().read(location, allowed)
+    return refused.value.code
+
+
+def test_an_object_is_read_whole_and_its_connection_used_again(server):
+    ports = set()
+
+    def noted(request):
+        ports.add(request.client_address)
+        plain(request)
+
+    location, reader = server.serve(noted), HttpReader()
+    assert reader.size(location) == len(DATA)
+    assert reader.read(location, ALLOWED) == reader.read(location, ALLOWED) == DATA
+    assert len(ports) == 1
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "expected"),
+    [(0, 100, DATA[:100]), (300, 7, DATA[300:307]), (len(DATA) - 5, 100, DATA[-5:]),
+     (len(DATA) + 9, 10, b"")],
+    ids=["begin", "middle", "beyond-the-end", "behind-the-end"],
+)  # fmt: skip
+@pytest.mark.parametrize("serve", [ranged, plain], ids=["ranges", "range-ignored"])
+def test_a_range_is_the_same_whether_or_not_the_server_knows_ranges(
+    serve, offset, length, expected, server
+):
+    location = server.serve(serve)
+    assert HttpReader().read_range(location, ByteRange(offset, length), ALLOWED) == expected
+
+
+def test_a_server_that_ignores_the_range_is_not_read_to_its_end(server):
+    def endless(request):
+        answer(request, DATA[:500], content_length=str(1 << 40))
+        server.drip(request, b"x")
+
+    found = HttpReader().read_range(server.serve(endless), ByteRange(100, 400), ALLOWED)
+    assert found == DATA[100:500]
+
+
+def test_another_range_than_asked_is_not_taken_for_it(server):
+    location = server.serve(
+        lambda request: answer(request, DATA[:10], 206, content_range="bytes 0-9/10240")
+    )
+    with pytest.raises(TransientError, match="another range"):
+        HttpReader().read_range(location, ByteRange(100, 10), ALLOWED)
+
+
+@pytest.mark.parametrize("stated", [str(1 << 40), None], ids=["announced", "of-unknown-length"])
+def test_a_body_larger_than_allowed_is_refused_without_being_read(stated, server):
+    def endless(request):
+        answer(request, DATA + b"x", content_length=stated)
+        server.drip(request, b"x")
+
+    assert refusal(server.serve(endless)) is ErrorCode.SEGMENT_DAMAGED
+
+
+def test_a_segment_that_is_larger_than_its_head_said_is_refused(server):
+    def grown(request):
+        if request.command == "HEAD":
+            answer(request, content_length="1000")
+        else:
+            plain(request)
+
+    location = server.serve(grown)
+    reader = SourceReader(ObjectStore(connect()))
+    size = reader.size(location)
+    assert size == 1000
+    with pytest.raises(PermanentError, match="more than the 1000 bytes") as refused:
+        list(read_ahead(reader, [Segment(7, location, 2.0)], {7: size}))
+    assert refused.value.code is ErrorCode.SEGMENT_DAMAGED
+
+
+def test_compression_is_not_asked_for_and_a_compressed_body_is_refused(server):
+    bomb = gzip.compress(bytes(30 << 20))
+    location = server.serve(lambda request: answer(request, bomb, content_encoding="gzip"))
+    playlist = Allowance(64 << 20, ErrorCode.PLAYLIST_INVALID)
+    assert refusal(location, playlist) is ErrorCode.PLAYLIST_INVALID
+    assert [headers["Accept-Encoding"] for _, headers in server.seen] == ["identity"]
+
+
+@pytest.mark.parametrize("length", ["1000000", None], ids=["with-a-length", "without"])
+def test_a_body_that_drips_is_an_outage(length, server):
+    def slow(request):
+        answer(request, content_length=length)
+        server.drip(request, b"x")
+
+    allowed = Allowance(1 << 20, ErrorCode.SEGMENT_DAMAGED)
+    with pytest.raises(TransientError):
+        HttpReader(body_seconds=IMPATIENT).read(server.serve(slow), allowed)
+
+
+def test_a_chunked_body_whose_framing_drips_is_an_outage(server):
+    def slow(request):
+        answer(request, content_length=None, transfer_encoding="chunked")
+        server.drip(request, b"0")
+
+    with pytest.raises(TransientError):
+        HttpReader(body_seconds=IMPATIENT).read(server.serve(slow), ALLOWED)
+
+
+@pytest.mark.parametrize("read", ["read", "size"])
+def test_a_head_that_drips_is_an_outage(read, server):
+    def slow(request):
+        request.send_response(200)
+        request.flush_headers()
+        server.drip(request, b"X-Long: xxxxxxxxxxxx\r\n")
+
+    reader, location = HttpReader(head_seconds=IMPATIENT), server.serve(slow)
+    with pytest.raises(TransientError):
+        reader.size(location) if read == "size" else reader.read(location, ALLOWED)
+
+
+def test_a_body_cut_short_is_an_outage_not_a_shorter_segment(server):
+    def short(request):
+        answer(request, DATA[:-1], content_length=str(len(DATA)))
+        request.close_connection = True
+
+    with pytest.raises(TransientError):
+        HttpReader().read(server.serve(short), ALLOWED)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_what_is_not_there_is_missing(status, server):
+    location = server.serve(lambda request: answer(request, b"gone", status))
+    reader = HttpReader()
+    with pytest.raises(ObjectMissing):
+        reader.read(location, ALLOWED)
+    with pytest.raises(ObjectMissing):
+        reader.size(location)
+
+
+def test_a_redirect_is_not_followed(server):
+    elsewhere = server.serve(plain)
+    location = server.serve(lambda request: answer(request, status=302, location=elsewhere.url))
+    assert refusal(location) is ErrorCode.URI_REFUSED
+    assert len(server.seen) == 1
+
+
+def test_an_outage_that_passes_is_not_noticed(server):
+    statuses = iter([503, 500, 200])
+    location = server.serve(lambda request: answer(request, DATA, next(statuses)))
+    assert SourceReader(ObjectStore(connect())).read(location, allowed=ALLOWED) == DATA
+
+
+def test_a_size_that_is_not_stated_is_an_outage(server):
+    location = server.serve(lambda request: answer(request, content_length=None))
+    with pytest.raises(TransientError, match="without a Content-Length"):
+        HttpReader().size(location)
+
+
+def test_the_query_of_a_url_is_fetched_but_never_shown(server):
+    location = server.serve(lambda request: answer(request, status=500))
+    signed = Location(location.scheme, location.authority, location.path, "signature=secret")
+    server.answers[f"{location.path}?signature=secret"] = server.answers[location.path]
+    with pytest.raises(TransientError) as failed:
+        HttpReader().read(signed, ALLOWED)
+    assert "500" in failed.value.message
+    assert "secret" not in failed.value.message
