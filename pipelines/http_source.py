@@ -67,7 +67,7 @@ class HttpReader:
         """The whole object."""
         with self._answer("GET", location) as answer:
             _require(answer, location, HTTPStatus.OK)
-            _refuse_encoded(answer, location, allowed)
+            _refuse_unfit(answer, location, allowed)
             body = self._body(answer, location, allowed.size + 1)
         if len(body) > allowed.size:
             message = f"{location} holds more than the {allowed.size} bytes that it may have"
@@ -81,7 +81,7 @@ class HttpReader:
             if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return b""  # the object ends before the range begins
             _require(answer, location, HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
-            _refuse_encoded(answer, location, allowed)
+            _refuse_unfit(answer, location, allowed)
             skipped = byte_range.offset
             if answer.status == HTTPStatus.PARTIAL_CONTENT:
                 skipped = 0
@@ -139,7 +139,6 @@ class HttpReader:
                 if not piece:
                     break
                 body.write(piece)
-        # A body without a length ends like a whole one when its connection is shut.
         if time.monotonic() - began >= self._body_seconds:
             raise TransientError(f"the server of {location} sent its answer too slowly")
         return body.getvalue()
@@ -151,9 +150,14 @@ class _HeadInTime(HTTPConnection):
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as its parent has it
         if self.sock is None or not isinstance(self.timeout, int | float):
             return super().getresponse()
-        shut = functools.partial(self.sock.shutdown, socket.SHUT_RD)
-        with _ended_after(self.timeout, shut):
-            return super().getresponse()
+        began = time.monotonic()
+        with _ended_after(self.timeout, functools.partial(self.sock.shutdown, socket.SHUT_RD)):
+            answer = super().getresponse()
+        # A head that is cut off reads like one that says less.
+        if time.monotonic() - began >= self.timeout:
+            answer.close()
+            raise TimeoutError
+        return answer
 
 
 class _SecureHeadInTime(_HeadInTime, HTTPSConnection):
@@ -202,8 +206,11 @@ def _require(answer: HTTPResponse, location: Location, *statuses: int) -> None:
         raise TransientError(f"the server of {location} answered {answer.status}")
 
 
-def _refuse_encoded(answer: HTTPResponse, location: Location, allowed: Allowance) -> None:
+def _refuse_unfit(answer: HTTPResponse, location: Location, allowed: Allowance) -> None:
+    """Refuse a body that is compressed, or of which nobody could say that it is whole."""
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         message = f"{location} is sent compressed, which was not asked for: serve it as it is"
         raise PermanentError(allowed.refusal, message)
+    if answer.length_remaining is None and not answer.chunked:
+        raise TransientError(f"{location} came without a Content-Length")

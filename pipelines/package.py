@@ -21,7 +21,8 @@ from pipelines.segment_stream import (
 )
 from pipelines.source import FetchedSegment, fetch_head, fetch_segment, measure, read_ahead
 from pipelines.timeline import Relation, step
-from pipelines.ts_run import TsRunFeed, package_ts_run
+from pipelines.ts_feed import TsRunFeed
+from pipelines.ts_run import package_ts_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 #: The most samples of one excerpt: a longer GOP is not decoded, only its framing is checked.
 MAX_SAMPLES = 1500
+#: Pictures that are played from a place on: more than any decoder reorders.
+FOLLOWING = 20
 #: Sounds that are played around a place, where there is no picture.
 SOUNDS = 24
 #: Bytes of payload that one small movie holds.
-MAX_MOVIE_BYTES = 32 << 20
+MAX_MOVIE_BYTES = 16 << 20
 #: Seconds that ffmpeg may take to play one small movie.
 DEADLINE_SECONDS = 120.0
 
@@ -56,17 +58,16 @@ class Excerpt:
 
 def excerpts_at(
     track: ParsedTrack, places: Sequence[int], read: Callable[[int, int], bytes]
-) -> list[Excerpt]:
+) -> Iterator[Excerpt]:
     """Excerpts that show the sample at each place and the one before it; joined where they meet.
 
-    ``read(offset, length)`` gives bytes of the object. Raises ``ToolError`` when the framing
+    One is held at a time, however many seams there are. ``read(offset, length)`` gives bytes of the object. Raises ``ToolError`` when the framing
     inside a sample does not fill it exactly.
     """
     if track.header.kind is TrackKind.VIDEO:
         ranges = [_pictures_around(track, place) for place in places]
     else:
         ranges = [(max(0, place - SOUNDS), min(len(track), place + SOUNDS)) for place in places]
-    excerpts = []
     for begin, end in _joined([each for each in ranges if each is not None]):
         samples = np.arange(begin, end)
         if track.header.kind is TrackKind.VIDEO:
@@ -74,18 +75,15 @@ def excerpts_at(
         pieces = [_read_samples(track, run, read) for run in _neighbours(track, samples)]
         excerpt = Excerpt(track, samples, b"".join(pieces))
         check_framing(excerpt)
-        excerpts.append(excerpt)
-    return excerpts
+        yield excerpt
 
 
 def _pictures_around(track: ParsedTrack, place: int) -> tuple[int, int] | None:
-    """From the key frame before ``place`` to the one after it."""
+    """From the key frame before the picture before ``place`` to a few pictures after it."""
     keys = np.flatnonzero(track.sync)
     before = keys[keys <= max(0, place - 1)]
-    after = keys[keys > place]
     begin = int(before[-1]) if len(before) else 0
-    end = int(after[0]) if len(after) else len(track)
-    end = min(end, max(place + 1, begin + MAX_SAMPLES))
+    end = min(len(track), place + FOLLOWING)
     return (begin, end) if end - begin <= MAX_SAMPLES else None
 
 

@@ -36,6 +36,8 @@ __all__ = [
 
 #: How far a heartbeat's clock may run ahead of ours before it is set to ours, in milliseconds.
 CLOCK_TOLERANCE_MS = 60_000
+#: Largest document that a session may grow to, bytes of its JSON; what is unknown to us is kept.
+LARGEST_DOCUMENT = 256 << 10
 #: Wire names that we alone write: what GET returned may be PUT back, and changes none of them.
 OUTPUT_ONLY = frozenset(
     {"recordingStatus", "recordingUrl", "mp4Url", "phase", "generation", "error", "renditions"}
@@ -222,7 +224,21 @@ def merge(
         changes.pop("createdAt", None)
     values = before | changes | {"id": session_id}
     values["name"] = values.get("name") or session_id
-    return _set_clocks_right(_validated(values), session, now_ms)
+    merged = _validated(values)
+    _refuse_growth(merged, changes)
+    return _set_clocks_right(merged, session, now_ms)
+
+
+def _refuse_growth(merged: Session, changes: Mapping[str, Any]) -> None:
+    """Unknown fields are kept, so a document could grow with every request."""
+    size = len(merged.model_dump_json(exclude_unset=True).encode())
+    if size > LARGEST_DOCUMENT:
+        largest = max(changes, key=lambda name: len(name) + len(json.dumps(changes[name])))
+        raise FieldError(
+            largest if len(largest) <= 100 else f"{largest[:100]}…",
+            f"with it the session would hold {size} bytes, {LARGEST_DOCUMENT} at most are kept;"
+            " send less, or set fields to null that are no longer needed",
+        )
 
 
 def _wire(patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ class Verification:
         for groups in self._made.tables.groups.values():
             yield from _chosen(groups, self._thoroughness)
 
-    def _excerpts(self, tracks: dict[str, ParsedTrack]) -> list[Excerpt]:
+    def _excerpts(self, tracks: dict[str, ParsedTrack]) -> Iterator[Excerpt]:
         """The first, the last and every seam's pictures (or sounds), as small movies."""
         name = next(iter(tracks))
         seams = [seam.get(name, 0) for seam in self._made.tables.seams[1:]]

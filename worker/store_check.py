@@ -59,11 +59,41 @@ def source_findings(settings: Settings) -> Iterator[Finding]:
 
 def _readable(client: Any, prefix: Location) -> Iterator[Finding]:
     listed = client.list_objects_v2(Bucket=prefix.bucket, Prefix=prefix.key, MaxKeys=1)
+    yield _missing_is_told(client, prefix)
     for item in listed.get("Contents", []):
         client.head_object(Bucket=prefix.bucket, Key=item["Key"])
         yield ok("source", f"{prefix} can be listed and read")
         return
     yield ok("source", f"{prefix} can be listed; nothing lies there to be read yet")
+
+
+def _missing_is_told(client: Any, prefix: Location) -> Finding:
+    """Whether a playlist that is not there can be told from a store that does not let us read."""
+    absent = prefix.child(f".check/{secrets.token_hex(8)}")
+    status = 200
+    try:
+        client.head_object(Bucket=absent.bucket, Key=absent.key)
+    except ClientError as error:
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return missing_finding(prefix, status)
+
+
+def missing_finding(prefix: Location, status: int) -> Finding:
+    """What the status of a HEAD for an object that is not there means; S3 says 404 to those who may
+    list the bucket, and 403 to all others."""
+    if status == 404:
+        return ok("source", f"{prefix} answers 404 for what is not there")
+    advice = (
+        "grant s3:GetObject on its objects, and s3:ListBucket on the bucket without a condition on"
+        " the prefix"
+        if status == 403
+        else "correct the endpoint, or what stands before it"
+    )
+    return fail(
+        "source",
+        f"{prefix} answers {status}, not 404, for what is not there: a missing recording would"
+        f" look like an outage; {advice}",
+    )
 
 
 def output_findings(settings: Settings) -> Iterator[Finding]:

@@ -138,6 +138,22 @@ def test_credentials_that_may_only_read_cannot_write(findings, s3_server_factory
     assert "s3://vod/ can be written (access denied" in failed[1]
 
 
+def test_a_source_that_denies_what_is_missing_is_refused(findings, s3_server_factory):
+    lister = Credentials.random()
+    access = {"accessKey": lister.access_key, "secretKey": lister.secret_key}
+    server = s3_server_factory(
+        identities=[{"name": "lister", "credentials": [access], "actions": ["List:recordings"]}]
+    )
+    found = findings(
+        AWS_ENDPOINT_URL_S3=server.endpoint,
+        AWS_ACCESS_KEY_ID=lister.access_key,
+        AWS_SECRET_ACCESS_KEY=lister.secret_key,
+    )
+    [line] = [line for line in found if line.split()[1] == "source"]
+    assert line.startswith("fail source   s3://recordings/ answers 403, not 404")
+    assert "s3:ListBucket" in line
+
+
 def test_a_bucket_without_a_lifecycle_rule_is_only_a_warning(findings, s3, buckets):
     s3.delete_bucket_lifecycle(Bucket=buckets.vod)
     [line] = findings()

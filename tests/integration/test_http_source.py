@@ -154,13 +154,22 @@ def test_another_range_than_asked_is_not_taken_for_it(server):
         HttpReader().read_range(location, ByteRange(100, 10), ALLOWED)
 
 
-@pytest.mark.parametrize("stated", [str(1 << 40), None], ids=["announced", "of-unknown-length"])
-def test_a_body_larger_than_allowed_is_refused_without_being_read(stated, server):
+def test_a_body_larger_than_allowed_is_refused_without_being_read(server):
     def endless(request):
-        answer(request, DATA + b"x", content_length=stated)
+        answer(request, DATA + b"x", content_length=str(1 << 40))
         server.drip(request, b"x")
 
     assert refusal(server.serve(endless)) is ErrorCode.SEGMENT_DAMAGED
+
+
+def test_a_chunked_body_is_read_as_far_as_allowed(server):
+    def in_pieces(data):
+        framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)
+        chunked = {"content_length": None, "transfer_encoding": "chunked"}
+        return server.serve(lambda request: answer(request, framed, **chunked))
+
+    assert HttpReader().read(in_pieces(DATA), ALLOWED) == DATA
+    assert refusal(in_pieces(DATA + b"x")) is ErrorCode.SEGMENT_DAMAGED
 
 
 def test_a_segment_that_is_larger_than_its_head_said_is_refused(server):
@@ -187,10 +196,9 @@ def test_compression_is_not_asked_for_and_a_compressed_body_is_refused(server):
     assert [headers["Accept-Encoding"] for _, headers in server.seen] == ["identity"]
 
 
-@pytest.mark.parametrize("length", ["1000000", None], ids=["with-a-length", "without"])
-def test_a_body_that_drips_is_an_outage(length, server):
+def test_a_body_that_drips_is_an_outage(server):
     def slow(request):
-        answer(request, content_length=length)
+        answer(request, content_length="1000000")
         server.drip(request, b"x")
 
     allowed = Allowance(1 << 20, ErrorCode.SEGMENT_DAMAGED)
@@ -226,6 +234,15 @@ def test_a_body_cut_short_is_an_outage_not_a_shorter_segment(server):
 
     with pytest.raises(TransientError):
         HttpReader().read(server.serve(short), ALLOWED)
+
+
+def test_a_body_that_no_length_proves_whole_is_an_outage(server):
+    def unframed(request):
+        answer(request, DATA, content_length=None)
+        request.close_connection = True
+
+    with pytest.raises(TransientError, match="without a Content-Length"):
+        HttpReader().read(server.serve(unframed), ALLOWED)
 
 
 @pytest.mark.parametrize("status", [404, 410])

@@ -33,10 +33,14 @@ def refused(one, made=None, thoroughness=Thoroughness.FULL):
 
 
 def rewrite(one, made, edit):
-    """Change bytes of the finished object behind everyone's back."""
+    """Change bytes of the finished object behind everyone's back.
+
+    Gives what was made with a checksum that fits the changed bytes: as if they had been sent so.
+    """
     data = bytearray(one.store.read(made.location))
     edit(data)
-    one.store.write(made.location, data, MP4)
+    part = one.store.write(made.location, data, MP4)
+    return dataclasses.replace(made, parts=(part,))
 
 
 def change_track(one, number, kind, change):
@@ -76,8 +80,14 @@ def test_one_wrong_byte_of_payload_is_found(packaged, share):
     def flip(data):
         data[at] ^= 0xFF
 
-    rewrite(packaged, made, flip)
+    made = rewrite(packaged, made, flip)
     assert "not those that were packaged" in refused(packaged, made)
+
+
+def test_a_checksum_that_is_not_that_of_what_was_sent_is_found(packaged):
+    made = packaged.assemble()
+    rewrite(packaged, made, lambda data: data.reverse())
+    assert "checksum" in refused(packaged, made)
 
 
 @pytest.mark.parametrize("thoroughness", Thoroughness)
@@ -87,14 +97,14 @@ def test_a_wrong_byte_of_the_header_is_found(packaged, thoroughness):
     def flip(data):
         data[len(made.header) // 2] ^= 1
 
-    rewrite(packaged, made, flip)
+    made = rewrite(packaged, made, flip)
     assert "header" in refused(packaged, made, thoroughness)
 
 
 @pytest.mark.parametrize("thoroughness", Thoroughness)
 def test_an_object_cut_short_is_found(packaged, thoroughness):
     made = packaged.assemble()
-    rewrite(packaged, made, lambda data: data.pop())
+    made = rewrite(packaged, made, lambda data: data.pop())
     assert "bytes instead of" in refused(packaged, made, thoroughness)
 
 
@@ -105,7 +115,7 @@ def test_sampling_finds_a_slice_that_is_overwritten(packaged):
         begin = len(made.header) + made.layout.offsets[1]
         data[begin : begin + 5000] = bytes(5000)
 
-    rewrite(packaged, made, zero)
+    made = rewrite(packaged, made, zero)
     refused(packaged, made, Thoroughness.SAMPLED)
 
 

@@ -1,12 +1,14 @@
 """Damaged and hostile bytes end in ``Mp4Error`` or in a result, in bounded time and memory."""
 
 import random
+import struct
 import tracemalloc
 
 import pytest
 
 from pipelines.mp4.boxes import Mp4Error, box
-from pipelines.mp4.fragments import FragmentReader
+from pipelines.mp4.fragments import FragmentReader, read_header_section, read_segment
+from pipelines.mp4.movie_fragment import Fragment
 from pipelines.mp4.movie_reader import read_movie
 from pipelines.mp4.sample_entry import configuration_fingerprint, read_sample_entry
 from tests.unit.mp4_by_hand import (
@@ -14,6 +16,7 @@ from tests.unit.mp4_by_hand import (
     avcc,
     esds,
     mdat,
+    moof,
     moov,
     sized_moof,
     tfhd,
@@ -112,6 +115,37 @@ def test_claims_of_millions_of_samples_cost_no_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("size", "media", "times"),
+    [(0, b"", 100), (1, bytes(1 << 20), 3)],
+    ids=["samples-of-no-bytes", "samples-of-one-byte"],
+)
+def test_a_segment_of_few_bytes_cannot_claim_endless_samples(size, media, times):
+    movie = read_header_section(moov(trak(1, visual_entry(avcc())), trex=trex(1, size=size)))
+    claim = trun(1 << 20, 1, struct.pack(">i", 8 + 16 + 8 + 16 + 20 + 8))
+    fragment = moof(box(b"traf", tfhd(), claim))
+    with pytest.raises(Mp4Error, match="claims more"):
+        read_segment(movie, (fragment + mdat(media)) * times)
+
+
+def test_a_stream_may_hold_more_samples_than_one_segment():
+    sizes = [1] * 300_000
+    reader = FragmentReader()
+    fragments = [
+        event
+        for data in (MOVIE, *[sized_moof(sizes) + mdat(bytes(len(sizes)))] * 5)
+        for event in reader.feed(data)
+        if isinstance(event, Fragment)
+    ]
+    assert sum(len(track) for each in fragments for track in each.tracks) == 1_500_000
+
+
+def test_a_few_samples_of_no_bytes_are_read():
+    movie = read_header_section(MOVIE)
+    (fragment,) = read_segment(movie, sized_moof([0, 0, 7, 0]) + mdat(bytes(7)))
+    assert fragment.tracks[0].sizes.tolist() == [0, 0, 7, 0]
 
 
 def test_deep_nesting_is_not_followed():

@@ -1,0 +1,111 @@
+"""The first proof: samples as ffmpeg made them against the units that the index saw in the source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.errors import ErrorCode, ToolError
+from pipelines.media import Codec, TrackKind
+from pipelines.mp4.sample_entry import read_sample_entry
+from pipelines.mpegts.nal import SET_LIMIT
+from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE
+
+if TYPE_CHECKING:
+    from pipelines.media import Configuration
+    from pipelines.packaged_slice import Expectation, Samples
+
+#: Ticks of 90 kHz by which a sample's time may differ from the index: rounding to the sample rate.
+TOLERANCE_TICKS = 2
+#: Seconds by which sound may differ: ffmpeg sums rounded frame lengths up within a PES packet.
+#: Its times are rebuilt from whole frames at assembly.
+AUDIO_TOLERANCE_SECONDS = 0.002
+
+
+def as_left_out(expected: Expectation, optional: np.ndarray, sizes: np.ndarray) -> Expectation:
+    """The expectation without what ffmpeg leaves out of all samples, if the first lacks it."""
+    where = np.flatnonzero((optional > 0) & (expected.sizes != UNKNOWN_SIZE))
+    if not len(where) or len(sizes) != len(expected):
+        return expected
+    if sizes[where[0]] == expected.sizes[where[0]]:
+        return expected
+    known = expected.sizes != UNKNOWN_SIZE
+    left = np.where(known, expected.sizes - optional, UNKNOWN_SIZE)
+    return replace(expected, sizes=left)
+
+
+def compare(
+    samples: Samples, timescale: int, expected: Expectation, kind: TrackKind, name: str
+) -> None:
+    """Refuse samples that are not exactly the units which the index saw in the source.
+
+    Raises ``ToolError`` (``verification_failed``): counts and key flags must be equal,
+    sizes too where they are known, presentation times within two ticks of 90 kHz (and the
+    rounding to the track's rate), those of sound within ``AUDIO_TOLERANCE_SECONDS``.
+    """
+    code = ErrorCode.VERIFICATION_FAILED
+    if len(samples) != len(expected.pts):
+        message = f"{name}: {len(expected.pts)} units in the source, {len(samples)} samples out"
+        raise ToolError(code, message)
+    if not np.array_equal(samples.sync, expected.sync):
+        at = int(np.flatnonzero(samples.sync != expected.sync)[0])
+        raise ToolError(code, f"{name}: sample {at} has another key flag than in the source")
+    compare_sizes(samples.sizes, expected.sizes, name)
+    known = expected.pts != NO_TIME
+    seconds = samples.pts[known] / timescale
+    off = np.abs(seconds - expected.pts[known] / expected.timescale)
+    allowed = TOLERANCE_TICKS / TS_TIMESCALE + 1 / timescale
+    if kind is TrackKind.AUDIO:
+        allowed += AUDIO_TOLERANCE_SECONDS
+    if (off > allowed).any():
+        at = int(np.argmax(off))
+        message = f"{name}: a sample is shown {off[at] * 1000:.3f} ms away from its source time"
+        raise ToolError(code, message)
+
+
+def compare_sizes(sizes: np.ndarray, expected: np.ndarray, name: str) -> None:
+    """Refuse samples that have not as many bytes as their units in the source.
+
+    Raises ``ToolError`` (``verification_failed``); a unit of ``UNKNOWN_SIZE`` may have any.
+    """
+    if not len(expected):
+        return
+    off = np.flatnonzero((expected != UNKNOWN_SIZE) & (sizes != expected))
+    if len(off):
+        at = int(off[0])
+        message = (
+            f"{name}: sample {at} has {sizes[at]} bytes, its unit in the source {expected[at]}"
+        )
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def compare_configuration(entry: bytes, source: Configuration | None, name: str) -> None:
+    """Refuse a sample entry that does not describe what the index saw in the source.
+
+    Parameter sets are compared by content: avcC and hvcC number them by position, streams by id.
+    ffmpeg need not have seen all of them, but none that is not there. Of an AudioSpecificConfig
+    the end may be ffmpeg's own (the channels of the first frame). Raises ``ToolError``.
+    """
+    if source is None:
+        return
+    described = read_sample_entry(entry).configuration
+    what = None
+    if described is None or described.codec is not source.codec:
+        what = f"codec {described.codec if described else None}"
+    else:
+        units = {unit for _, unit in source.parameter_sets}
+        for title, unit in described.parameter_sets:
+            seen = any(same.startswith(title[:3]) for same, _ in source.parameter_sets)
+            if seen and not _is_one_of(unit, units, source.codec):
+                what = f"parameter set {title}"
+    if what is not None:
+        message = f"{name}: the sample entry has another {what} than the source"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def _is_one_of(unit: bytes, units: set[bytes], codec: Codec) -> bool:
+    if codec is Codec.AAC:
+        return any(unit.startswith(each) for each in units)
+    return unit.rstrip(b"\0")[:SET_LIMIT] in {each.rstrip(b"\0") for each in units}

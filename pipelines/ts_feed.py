@@ -1,0 +1,226 @@
+"""What ffmpeg is fed in one run of MPEG-TS, and what the index says of the run's own segments."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.cutter import Window
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.media import Codec, TrackKind
+from pipelines.packaged_slice import Expectation
+from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE, TrackIndex
+from pipelines.segment_stream import ticks_90k
+from pipelines.timeline import Relation, step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pipelines.segment_stream import IndexedSegment, SegmentStream
+    from pipelines.timeline import Span
+
+#: Codecs that MPEG-TS carries and MP4 takes as they are.
+COPIED = frozenset({Codec.H264, Codec.HEVC, Codec.AAC, Codec.MP3, Codec.AC3, Codec.EAC3})
+
+
+class TsRunFeed:
+    """The bytes of one run for ffmpeg's stdin, and what the index says of its own segments.
+
+    Iterated by the feeding thread. It ends before a segment that another run must begin with:
+    a tagged discontinuity, another clock, a gap, or a track that was not there before. Windows are set
+    before the bytes that they concern are handed out.
+    """
+
+    def __init__(
+        self,
+        stream: SegmentStream,
+        lead_in: Sequence[IndexedSegment],
+        lead_out: Callable[[Mapping[int, Codec], bool], IndexedSegment | None],
+        max_hole: Fraction,
+    ) -> None:
+        first = stream.peek()
+        if first is None:
+            raise LookupError("a run needs a segment")
+        self.first = first
+        self._stream = stream
+        self._lead_in = lead_in
+        self._lead_out = lead_out
+        self._max_hole = max_hole
+        self.tracks = _tracks_of([*lead_in, first])
+        self.windows = {track.track: Window() for track in self.tracks}
+        self._kinds = {track.track: track.kind for track in self.tracks}
+        self._clock: dict[int, Span] = {}
+        self._own: dict[int, list[Expectation]] = {track.track: [] for track in self.tracks}
+        self._optional: dict[int, list[np.ndarray]] = {number: [] for number in self._own}
+        self._unfinished = dict.fromkeys(self._own, False)
+        self._began = False  # with a segment of its own
+        self.first_dts = 0  #: 90 kHz, of the first unit fed: which round of the clock it is
+
+    def probe_bytes(self) -> int:
+        """Bytes by which every track has shown a complete unit, from the first byte fed."""
+        fed = 0
+        seen: dict[int, int] = {}
+        for indexed in [*self._lead_in, self.first]:
+            for track in indexed.index.tracks:
+                seen.setdefault(track.track, fed + track.first_offset)
+            fed += len(indexed.data)
+        return max(seen.values())
+
+    def __iter__(self) -> Iterator[bytes]:
+        for indexed in self._lead_in:
+            self._enter(indexed)
+        for number, span in self._clock.items():
+            self.windows[number].first = ticks_90k(span.last_dts) + 1
+        for indexed in self._lead_in:
+            yield indexed.data
+        while (following := self._stream.peek()) is not None and self._belongs(following):
+            indexed = self._stream.take()
+            self._account(indexed)
+            yield indexed.data
+        tail = self._tail(following)
+        self._finish_units({track.track: track for track in tail.index.tracks} if tail else {})
+        if tail is not None:
+            for number, window in self.windows.items():
+                if number in self._clock:
+                    window.last = ticks_90k(self._clock[number].last_dts)
+            yield tail.data
+
+    def expectation(self, number: int) -> Expectation:
+        """What the index saw of one track in the run's own segments."""
+        own = self._own[number]
+        if not own:
+            nothing = np.zeros(0, np.int64)
+            return Expectation(TS_TIMESCALE, nothing, nothing, np.zeros(0, np.bool_), nothing)
+        return Expectation(
+            TS_TIMESCALE,
+            np.concatenate([each.dts for each in own]),
+            np.concatenate([each.pts for each in own]),
+            np.concatenate([each.sync for each in own]),
+            np.concatenate([each.sizes for each in own]),
+        )
+
+    def optional(self, number: int) -> np.ndarray:
+        """Bytes of each expected size that ffmpeg may leave out, int64[n]."""
+        pieces = self._optional[number]
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
+
+    def _tail(self, following: IndexedSegment | None) -> IndexedSegment | None:
+        """What is fed behind the run, so that its last units come out whole."""
+        unfinished = any(self._unfinished.values())
+        if following is None:
+            codecs = {track.track: track.codec for track in self.tracks}
+            tail = self._lead_out(codecs, unfinished)
+            return tail if tail and self._relation(tail) is not Relation.RESET else None
+        goes_on = unfinished or any(each.continues_previous for each in following.index.tracks)
+        same_clock = not following.segment.discontinuity and goes_on
+        return following if same_clock and self._continues(following) else None
+
+    def _continues(self, following: IndexedSegment) -> bool:
+        return self._relation(following) is Relation.CONTINUES
+
+    def _finish_units(self, following: Mapping[int, TrackIndex]) -> None:
+        """Add to each track's last size what the next segment fed holds of that unit."""
+        for number, own in self._own.items():
+            after = following.get(number)
+            if not own or not len(own[-1].sizes) or own[-1].sizes[-1] == UNKNOWN_SIZE:
+                continue
+            sizes = own[-1].sizes
+            if self._kinds[number] is TrackKind.VIDEO:
+                sizes[-1] += after.carried if after else 0
+            elif self._unfinished[number] != (after is not None and after.continues_previous):
+                sizes[-1] = UNKNOWN_SIZE  # cut off in the source, or something else behind it
+
+    def _belongs(self, following: IndexedSegment) -> bool:
+        if not self._began:
+            return True
+        if following.segment.discontinuity:
+            return False
+        if any(track.track not in self.windows for track in following.index.tracks):
+            return False
+        return self._continues(following)
+
+    def _relation(self, following: IndexedSegment) -> Relation:
+        spans = following.spans
+        if not spans or not self._clock:
+            return Relation.CONTINUES
+        return step(self._clock, spans, wraps=True, max_hole=self._max_hole).relation
+
+    def _enter(self, indexed: IndexedSegment) -> int:
+        """Note the clock of a segment that is fed; ticks that unwrap it to the run's clock."""
+        spans = indexed.spans
+        unwrap = Fraction(0)
+        if self._clock and spans:
+            unwrap = step(self._clock, spans, wraps=True, max_hole=self._max_hole).unwrap
+        if spans and not self._clock:
+            self.first_dts = ticks_90k(min(span.first_dts for span in spans.values()))
+        self._clock |= {number: span.moved(unwrap) for number, span in spans.items()}
+        return ticks_90k(unwrap)
+
+    def _account(self, indexed: IndexedSegment) -> None:
+        self._refuse_changes(indexed)
+        unwrap = self._enter(indexed)
+        opens = not self._began and not self._lead_in
+        if self._began:
+            self._finish_units({track.track: track for track in indexed.index.tracks})
+        self._began = True
+        for track in indexed.index.tracks:
+            self._unfinished[track.track] = track.ends_unfinished
+            # Units without a PES header go on from a segment that is not there: nothing, ffmpeg
+            # included, can tell when they belong.
+            first = track.headless if opens else 0
+            dts, pts, sync = track.dts[first:], track.pts[first:], track.sync[first:]
+            sizes = track.sizes[first:].copy()
+            optional = track.optional
+            self._optional[track.track].append(
+                np.zeros(len(sizes), np.int64) if optional is None else optional[first:]
+            )
+            if opens and track.continues_previous and len(sizes):
+                sizes[0] = UNKNOWN_SIZE  # ffmpeg may take what comes before for a part of it
+            self._own[track.track].append(
+                Expectation(
+                    TS_TIMESCALE,
+                    np.where(dts == NO_TIME, NO_TIME, dts + unwrap),
+                    np.where(pts == NO_TIME, NO_TIME, pts + unwrap),
+                    sync,
+                    sizes,
+                )
+            )
+
+    def _refuse_changes(self, indexed: IndexedSegment) -> None:
+        known = {track.track: track.configuration for track in self.tracks}
+        for track in indexed.index.tracks:
+            before = known.get(track.track)
+            if before is None or track.configuration is None:
+                continue
+            conflict = before.conflict_with(track.configuration)
+            if conflict is not None:
+                segment = indexed.segment
+                message = f"segment {segment.sequence} ({segment.location}): {conflict}"
+                raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
+
+
+def _tracks_of(segments: Sequence[IndexedSegment]) -> tuple[TrackIndex, ...]:
+    """The tracks of a run, pictures first, each as first seen with its configuration.
+
+    Raises ``PermanentError`` for what one MP4 cannot hold as it is.
+    """
+    found: dict[int, TrackIndex] = {}
+    for indexed in segments:
+        for track in indexed.index.tracks:
+            if track.track not in found or found[track.track].configuration is None:
+                found[track.track] = track
+    where = f"segment {segments[-1].segment.sequence}"
+    if not found:
+        message = f"{where} holds no pictures and no sound"
+        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+    tracks = sorted(found.values(), key=lambda track: track.kind is not TrackKind.VIDEO)
+    if len(tracks) > 1 and tracks[1].kind is TrackKind.VIDEO:
+        message = f"{where} holds more than one video track"
+        raise PermanentError(ErrorCode.RENDITION_UNSUPPORTED, message)
+    for track in tracks:
+        if track.codec not in COPIED:
+            message = f"{where}: {track.codec} cannot be copied into MP4"
+            raise PermanentError(ErrorCode.CODEC_UNSUPPORTED, message)
+    return tuple(tracks)
