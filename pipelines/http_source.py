@@ -117,7 +117,8 @@ class HttpReader:
             try:
                 yield answer
             finally:
-                answer.close()
+                if not answer.closed:  # what is left of the body is not waited for
+                    answer.close()
                 answer.release_conn()
         except urllib3.exceptions.HTTPError as error:
             name = type(error).__name__

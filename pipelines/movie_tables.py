@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.errors import ErrorCode, PermanentError
+from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.media import TrackKind
 from pipelines.mp4.movie import Movie
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import Expectation, PackagedTrack, Placement, Samples
-from pipelines.segment_index import NO_TIME, Container
+from pipelines.segment_index import NO_TIME, UNKNOWN_SIZE, Container
 from pipelines.timeline import PlacedRun, Relation, Span, Timeline
+from pipelines.track_names import TrackNames
 from pipelines.track_tables import PlacedSamples, TrackTables
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Ticks per second of the movie: edit lists are exact to 11 µs.
 MOVIE_TIMESCALE = 90_000
+#: What a viewer has where a track has a hole.
+INSTEAD = {TrackKind.VIDEO: "the last picture is held", TrackKind.AUDIO: "nothing is heard"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class Period:
 
 @dataclass(frozen=True)
 class Gap:
-    """Media that the recording does not hold, as the report tells it; seconds."""
+    """Media of one track that the recording does not hold, as the report tells it; seconds."""
 
+    track: str
     at: float
     duration: float
     cause: str
@@ -71,6 +75,7 @@ class ExpectedTrack:
         self.timescale = timescale  #: of the movie's track
         self._pts: list[np.ndarray] = []
         self._sync: list[np.ndarray] = []
+        self._sizes: list[np.ndarray] = []
 
     def append(self, expected: Expectation, shift: Fraction, dropped: int) -> None:
         """Add one run whose source clock is ``shift`` seconds away from media time."""
@@ -78,6 +83,9 @@ class ExpectedTrack:
         media = (pts / expected.timescale + float(shift)) * self.timescale
         self._pts.append(np.where(pts == NO_TIME, NO_TIME, np.rint(media)).astype(np.int64))
         self._sync.append(expected.sync[dropped:])
+        unknown = np.full(len(expected), UNKNOWN_SIZE, np.int64)
+        sizes = expected.sizes if len(expected.sizes) else unknown
+        self._sizes.append(sizes[dropped:])
 
     @property
     def pts(self) -> np.ndarray:
@@ -88,6 +96,11 @@ class ExpectedTrack:
     def sync(self) -> np.ndarray:
         """Key flags, bool[n]."""
         return np.concatenate(self._sync)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Bytes of each sample, int64[n]; UNKNOWN_SIZE where the source does not tell."""
+        return np.concatenate(self._sizes)
 
 
 class MovieTables:
@@ -100,21 +113,34 @@ class MovieTables:
     def __init__(self, max_hole: Fraction, creation_time: datetime | None) -> None:
         self._timeline = Timeline(max_hole)
         self._creation_time = creation_time
-        self._names: dict[int, str] = {}  # PID or track_ID → name, in the period that is open
+        self._names = TrackNames()
         self.tracks: dict[str, TrackTables] = {}
         self.expected: dict[str, ExpectedTrack] = {}
         self.groups: dict[str, list[PayloadGroups]] = {}
         self.seams: list[dict[str, int]] = []  #: per slice, the first sample of each track
         self.periods: list[Period] = []
-        self.gaps: list[Gap] = []
         self.dropped: list[Dropped] = []
 
     def add(self, packaged: PackagedSlice, payload_offset: int) -> None:
         """Merge the next slice; its payload starts at ``payload_offset`` of the movie's."""
+        if packaged.number != len(self.seams):
+            message = f"slice {packaged.number} comes where slice {len(self.seams)} is due"
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
         self.seams.append({name: tables.count for name, tables in self.tracks.items()})
         for run in packaged.runs:
             if run.tracks:
                 self._add_run(run, payload_offset)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Every hole of every track, at its start, inside and at its end, in media time."""
+        end = max((tables.end for tables in self.tracks.values()), default=Fraction(0))
+        gaps = [
+            Gap(name, hole.at, hole.duration, hole.cause, INSTEAD[tables.kind])
+            for name, tables in self.tracks.items()
+            for hole in (*tables.holes, *tables.outer_holes(end))
+        ]
+        return sorted(gaps, key=lambda gap: (gap.at, gap.track != "video", gap.track))
 
     def movie(self) -> Movie:
         """The finished movie: pictures first, the first sound enabled."""
@@ -131,18 +157,19 @@ class MovieTables:
     def _add_run(self, run: PackagedRun, payload_offset: int) -> None:
         wraps = run.container is Container.MPEGTS
         where = f"segment {run.first_sequence}"
+        _refuse_empty(run, where)
+        if not run.tagged:
+            self._names.take_over(run, where)
         related = self._timeline.relate(self._spans(run, {}), wraps=wraps)
         opens = related is None or run.tagged or related.relation is Relation.RESET
         skipped = _undecodable(run) if opens else {}
         if opens:
-            self._rename_tracks(run, where)
-        for track in run.tracks:
-            self._name(track, where)
+            self._names.open_period(run, where)
+        self._names.give(run, where)
         placed = self._timeline.place(self._spans(run, skipped), related, tagged=run.tagged)
         if placed.starts_period:
             start = min(span.first_pts for span in self._spans(run, skipped).values())
             self.periods.append(Period(placed.period, float(start + placed.shift), run.tagged))
-        self._note_gap(placed, run)
         for track in run.tracks:
             self._add_track(track, placed, payload_offset, skipped.get(track.track, 0), run)
 
@@ -175,6 +202,8 @@ class MovieTables:
                 payload_offset,
                 steady=run.container is Container.MPEGTS,
                 starts_period=placed.starts_period,
+                jumped=bool(placed.step and placed.step.relation is Relation.GAP),
+                where=f"segment {run.first_sequence}",
             )
         )
         self.expected[name].append(track.expected, placed.shift, skipped)
@@ -182,47 +211,17 @@ class MovieTables:
     def _spans(self, run: PackagedRun, skipped: dict[int, int]) -> dict[str, Span]:
         """Spans by name: an encoder that takes over may use other PIDs for the same tracks."""
         return {
-            self._names.get(track.track, f"PID {track.track}"): _span(
-                track, skipped.get(track.track, 0)
-            )
+            self._names.get(track.track): _span(track, skipped.get(track.track, 0))
             for track in run.tracks
         }
 
-    def _rename_tracks(self, run: PackagedRun, where: str) -> None:
-        """Say which track of a new period goes on as which track of the movie.
 
-        The same PIDs mean the same tracks; others are told by their order, which only works while
-        no sound of several is missing.
-        """
-        pids = {track.track for track in run.tracks}
-        if self._names and pids <= self._names.keys():
-            return
-        sounds = [track for track in run.tracks if track.kind is TrackKind.AUDIO]
-        known = [name for name in self.tracks if name.startswith("audio")]
-        if self._names and len(known) > 1 and len(sounds) != len(known):
-            message = f"the sounds at {where} cannot be told apart from those before it"
-            raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
-        self._names = {}
-
-    def _name(self, track: PackagedTrack, where: str) -> str:
-        if track.track not in self._names:
-            taken = set(self._names.values())
-            base = str(track.kind)
-            names = [base, *(f"{base}{n}" for n in range(2, 34))]
-            free = next((name for name in names if name not in taken), None)
-            if free is None or (track.kind is TrackKind.VIDEO and free != "video"):
-                message = f"too many {base} tracks at {where}"
-                raise PermanentError(ErrorCode.RENDITION_UNSUPPORTED, message)
-            self._names[track.track] = free
-        return self._names[track.track]
-
-    def _note_gap(self, placed: PlacedRun, run: PackagedRun) -> None:
-        step = placed.step
-        if step is None or step.relation is not Relation.GAP or placed.starts_period:
-            return
-        end = max(Fraction(t.end_pts, t.timescale) for t in self.tracks.values())
-        cause = f"the clock jumps forward before segment {run.first_sequence}"
-        self.gaps.append(Gap(float(end), float(step.jump), cause, "the last picture is held"))
+def _refuse_empty(run: PackagedRun, where: str) -> None:
+    """Refuse a run without samples of a track of which the source has units."""
+    for track in run.tracks:
+        if len(track.expected) and not len(track.samples):
+            message = f"{len(track.expected)} units of track {track.track} at {where}, no sample"
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
 
 
 def _undecodable(run: PackagedRun) -> dict[int, int]:

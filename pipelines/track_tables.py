@@ -24,6 +24,8 @@ STEADY = Fraction(2, 1000)
 REPORTED = Fraction(20, 1000)
 #: A hole in the sound of one period that is longer than this cannot be held (seconds).
 SILENCE = Fraction(1, 2)
+#: Usual pauses between samples that a hole is longer than: slow screen recordings have none.
+SLOW = 5
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,15 @@ class AudioStep:
 
     at: float
     by: float
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Where a track has nothing to show or to sound; times in media seconds."""
+
+    at: float
+    duration: float
+    cause: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +54,8 @@ class PlacedSamples:
     payload_offset: int  #: where the slice's payload starts in the mdat payload
     steady: bool  #: audio whose times were rounded on the way (MPEG-TS) and are rebuilt
     starts_period: bool
+    jumped: bool = False  #: every track goes on later than it ended: a hole, however slow it is
+    where: str = "a segment"  #: that the run begins with, for the report
 
 
 class TrackTables:
@@ -70,6 +83,8 @@ class TrackTables:
         self.end_pts = 0
         self.count = 0
         self.audio_steps: list[AudioStep] = []
+        self.holes: list[Hole] = []
+        self._limit = 0  # ticks of a longer pause between two samples, which is a hole
 
     def refuse_other(self, track: PackagedTrack, where: str) -> None:
         """Refuse a track whose sample description is not the movie's one.
@@ -91,15 +106,20 @@ class TrackTables:
         dts = (
             self._steady(placed) if placed.steady and self.kind is TrackKind.AUDIO else samples.dts
         )
+        deltas = np.diff(dts)
+        usual = int(np.median(deltas)) if len(deltas) else samples.last_duration
+        self._limit = round(max(SILENCE * self.timescale, Fraction(SLOW * usual)))
         if self.count:
             dts = np.maximum(dts, self._last_dts + 1 + np.arange(len(dts)))
             self._refuse_silence(int(dts[0]), placed.starts_period)
             self._deltas.append(np.array([dts[0] - self._last_dts]))
+            self._note_seam(placed, int(dts[0]))
         else:
             self.first_dts = int(dts[0])
             self.first_pts = int((dts + samples.composition).min())
         deltas = np.diff(dts)
         self._refuse_holes(dts, deltas)
+        self._note_holes(dts + samples.composition, deltas, usual)
         self._deltas.append(deltas)
         self._composition.append(samples.composition)
         self._sizes.append(samples.sizes)
@@ -186,6 +206,43 @@ class TrackTables:
                     )
         self._next = int(dts[-1]) + frame
         return dts
+
+    @property
+    def end(self) -> Fraction:
+        """Media seconds at which the track has been seen or heard to its end."""
+        return Fraction(self.end_pts, self.timescale)
+
+    def outer_holes(self, movie_end: Fraction) -> list[Hole]:
+        """What the track lacks at the start and at the end of a movie that ends there."""
+        start = Fraction(self.presentation_start, self.timescale)
+        limit = Fraction(self._limit, self.timescale)
+        found = []
+        if start > limit:
+            found.append(Hole(0.0, float(start), f"the {self.kind} begins after the others"))
+        if movie_end - self.end > limit:
+            missing = float(movie_end - self.end)
+            found.append(Hole(float(self.end), missing, f"the {self.kind} ends before the others"))
+        return found
+
+    def _note_seam(self, placed: PlacedSamples, first: int) -> None:
+        """Note a hole between the track's last sample and the first of a run."""
+        limit = SILENCE * self.timescale if placed.jumped else self._limit
+        missing = first - self.end_dts
+        if missing <= limit:
+            return
+        cause = f"the {self.kind} goes on late at {placed.where}"
+        if placed.jumped:
+            cause = f"the clock jumps forward before {placed.where}"
+        self._note(self.end_pts, missing, cause)
+
+    def _note_holes(self, pts: np.ndarray, deltas: np.ndarray, usual: int) -> None:
+        """Note the holes inside a run: pauses far longer than its usual ones."""
+        for at in np.flatnonzero(deltas - usual > self._limit).tolist():
+            cause = f"no {self.kind} in the source"
+            self._note(int(pts[at]) + usual, int(deltas[at]) - usual, cause)
+
+    def _note(self, at: int, missing: int, cause: str) -> None:
+        self.holes.append(Hole(at / self.timescale, missing / self.timescale, cause))
 
     def _refuse_silence(self, first: int, starts_period: bool) -> None:
         if starts_period or self.kind is not TrackKind.AUDIO:

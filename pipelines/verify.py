@@ -14,6 +14,7 @@ from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import TrackKind
 from pipelines.mp4.movie_reader import ParsedTrack, read_movie, top_level_boxes
 from pipelines.playback import Excerpt, decode_excerpts, excerpts_at
+from pipelines.sample_proof import compare_sizes
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Verification:
 def check_samples(
     name: str, track: ParsedTrack, movie_timescale: int, expected: ExpectedTrack
 ) -> None:
-    """Compare a track that was read back with the source's index: counts, key flags, times.
+    """Compare a track that was read back with the source's index: counts, key flags, sizes, times.
 
     Raises ``ToolError`` (``verification_failed``).
     """
@@ -198,6 +199,7 @@ def check_samples(
     if not np.array_equal(track.sync, sync):
         at = int(np.flatnonzero(track.sync != sync)[0])
         raise _differs(f"{name}: sample {at} has another key flag than the source")
+    compare_sizes(track.sizes, expected.sizes, name)
     known = pts != NO_TIME
     shift = _media_start(track, movie_timescale)
     off = np.abs(track.pts[known] + shift - pts[known]) / track.header.timescale

@@ -115,11 +115,15 @@ def test_an_object_is_read_whole_and_its_connection_used_again(server):
 
     def noted(request):
         ports.add(request.client_address)
-        plain(request)
+        (ranged if "Range" in request.headers else plain)(request)
 
     location, reader = server.serve(noted), HttpReader()
     assert reader.size(location) == len(DATA)
     assert reader.read(location, ALLOWED) == reader.read(location, ALLOWED) == DATA
+    for offset in (0, 99):
+        part = reader.read_range(location, ByteRange(offset, 50), ALLOWED)
+        assert part == DATA[offset : offset + 50]
+    assert reader.size(location) == len(DATA)
     assert len(ports) == 1
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipelines.profile import Encoder, FfmpegProfile
 from pipelines.session import (
     CLOCK_TOLERANCE_MS,
+    LARGEST_DOCUMENT,
     FieldError,
     Phase,
     RecordingStatus,
@@ -235,6 +236,18 @@ def test_merging_keeps_what_no_patch_names_and_only_moves_forward(patches):
         given_values = [patch[name] for patch in patches if name in patch]
         if given_values:
             assert session.model_dump()[name] == given_values[-1]
+
+
+def test_a_document_cannot_grow_without_end_however_small_its_patches():
+    session = None
+    for number in range(LARGEST_DOCUMENT // 10_100):
+        session, _ = merge(session, "s1", {f"unknown{number}": "é" * 5_000}, NOW)
+    error = refused({"lastSeen": NOW, "last": "é" * 7_000}, session)
+    assert error.field == "last"
+    assert "set fields to null" in error.message
+    smaller, _ = merge(session, "s1", {"unknown0": None}, NOW)
+    grown, _ = merge(smaller, "s1", {"another": "e" * 9_000}, NOW)
+    assert grown.model_dump()["another"] == "e" * 9_000
 
 
 @pytest.mark.parametrize(
