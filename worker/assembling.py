@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.run import Run
-    from worker.run_plan import PlannedRendition
+    from worker.run_plan import PlannedRendition, RunPlan
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +63,7 @@ def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None])
         raise InterruptedWork(f"the slices of {rendition} are not all there any more")
     assembly = _assembly(run, rendition, receipts, checkpoint)
     made = _assembled(run, planned, assembly)
+    _refuse_missing(run, plan, planned, made)
     proof = _proven(run, planned, assembly, made)
     result = _result(run, planned, made, proof)
     _tell(run, rendition, made, proof, time.monotonic() - began)
@@ -103,6 +104,19 @@ def _assembled(run: Run, planned: PlannedRendition, assembly: Assembly) -> Assem
     for number in lost:
         run.runtime.work.drop(run.key(package_item(planned.name, number)))
     raise ToolError(ErrorCode.VERIFICATION_FAILED, f"{why}; they are packaged again")
+
+
+def _refuse_missing(
+    run: Run, plan: RunPlan, planned: PlannedRendition, made: AssembledObject
+) -> None:
+    """Refuse an object of fewer (or more) segments than the recording that was planned lists."""
+    recording = run.read_recording()
+    if recording.fingerprint != plan.fingerprint:
+        return  # it grew meanwhile: it is planned and made anew
+    listed = len(recording.variant(planned.variant).playlists[0].segments)
+    if made.source_segments != listed:
+        message = f"{planned.name} holds {made.source_segments} of {listed} listed segments"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
 
 
 def _proven(

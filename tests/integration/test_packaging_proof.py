@@ -175,7 +175,7 @@ def test_sizes_that_are_off_by_one_are_found(packaged):
         return with_samples(track, lambda s: dataclasses.replace(s, sizes=sizes))
 
     change_track(packaged, 1, "video", move)
-    assert "do not fill it" in refused(packaged)
+    assert "its unit in the source" in refused(packaged)
 
 
 def test_the_payload_of_another_slice_is_found(packaged):

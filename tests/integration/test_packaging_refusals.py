@@ -1,9 +1,14 @@
 """What cannot be packaged truly is refused with its code, and nothing is published."""
 
+import dataclasses
+import shlex
+
 import pytest
 
-from pipelines.errors import ErrorCode, PermanentError
+from pipelines.errors import ErrorCode, PermanentError, ToolError
+from pipelines.mp4.movie_reader import top_level_boxes
 from pipelines.object_store import ObjectMissing
+from tests.media import run
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -129,3 +134,24 @@ def copied(path, folder):
     for each in path.parent.iterdir():
         (folder / each.name).write_bytes(each.read_bytes())
     return folder
+
+
+def test_a_movie_header_without_a_fragment_is_no_empty_run(media, finalizer, media_tools, tmp_path):
+    path = media.recording()
+    made = run(
+        media_tools.ffmpeg, "-v", "error", "-i", str(path), "-map", "0:v", "-map", "0:a",
+        "-c", "copy", "-bsf:a", "aac_adtstoasc", "-movflags", "+frag_keyframe+delay_moov", "-f", "mp4", "-",
+    )  # fmt: skip
+    header = tmp_path / "header.mp4"
+    fragment = next(box for box in top_level_boxes(made) if box.name == "moof")
+    header.write_bytes(made[: fragment.offset])
+    program = tmp_path / "ffmpeg"
+    reply = shlex.quote(str(header))
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\ncat {reply}\n")
+    program.chmod(0o755)
+    tools = dataclasses.replace(media_tools, ffmpeg=str(program))
+    one = dataclasses.replace(finalizer(), tools=tools, name="header-only")
+    with pytest.raises(ToolError) as caught:
+        one.package(one.playlist(path))
+    assert "180 units in the source, no sample out" in caught.value.message
+    assert caught.value.code == ErrorCode.VERIFICATION_FAILED

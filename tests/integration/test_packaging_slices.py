@@ -112,3 +112,38 @@ def test_a_missing_neighbor_of_a_slice_is_an_error_of_the_recording(
     with pytest.raises(PermanentError) as caught:
         made_of(finalizer, path, 2)
     assert caught.value.code == ErrorCode.SEGMENT_MISSING
+
+
+def cut_inside_a_frame_of_sound(data):
+    """A segment as two: the second begins with more than 64 KiB of pictures before the rest of a
+    PES packet of sound that the first one leaves open."""
+    cells = [data[at : at + TS_PACKET] for at in range(0, len(data), TS_PACKET)]
+    pids = [(cell[1] & 0x1F) << 8 | cell[2] for cell in cells]
+    sounds = [number for number, pid in enumerate(pids) if pid == 257]
+    begins = [number for number in sounds if cells[number][1] & 0x40]
+    tables = b"".join(cells[: pids.index(256)])
+    for begin, after in itertools.pairwise(begins):
+        rest = [number for number in sounds if begin < number < after]
+        pictures = [number for number in range(begin, after) if pids[number] == 256]
+        if rest and len(pictures) * TS_PACKET > 80_000:
+            late = b"".join(cells[number] for number in (*pictures, *rest))
+            return b"".join(cells[: begin + 1]), tables + late + b"".join(cells[after:])
+    raise AssertionError("no PES packet of sound has enough pictures behind it")
+
+
+def test_a_frame_of_sound_whose_rest_comes_late_in_the_next_slice_is_whole(
+    media, finalizer, recording_of
+):
+    path = media.recording(
+        size="1280x720", duration=3.0, segment=4.0, gop=1, encoder_options=("-qp", "2")
+    )
+    data = (path.parent / "segment00000.ts").read_bytes()
+    whole = recording_of((data, ""), name="whole")
+    halves = recording_of(*((half, "") for half in cut_inside_a_frame_of_sound(data)))
+    _, expected = made_of(finalizer, whole)
+    sliced, made = made_of(finalizer, halves, 1.0)
+    assert len(sliced.receipts) == 2
+    for name in ("video", "audio"):
+        sizes = made.tables.tracks[name].movie_track(90_000, enabled=True).sizes
+        same = expected.tables.tracks[name].movie_track(90_000, enabled=True).sizes
+        assert sizes.tolist() == same.tolist()

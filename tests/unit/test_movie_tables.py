@@ -7,11 +7,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipelines.errors import ErrorCode, PermanentError
+from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.media import TrackKind
 from pipelines.movie_tables import MovieTables
 from pipelines.segment_index import NO_TIME
-from tests.unit.mp4_by_hand import avcc, visual_entry
+from tests.unit.mp4_by_hand import audio_entry, avcc, esds, visual_entry
 from tests.unit.tracks_by_hand import (
     FRAME,
     PICTURE,
@@ -36,9 +36,10 @@ def pictures(at=0, count=PICTURES, **options):
     return track(VIDEO, samples, number=number, entry=entry)
 
 
-def sounds(at=0, count=SOUNDS, number=None):
+def sounds(at=0, count=SOUNDS, number=None, **options):
     """A track of sound from ``at`` seconds of its clock on, which lies behind the pictures."""
-    return track(AUDIO, sound_samples(frames(round(at * RATE), count)), number=number, offset=10**6)
+    samples = sound_samples(frames(round(at * RATE), count))
+    return track(AUDIO, samples, number=number, offset=10**6, **options)
 
 
 def merged(*slices, max_hole=Fraction(600)):
@@ -201,3 +202,131 @@ def test_a_slice_without_samples_adds_nothing():
     tables = merged(packaged(0, pictures()), packaged(1), packaged(2, pictures(SECONDS)))
     assert tables.tracks["video"].count == 2 * PICTURES
     assert len(tables.periods) == 1
+
+
+def told(tables):
+    """The gaps as (track, at, duration)."""
+    return [(gap.track, round(gap.at, 3), round(gap.duration, 3)) for gap in tables.gaps]
+
+
+def test_a_sound_whose_pid_changes_without_a_tag_stays_one_track():
+    tables = merged(
+        packaged(0, pictures(), sounds(number=257)),
+        packaged(1, pictures(SECONDS), sounds(SECONDS, number=258)),
+        packaged(2, pictures(2 * SECONDS), sounds(2 * SECONDS, number=257)),
+    )
+    assert tables.ordered_names() == ["video", "audio"]
+    assert tables.tracks["audio"].count == 3 * SOUNDS
+    assert tables.gaps == []
+
+
+def test_pictures_whose_pid_changes_without_a_tag_stay_one_track():
+    tables = merged(
+        packaged(0, pictures(), sounds()),
+        packaged(1, pictures(SECONDS, number=300), sounds(SECONDS)),
+    )
+    assert tables.tracks["video"].count == 2 * PICTURES
+
+
+def test_a_sound_that_goes_on_under_another_pid_and_configuration_is_refused():
+    other = audio_entry(esds(b"\x12\x08"))
+    slices = (
+        packaged(0, pictures(), sounds(number=257)),
+        packaged(1, pictures(SECONDS), sounds(SECONDS, number=258, entry=other)),
+    )
+    assert refused(*slices) == ErrorCode.CONFIGURATION_CHANGED
+
+
+def test_a_sound_that_joins_another_is_a_track_of_its_own():
+    tables = merged(
+        packaged(0, pictures(), sounds(number=257)),
+        packaged(1, pictures(SECONDS), sounds(SECONDS, number=257), sounds(SECONDS, number=258)),
+    )
+    assert tables.ordered_names() == ["video", "audio", "audio2"]
+    assert told(tables) == [("audio2", 0.0, SECONDS)]
+
+
+@pytest.mark.parametrize("numbers", [(257, 258), (500, 501)])
+def test_languages_are_never_joined_crosswise(numbers):
+    first, second = numbers
+    english, spanish = {"language": "eng"}, {"language": "spa"}
+    tables = merged(
+        packaged(0, pictures(), sounds(number=257, **english), sounds(number=258, **spanish)),
+        packaged(
+            1, pictures(5), sounds(5, 375, number=first, **spanish),
+            sounds(5, number=second, **english), tagged=True,
+        ),
+    )  # fmt: skip
+    assert tables.tracks["audio"].count == 2 * SOUNDS
+    assert tables.tracks["audio2"].count == SOUNDS + 375
+
+
+def test_sounds_of_languages_that_were_not_there_before_are_refused():
+    both = packaged(
+        0, pictures(), sounds(number=300, language="eng"), sounds(number=301, language="spa")
+    )
+    others = packaged(
+        1, pictures(), sounds(number=400, language="fra"), sounds(number=401, language="deu"),
+        tagged=True,
+    )  # fmt: skip
+    assert refused(both, others) == ErrorCode.CONFIGURATION_CHANGED
+
+
+def with_hole(at, seconds, count=PICTURES, step=1):
+    """Pictures of which those from number ``at`` on come later."""
+    one = pictures(count=count)
+    first = np.arange(count) * PICTURE * step
+    dts = first + np.where(np.arange(count) >= at, round(seconds * 90_000), 0)
+    samples = dataclasses.replace(one.samples, dts=dts, last_duration=PICTURE * step)
+    return track(VIDEO, samples)
+
+
+def test_a_hole_in_the_pictures_alone_is_told_inside_a_run():
+    tables = merged(packaged(0, with_hole(240, 3.0), sounds(count=SOUNDS + 141)))
+    assert told(tables) == [("video", 8.0, 3.0)]
+    assert tables.gaps[0].done == "the last picture is held"
+
+
+def test_a_hole_in_the_pictures_alone_is_told_between_runs():
+    tables = merged(
+        packaged(0, pictures(), sounds(count=SOUNDS + 141)),
+        packaged(1, pictures(SECONDS + 3), sounds(SECONDS + 3.008)),
+    )
+    assert told(tables) == [("video", SECONDS, 3.0)]
+
+
+def test_slow_pictures_have_no_holes():
+    tables = merged(packaged(0, with_hole(8, 1.5, count=16, step=30), sounds(count=820)))
+    assert tables.gaps == []
+
+
+def test_sound_that_goes_on_late_after_a_discontinuity_is_told():
+    tables = merged(
+        packaged(0, pictures(), sounds()),
+        packaged(1, pictures(100), sounds(102, 656), tagged=True),
+    )
+    assert [gap[0] for gap in told(tables)] == ["audio"]
+    assert told(tables)[0][1:] == (SECONDS, 2.0)
+
+
+def test_sound_that_ends_before_the_pictures_is_told():
+    tables = merged(packaged(0, pictures(), sounds(count=375)))
+    assert told(tables) == [("audio", 8.0, 8.0)]
+    assert tables.gaps[0].done == "nothing is heard"
+
+
+def test_a_track_without_samples_of_which_the_source_has_units_is_refused():
+    full = pictures()
+    none = dataclasses.replace(pictures(count=1, keys=()), expected=full.expected)
+    none = dataclasses.replace(
+        none, samples=dataclasses.replace(none.samples, dts=none.samples.dts[:0])
+    )
+    with pytest.raises(ToolError) as caught:
+        merged(packaged(0, none))
+    assert caught.value.code == ErrorCode.VERIFICATION_FAILED
+
+
+def test_a_slice_that_is_left_out_is_refused():
+    with pytest.raises(ToolError) as caught:
+        merged(packaged(0, pictures()), packaged(2, pictures(2 * SECONDS)))
+    assert caught.value.code == ErrorCode.VERIFICATION_FAILED

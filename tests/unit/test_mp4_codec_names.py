@@ -12,7 +12,7 @@ def test_h264_and_aac_are_named_by_profile_and_object_type():
 
 
 def test_one_codec_without_a_name_leaves_all_out():
-    unknown = visual_entry(name=b"mp4v")
+    unknown = visual_entry(name=b"dvh1")
     assert codec_names([unknown, SOUND]) == ()
 
 

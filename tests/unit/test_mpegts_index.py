@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.media import Codec
-from pipelines.mpegts.index import continues_previous, index_segment
-from pipelines.segment_index import TS_WRAP, Container, Damage, SegmentIndex
+from pipelines.mpegts.index import absent, continues_previous, index_segment
+from pipelines.segment_index import TS_WRAP, UNKNOWN_SIZE, Container, Damage, SegmentIndex
 from tests.unit.mpegts_by_hand import (
     AAC,
     AUDIO,
@@ -152,3 +152,40 @@ def test_no_damage_breaks_the_index(seed: int, blows: int):
             data[at] = chance.randrange(256)
     for track in index_segment(bytes(data)).tracks:
         assert len(track.dts) == len(track.pts) == len(track.sync) > 0
+
+
+def test_sizes_are_those_that_samples_of_mp4_have():
+    video, audio = index_segment(recording(pictures=3)).tracks
+    key = sum(4 + len(nal) for nal in (DELIMITER, SPS, PPS, IDR))
+    assert video.sizes.tolist() == [key] + [8 + len(DELIMITER) + len(SLICE)] * 2
+    assert audio.sizes.tolist() == [93] * 6
+
+
+def test_an_audio_frame_has_the_size_of_its_header_though_it_goes_on_in_the_next_segment():
+    segment = Segment((AAC, AUDIO)).add(AUDIO, pes(adts() * 3 + adts(500)[:100], 0))
+    [audio] = index_segment(segment.data).tracks
+    assert audio.ends_unfinished
+    assert audio.sizes.tolist() == [93, 93, 93, 493]
+
+
+def test_a_picture_that_goes_on_has_its_bytes_in_both_segments():
+    picture = unit(DELIMITER, SLICE + b"\x55" * 300, SLICE)
+    cut = 150
+    first = Segment((H264, VIDEO)).add(VIDEO, pes(KEY, 0)).add(VIDEO, pes(picture[:cut], 3000))
+    second = Segment((H264, VIDEO)).add(VIDEO, picture[cut:], start=False)
+    second.add(VIDEO, pes(OTHER, 6000))
+    [before], [after] = index_segment(first.data).tracks, index_segment(second.data).tracks
+    whole = 12 + len(DELIMITER) + 2 * len(SLICE) + 300
+    assert before.sizes[-1] + after.carried == whole
+    assert len(after) == 1
+
+
+def test_a_start_code_across_the_end_of_a_segment_leaves_the_size_unknown():
+    segment = Segment((H264, VIDEO)).add(VIDEO, pes(KEY, 0)).add(VIDEO, pes(OTHER + b"\0\0", 1))
+    [video] = index_segment(segment.data).tracks
+    assert video.sizes[-1] == UNKNOWN_SIZE
+
+
+def test_a_head_tells_which_tracks_do_not_show_in_it():
+    head = Segment((H264, VIDEO), (AAC, AUDIO)).add(VIDEO, pes(KEY, 0)).data
+    assert absent(head, {VIDEO: Codec.H264, AUDIO: Codec.AAC}) == {AUDIO}

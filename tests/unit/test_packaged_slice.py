@@ -60,6 +60,7 @@ def tracks(draw):
             draw(arrays(times | st.just(NO_TIME), np.int64, count)),
             draw(arrays(times | st.just(NO_TIME), np.int64, count)),
             draw(arrays(st.booleans(), np.bool_, count)),
+            draw(arrays(st.integers(-1, 2**32 - 1), np.int64, count)),
         ),
     )
 

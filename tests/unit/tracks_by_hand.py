@@ -63,7 +63,7 @@ def placement(samples, offset=0, group=7):
     return Placement(offsets, counts.astype(np.uint32), np.zeros(len(begins), np.uint64))
 
 
-def track(kind, samples, *, number=None, offset=0, entry=None, group=7):
+def track(kind, samples, *, number=None, offset=0, entry=None, group=7, language="und"):
     """A track whose expectation is what its samples say."""
     video = kind is TrackKind.VIDEO
     timescale = TS_TIMESCALE if video else RATE
@@ -72,7 +72,7 @@ def track(kind, samples, *, number=None, offset=0, entry=None, group=7):
         codec=Codec.H264 if video else Codec.AAC,
         timescale=timescale,
         sample_entry=entry or (VIDEO_ENTRY if video else AUDIO_ENTRY),
-        language="und",
+        language=language,
         width=320 if video else 0,
         height=180 if video else 0,
         edit_start=None,

@@ -1,0 +1,49 @@
+"""Samples are compared with the source unit by unit: their bytes, and what describes them."""
+
+import numpy as np
+import pytest
+
+from pipelines.errors import ErrorCode, ToolError
+from pipelines.media import Codec, Configuration
+from pipelines.sample_proof import compare_configuration, compare_sizes
+from pipelines.segment_index import UNKNOWN_SIZE
+from tests.unit.mp4_by_hand import audio_entry, avcc, esds, visual_entry
+
+
+def refused(check, *arguments):
+    with pytest.raises(ToolError) as caught:
+        check(*arguments, "PID 0x100")
+    assert caught.value.code == ErrorCode.VERIFICATION_FAILED
+    return caught.value.message
+
+
+def sets(*units):
+    """H.264 parameter sets as the index has them: numbered by their own ids."""
+    named = tuple((f"sps{7 * n}", unit) for n, unit in enumerate(units))
+    return Configuration(Codec.H264, named, ())
+
+
+def test_a_sample_cut_in_half_is_refused():
+    told = refused(compare_sizes, np.array([667, 345]), np.array([667, 667]))
+    assert "sample 1 has 345 bytes, its unit in the source 667" in told
+
+
+def test_unknown_sizes_are_not_compared():
+    compare_sizes(np.array([5, 6]), np.array([UNKNOWN_SIZE, 6]), "PID 0x100")
+    compare_sizes(np.array([5, 6]), np.zeros(0, np.int64), "fMP4")
+
+
+def test_parameter_sets_are_compared_by_content_whatever_their_numbers():
+    entry = visual_entry(avcc(sps=b"\x67ONE"))
+    compare_configuration(entry, sets(b"\x67TWO", b"\x67ONE"), "PID 0x100")
+    compare_configuration(entry, None, "PID 0x100")
+    assert "sps0" in refused(compare_configuration, entry, sets(b"\x67TWO"))
+
+
+def test_another_codec_and_another_audio_configuration_are_refused():
+    entry = audio_entry(esds(b"\x11\x90"))
+    aac = Configuration(Codec.AAC, (("asc", b"\x11\x90"),), ())
+    compare_configuration(entry, aac, "PID 0x101")
+    other = Configuration(Codec.AAC, (("asc", b"\x12\x10"),), ())
+    assert "asc" in refused(compare_configuration, entry, other)
+    assert "codec" in refused(compare_configuration, entry, sets(b"\x67ONE"))
