@@ -15,17 +15,14 @@ from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import write_header
 from pipelines.object_store import (
     ListedPart,
-    ObjectExists,
     ObjectHead,
     ObjectKind,
-    ObjectMissing,
     ObjectStore,
-    PartsRefused,
     UploadedPart,
-    UploadMissing,
     composite_crc32,
     encode_crc32,
 )
+from pipelines.store_errors import ObjectExists, ObjectMissing, PartsRefused, UploadMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,9 +13,9 @@ from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import read_header_section, read_segment
 from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.mp4.samples import starts
-from pipelines.object_store import ObjectMissing
 from pipelines.packaged_slice import Expectation, PackagedRun, PackagedTrack, Samples
 from pipelines.segment_index import Container
+from pipelines.store_errors import ObjectMissing
 from pipelines.timeline import Relation, Span, step
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pipelines.errors import ErrorCode, PermanentError, TransientError
-from pipelines.object_store import ObjectMissing
+from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ClientError
 
-from pipelines.errors import ErrorCode, TransientError
+from pipelines.errors import TransientError
 from pipelines.retry import retrying
+from pipelines.store_errors import ObjectMissing, UploadMissing, code_of, errors_about
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipelines.location import Location
 
@@ -26,37 +27,7 @@ MIN_PART_BYTES = 5 << 20
 #: Objects that one DeleteObjects request may name.
 DELETE_BATCH = 1000
 
-_MISSING = frozenset({"NoSuchKey", "NotFound", "404", "NoSuchBucket"})
-_REFUSED = frozenset(
-    {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-)
-_EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 _BEYOND_END = frozenset({"InvalidRange", "416"})
-_BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
-
-
-class ObjectMissing(Exception):
-    """Raised when the object (or its bucket) is not there; ``location`` names it."""
-
-    def __init__(self, location: Location) -> None:
-        super().__init__(f"{location} does not exist")
-        self.location = location
-
-
-class ObjectExists(Exception):
-    """Raised when an object was to be created, and there is one already."""
-
-
-class UploadMissing(Exception):
-    """Raised when the store no longer knows a multipart upload (expired, aborted or completed)."""
-
-
-class PartsRefused(Exception):
-    """Raised when the store refuses the list of parts on completion; ``code`` is the store's."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -131,37 +102,6 @@ def connect(profile: str | None = None) -> Any:
     return boto3.session.Session(profile_name=profile).client("s3", config=config)
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _translated(error: ClientError, location: Location) -> Exception:
-    code = _code(error)
-    if code in _MISSING:
-        return ObjectMissing(location)
-    if code == "NoSuchUpload":
-        return UploadMissing(f"the upload of {location} is gone")
-    if code in _EXISTS:
-        return ObjectExists(f"{location} exists")
-    if code in _BAD_PARTS:
-        return PartsRefused(code)
-    if code in _REFUSED:
-        message = f"the store refused access to {location} ({code}): check credentials and policy"
-        return TransientError(message, ErrorCode.STORE_REFUSED)
-    return TransientError(f"the store failed on {location} ({code or 'no code'})")
-
-
-@contextlib.contextmanager
-def _errors_about(location: Location) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        raise _translated(error, location) from error
-    except (BotoCoreError, HTTPClientError, OSError) as error:
-        message = f"the store of {location} did not answer ({type(error).__name__})"
-        raise TransientError(message) from error
-
-
 class ObjectStore:
     """Reads and writes objects of one S3 endpoint; every call retries short outages by itself.
 
@@ -176,7 +116,7 @@ class ObjectStore:
         method = getattr(self._client, operation)
 
         def once() -> dict[str, Any]:
-            with _errors_about(location):
+            with errors_about(location):
                 answer: dict[str, Any] = method(**arguments)
                 return answer
 
@@ -195,13 +135,13 @@ class ObjectStore:
             ranged["Range"] = f"bytes={start}-{end}"
 
         def once() -> bytes:
-            with _errors_about(location):
+            with errors_about(location):
                 try:
                     answer = self._client.get_object(
                         Bucket=location.bucket, Key=location.key, **ranged
                     )
                 except ClientError as error:
-                    if _code(error) in _BEYOND_END:
+                    if code_of(error) in _BEYOND_END:
                         return b""
                     raise
                 body: bytes = answer["Body"].read()
@@ -380,7 +320,7 @@ class ObjectStore:
             }
             for part in parts
         ]
-        with _errors_about(location):
+        with errors_about(location):
             answer = self._client.complete_multipart_upload(
                 Bucket=location.bucket,
                 Key=location.key,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ErrorCode, PermanentError
-from pipelines.object_store import ObjectKind, ObjectMissing, ObjectStore
+from pipelines.object_store import ObjectKind, ObjectStore
+from pipelines.store_errors import ObjectMissing
 from pipelines.vod_playlist import VodVariant, media_playlist, multivariant_playlist
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.m3u8 import parse, parse_media
-from pipelines.object_store import ObjectMissing
 from pipelines.playlist import MultivariantPlaylist, Recording, recording
 from pipelines.playlist_text import MAX_SEGMENTS
 from pipelines.source import MAX_PLAYLIST_BYTES, PLAYLIST
+from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

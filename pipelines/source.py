@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.http_source import Allowance, HttpReader
-from pipelines.object_store import ObjectMissing, ObjectStore
 from pipelines.playlist import ByteRange
 from pipelines.retry import retrying
+from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from pipelines.location import Location
+    from pipelines.object_store import ObjectStore
     from pipelines.playlist import Segment
 
 #: Fetches of one slice that run at once.

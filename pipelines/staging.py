@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pipelines import packaged_slice
 from pipelines.layout import SlicePayload
-from pipelines.object_store import ObjectKind, ObjectMissing, ObjectStore, UploadedPart
+from pipelines.object_store import ObjectKind, ObjectStore, UploadedPart
+from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
     from pipelines.location import Location

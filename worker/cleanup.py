@@ -11,9 +11,9 @@ import structlog
 from redis.exceptions import LockError
 
 from pipelines.errors import TransientError
-from pipelines.object_store import ObjectMissing
 from pipelines.publish import MULTIVARIANT
 from pipelines.session import Phase
+from pipelines.store_errors import ObjectMissing
 from worker.run import MAKES, Run
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.errors import InterruptedWork, TransientError
-from pipelines.object_store import UploadMissing
 from pipelines.package import package_slice
+from pipelines.store_errors import UploadMissing
 from worker.run_plan import RunPlan, slices_of
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import structlog
 
 import worker
 from pipelines.errors import InterruptedWork
-from pipelines.object_store import ObjectMissing
 from pipelines.publish import PublishedRendition
 from pipelines.report import RunOrigin, not_made_views, report
 from pipelines.session import Phase
+from pipelines.store_errors import ObjectMissing
 from worker.assembling import AssembledRendition
 from worker.cleanup import restore_published
 from worker.run import assembled

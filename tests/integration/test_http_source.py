@@ -11,9 +11,10 @@ import pytest
 from pipelines.errors import ErrorCode, PermanentError, TransientError
 from pipelines.http_source import Allowance, HttpReader
 from pipelines.location import Location
-from pipelines.object_store import ObjectMissing, ObjectStore, connect
+from pipelines.object_store import ObjectStore, connect
 from pipelines.playlist import ByteRange, Segment
 from pipelines.source import SourceReader, read_ahead
+from pipelines.store_errors import ObjectMissing
 
 DATA = bytes(range(256)) * 40
 ALLOWED = Allowance(len(DATA), ErrorCode.SEGMENT_DAMAGED)

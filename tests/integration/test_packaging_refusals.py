@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.mp4.movie_reader import top_level_boxes
-from pipelines.object_store import ObjectMissing
+from pipelines.store_errors import ObjectMissing
 from tests.media import run
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]

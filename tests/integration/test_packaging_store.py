@@ -9,10 +9,11 @@ from botocore.config import Config
 
 from pipelines.assemble import MP4, NONCE, OpenUpload, SlicesChanged, UploadLost
 from pipelines.errors import InterruptedWork, TransientError
-from pipelines.object_store import ObjectMissing, ObjectStore
+from pipelines.object_store import ObjectStore
 from pipelines.package import Packager, package_slice
 from pipelines.slices import cut
 from pipelines.staging import SliceLost
+from pipelines.store_errors import ObjectMissing
 from tests.packaging import Finalizer
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
