@@ -12,7 +12,7 @@ from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import Movie, MovieTrack, write_header
-from pipelines.mp4.samples import run_lengths, starts
+from pipelines.mp4.samples import run_lengths, starts, sync_numbers
 from pipelines.process import FilterProcess
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _small_movie(batch: list[Excerpt]) -> bytes:
         time_deltas=deltas,
         composition_counts=offset_counts,
         composition_offsets=offsets,
-        sync_samples=(np.flatnonzero(track.sync[samples]) + 1).astype(np.uint32),
+        sync_samples=sync_numbers(track.sync[samples]),
         sizes=sizes,
         chunk_offsets=np.zeros(1, np.int64),
         chunk_samples=np.array([len(samples)]),

@@ -13,7 +13,7 @@ from pipelines.media import TrackKind
 from pipelines.mp4.movie import MovieTrack
 from pipelines.mp4.movie_header import Edit
 from pipelines.mp4.sample_entry import configuration_fingerprint
-from pipelines.mp4.samples import RunLengths
+from pipelines.mp4.samples import RunLengths, sync_numbers
 
 if TYPE_CHECKING:
     from pipelines.packaged_slice import PackagedTrack, Placement, Samples
@@ -157,7 +157,7 @@ class TrackTables:
             time_deltas=deltas,
             composition_counts=offset_counts if offsets.any() else None,
             composition_offsets=offsets if offsets.any() else None,
-            sync_samples=None if sync.all() else (np.flatnonzero(sync) + 1).astype(np.uint32),
+            sync_samples=None if sync.all() else sync_numbers(sync),
             sizes=np.concatenate(self._sizes),
             chunk_offsets=np.concatenate(self._offsets),
             chunk_samples=np.concatenate(self._counts),

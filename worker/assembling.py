@@ -22,6 +22,7 @@ from worker.run_plan import package_item
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipelines.playlist import Recording
     from worker.run import Run
     from worker.run_plan import PlannedRendition, RunPlan
 
@@ -63,9 +64,10 @@ def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None])
         raise InterruptedWork(f"the slices of {rendition} are not all there any more")
     assembly = _assembly(run, rendition, receipts, checkpoint)
     made = _assembled(run, planned, assembly)
-    _refuse_missing(run, plan, planned, made)
+    recording = run.read_recording()
+    _refuse_missing(recording, plan, planned, made)
     proof = _proven(run, planned, assembly, made)
-    result = _result(run, planned, made, proof)
+    result = _result(run, recording, planned, made, proof)
     _tell(run, rendition, made, proof, time.monotonic() - began)
     return result.to_json()
 
@@ -107,10 +109,9 @@ def _assembled(run: Run, planned: PlannedRendition, assembly: Assembly) -> Assem
 
 
 def _refuse_missing(
-    run: Run, plan: RunPlan, planned: PlannedRendition, made: AssembledObject
+    recording: Recording, plan: RunPlan, planned: PlannedRendition, made: AssembledObject
 ) -> None:
     """Refuse an object of fewer (or more) segments than the recording that was planned lists."""
-    recording = run.read_recording()
     if recording.fingerprint != plan.fingerprint:
         return  # it grew meanwhile: it is planned and made anew
     listed = len(recording.variant(planned.variant).playlists[0].segments)
@@ -142,10 +143,9 @@ def _proven(
 
 
 def _result(
-    run: Run, planned: PlannedRendition, made: AssembledObject, proof: Proof
+    run: Run, recording: Recording, planned: PlannedRendition, made: AssembledObject, proof: Proof
 ) -> AssembledRendition:
     url = run.runtime.names(run.session_id).mp4_url(run.revision, planned.name)
-    recording = run.read_recording()
     target = recording.variant(planned.variant).playlists[0].target_duration
     video = made.tables.tracks.get("video")
     return AssembledRendition(

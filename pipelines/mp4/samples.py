@@ -45,7 +45,7 @@ class SampleTable:
     @property
     def sync_numbers(self) -> np.ndarray:
         """1-based numbers (uint32) of the sync samples, as ``stss`` lists them."""
-        return (np.flatnonzero(self.sync) + 1).astype(np.uint32)
+        return sync_numbers(self.sync)
 
 
 def concatenate(tables: Iterable[SampleTable]) -> SampleTable:
@@ -64,6 +64,11 @@ def concatenate(tables: Iterable[SampleTable]) -> SampleTable:
 _NO_SAMPLES = SampleTable(
     np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.bool_)
 )
+
+
+def sync_numbers(sync: np.ndarray) -> np.ndarray:
+    """1-based numbers (uint32) of the sync samples of a track, as ``stss`` lists them."""
+    return (np.flatnonzero(sync) + 1).astype(np.uint32)
 
 
 def starts(lengths: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 import redis as redis_client
 
 from pipelines.errors import InterruptedWork
+from tests.stack import eventually
 from worker.keys import session_key
 from worker.lease_keeper import LeaseKeeper
 from worker.work import Claim, Work
@@ -52,13 +53,6 @@ def interruption(keeper):
     raise AssertionError("check() never raised")
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def expiry(work):
     return work.items("s1", 7)[KEY.item].expires
 
@@ -67,7 +61,7 @@ def test_a_kept_lease_outlives_its_time(client):
     work = Work(client, "test:")
     lease = leased(work, 2 * SECOND)
     with LeaseKeeper(work, lease, 2 * SECOND, threading.Event()) as keeper:
-        wait_for(lambda: expiry(work) >= lease.state.expires + 2 * SECOND)
+        eventually(lambda: expiry(work) >= lease.state.expires + 2 * SECOND)
         keeper.check()
     assert work.complete(lease, "x")
 
@@ -76,7 +70,7 @@ def test_nothing_is_renewed_after_the_context_ends(client):
     work = Work(client, "test:")
     with LeaseKeeper(work, leased(work, 60), 60, threading.Event()):
         pass
-    wait_for(lambda: work.active("s1", 7) == 0)
+    eventually(lambda: work.active("s1", 7) == 0)
 
 
 def test_a_lease_that_another_worker_has_stops_the_work(client):
@@ -116,7 +110,7 @@ def test_a_redis_that_is_away_for_a_moment_goes_unnoticed(redis_server_factory):
             server.kill()
             keeper.check()
             server.start()
-            wait_for(lambda: expiry(work) > lease.state.expires)
+            eventually(lambda: expiry(work) > lease.state.expires)
             keeper.check()
         assert work.complete(lease, "x")
 

@@ -6,6 +6,7 @@ import time
 import pytest
 import redis as redis_client
 
+from tests.stack import eventually
 from worker.presence import Presence, Roster, WorkerProcess
 
 pytestmark = pytest.mark.redis
@@ -22,13 +23,6 @@ def roster(client):
     return Roster(client, "test:")
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_threads_are_summed_over_the_processes_of_a_queue(roster):
     roster.beat(WorkerProcess.this(["control"], threads=1))
     roster.beat(WorkerProcess.this(["package", "transcode"], threads=2))
@@ -38,7 +32,7 @@ def test_threads_are_summed_over_the_processes_of_a_queue(roster):
 
 def test_a_process_that_fell_silent_is_forgotten(client, roster):
     roster.beat(WorkerProcess.this(["package"], threads=2), expires_ms=30)
-    wait_for(lambda: roster.threads("package") == 0)
+    eventually(lambda: roster.threads("package") == 0)
     roster.beat(WorkerProcess.this(["package"], threads=1))
     assert client.zcard("test:workers") == 1, "the dead one is removed by the next beat"
 
@@ -47,7 +41,7 @@ def test_a_process_stays_while_it_is_present_and_goes_when_it_ends(client, roste
     process = WorkerProcess.this(["package"], threads=2)
     with Presence(roster, process, expires_ms=300):
         first = client.zscore("test:workers", client.zrange("test:workers", 0, 0)[0])
-        wait_for(
+        eventually(
             lambda: client.zscore("test:workers", client.zrange("test:workers", 0, 0)[0]) > first
         )
         assert roster.processes() == (process,)
@@ -68,5 +62,5 @@ def test_a_worker_runs_on_while_redis_is_away_and_shows_up_when_it_is_back(redis
         server.kill()
         with Presence(roster, WorkerProcess.this(["package"], threads=2), expires_ms=3000):
             server.start()
-            wait_for(lambda: roster.threads("package") == 2)
+            eventually(lambda: roster.threads("package") == 2)
     assert not [t for t in threading.enumerate() if t.name == "presence"]

@@ -1,6 +1,5 @@
 """One look at a session decides upon what is true now: against a real Redis and a real S3."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from pipelines.errors import ErrorCode
 from pipelines.session import Phase
 from scripts.embedded import S3Server
 from tests.packaging import upload_folder
+from tests.stack import eventually
 from worker.cleanup import clean
 from worker.perform import perform
 from worker.presence import WorkerProcess
@@ -127,13 +127,6 @@ def recorded(worker, media) -> Callable[..., Worker]:
         return made
 
     return opened
-
-
-def eventually(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_session_that_is_not_idle_is_only_looked_at_later(recorded):
