@@ -1,0 +1,46 @@
+"""What the media of a variant is, as its first segment tells: what a plan must know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+#: Transfer functions of HDR pictures: PQ and HLG (ITU-T H.273, table 3), in ffmpeg's words.
+HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """The pictures of a variant, as stored; codec and format in ffmpeg's words."""
+
+    codec: str
+    width: int  #: pixels as stored, before rotation and sample aspect ratio
+    height: int
+    pixel_format: str  #: such as ``yuv420p`` or ``yuv422p10le``
+    frame_rate: Fraction  #: frames/s on average; 0 when it cannot be told
+    sample_aspect: Fraction = Fraction(1)  #: width of a pixel by its height
+    rotation: int = 0  #: degrees clockwise by which players turn it: 0, 90, 180, 270
+    interlaced: bool = False  #: flagged as such
+    transfer: str | None = None  #: transfer function
+
+    @property
+    def hdr(self) -> bool:
+        """Whether its brightness is coded for HDR screens."""
+        return self.transfer in HDR_TRANSFERS
+
+
+@dataclass(frozen=True)
+class SourceAudio:
+    """A track of sound of a variant; codec in ffmpeg's words."""
+
+    codec: str
+    sample_rate: int  #: Hz
+    channels: int
+
+
+@dataclass(frozen=True)
+class SourceMedia:
+    """All that a plan must know of a variant's media; ``video`` is None when it has no pictures."""
+
+    video: SourceVideo | None
+    audio: tuple[SourceAudio, ...]
