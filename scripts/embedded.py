@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sysconfig
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: SeaweedFS is several servers in one process; each has a port, and one more for gRPC.
-S3_PORT_COUNT = 10
-_READY_S = 30.0
+_SERVICES = ("s3", "master", "volume", "filer", "admin")
+S3_PORT_COUNT = 2 * len(_SERVICES)
+_READY_S = 60.0
 _PROBE_S = 2.0
 _READ_S = 30.0
 
@@ -131,7 +133,7 @@ class S3Server:
         )
 
     def start(self, timeout: float = _READY_S) -> None:
-        """Start the server, wait until it answers and has its buckets, and let browsers read."""
+        """Start the server, wait until it serves old and new objects, and let browsers read."""
         self.launch()
         self.child.wait_until_ready(timeout)
         self.open_to_browsers()
@@ -169,6 +171,9 @@ class S3Server:
             self.client().put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
 
     def _answers(self, _pid: int) -> bool:
+        return self._has_buckets() and self._finds_objects() and self._takes_objects()
+
+    def _has_buckets(self) -> bool:
         self._client = self._client or s3_client(self.endpoint, self.credentials, _PROBE_S)
         try:
             for bucket in (*self.public, *self.private):
@@ -177,12 +182,45 @@ class S3Server:
             return False
         return True
 
+    def _finds_objects(self) -> bool:
+        """Whether the master knows every volume on disk: until then objects are answered with 500.
+
+        The volume server tells the master what it holds; when its first try comes too early for
+        the master, the next one follows 5 s later.
+        """
+        held = self._ask("volume", "/status")
+        return held is not None and all(
+            self._ask("master", f"/dir/lookup?volumeId={volume['Id']}")
+            for volume in held["Volumes"] or ()
+        )
+
+    def _takes_objects(self) -> bool:
+        """Whether the master hands out file ids: after a restart it may refuse to for 15 s.
+
+        The file id is not used, so that no object is left behind.
+        """
+        return self._ask("master", "/dir/assign") is not None
+
+    def _ask(self, service: str, path: str) -> Any:
+        """What a service answers, read as JSON, or None when it does not answer with 200."""
+        connection = http.client.HTTPConnection(LOOPBACK, self._port_of(service), timeout=_PROBE_S)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return json.load(answer) if answer.status == http.HTTPStatus.OK else None
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+
+    def _port_of(self, service: str) -> int:
+        return self.port + 2 * _SERVICES.index(service)
+
     def _arguments(self) -> list[str]:
-        services = ["s3", "master", "volume", "filer", "admin"]
         ports: dict[str, str] = {}
-        for index, service in enumerate(services):
-            ports[f"{service}.port"] = str(self.port + 2 * index)
-            ports[f"{service}.port.grpc"] = str(self.port + 2 * index + 1)
+        for service in _SERVICES:
+            ports[f"{service}.port"] = str(self._port_of(service))
+            ports[f"{service}.port.grpc"] = str(self._port_of(service) + 1)
         return [
             f"-dir={self._directory / 'data'}",
             f"-ip={LOOPBACK}",

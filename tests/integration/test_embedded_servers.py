@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import urllib.error
 import urllib.request
@@ -121,6 +122,33 @@ def test_a_stopped_s3_server_leaves_no_process_no_port_and_no_socket(s3_server_f
 
 
 @pytest.mark.s3
+def test_an_s3_server_that_cannot_find_its_objects_is_not_ready(s3_server_factory):
+    server = s3_server_factory()
+    s3 = server.client()
+    s3.put_object(Bucket="vod", Key="x", Body=b"x")
+    assert server.child.answers()
+    _let_the_master_forget_its_volumes(server)
+    with pytest.raises(ClientError, match="InternalError"):
+        s3.get_object(Bucket="vod", Key="x")
+    assert not server.child.answers()
+
+
+@pytest.mark.s3
+def test_an_s3_server_serves_old_and_new_objects_as_soon_as_it_is_ready(s3_server_factory):
+    server = s3_server_factory()
+    server.client().put_object(Bucket="vod", Key="0", Body=b"kept")
+    for end, start in ((server.stop, 1), (server.kill, 2)):
+        end()
+        server.start()
+        s3 = server.client()
+        s3.put_object(Bucket="vod", Key=f"{start}", Body=b"kept")
+        listed = [entry["Key"] for entry in s3.list_objects_v2(Bucket="vod")["Contents"]]
+        assert listed == [f"{number}" for number in range(start + 1)]
+        for key in listed:
+            assert s3.get_object(Bucket="vod", Key=key)["Body"].read() == b"kept"
+
+
+@pytest.mark.s3
 def test_moto_takes_the_last_upload_of_a_part(moto_server):
     import boto3
 
@@ -197,6 +225,19 @@ subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wai
 print("ready", flush=True)
 signal.pause()
 """
+
+
+def _let_the_master_forget_its_volumes(server: S3Server) -> None:
+    """Bring about what a restart may begin with: a volume server that the master knows nothing of.
+
+    An address of SeaweedFS' shell is ``host:port.port for gRPC``.
+    """
+    master, volume = (f"127.0.0.1:{port}.{port + 1}" for port in (server.port + 2, server.port + 4))
+    subprocess.run(
+        [Path(sysconfig.get_path("scripts")) / "weed", "shell", f"-master={master}"],
+        input=f"lock\nvolumeServer.leave -node {volume} -apply\n",
+        text=True, capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
 
 
 def _status(url: str, data: bytes | None = None, method: str = "GET") -> int:
