@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import ffmpeg
 
-from pipelines.media import Codec
+from pipelines.media import Codec, TrackKind
+from pipelines.segment_index import Container
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,16 @@ PROBE_MARGIN_BYTES = 512 << 10
 ANALYZE_MICROSECONDS = 60_000_000
 
 
+#: Options for the whole command: say what is wrong, and nothing else.
+QUIET = ("-hide_banner", "-nostats", "-loglevel", "warning")
+
+#: ffmpeg's demuxers; edit lists are not applied, so that the times are those of the samples.
+_DEMUXING: dict[Container, dict[str, str | int]] = {
+    Container.MPEGTS: {"format": "mpegts"},
+    Container.FMP4: {"format": "mp4", "ignore_editlist": 1},
+}
+
+
 @dataclass(frozen=True)
 class RemuxInput:
     """What ffmpeg must be told of a run of MPEG-TS: which PIDs, and how far in they begin."""
@@ -34,25 +45,28 @@ class RemuxInput:
     probe_bytes: int
 
 
-def remux_argv(ffmpeg_path: str, run: RemuxInput) -> list[str]:
-    """The argv that copies the run's tracks from stdin to stdout as fragmented MP4.
+def input_options(container: Container, probe_bytes: int) -> dict[str, str | int | None]:
+    """Options of the input on stdin, whose streams all begin within ``probe_bytes``.
 
-    ``-copyts``, ``frag_discont`` and ``-use_editlist 0`` make every fragment's ``tfdt`` the
-    absolute decode time of the source; ``delay_moov`` because AC-3 refuses ``empty_moov``;
-    ``-copyinkf`` keeps leading non-key pictures at a seam; the protocol whitelist and the forced
-    format keep every path and URL that a recording may hold away from ffmpeg.
+    The protocol whitelist and the forced format keep every path and URL that a recording may hold
+    away from ffmpeg; ``-copyts`` keeps the clock of the source.
     """
-    source = ffmpeg.input(
-        "pipe:0",
-        format="mpegts",
-        protocol_whitelist="pipe",
-        copyts=None,
-        probesize=max(MIN_PROBE_BYTES, run.probe_bytes + PROBE_MARGIN_BYTES),
-        analyzeduration=ANALYZE_MICROSECONDS,
-    )
-    options: dict[str, str | int | None] = {
-        "c": "copy",
-        "copyinkf": None,
+    return {
+        **_DEMUXING[container],
+        "protocol_whitelist": "pipe",
+        "copyts": None,
+        "probesize": max(MIN_PROBE_BYTES, probe_bytes + PROBE_MARGIN_BYTES),
+        "analyzeduration": ANALYZE_MICROSECONDS,
+    }
+
+
+def fragmented_mp4_options() -> dict[str, str | int | None]:
+    """Options of the muxer: every fragment's ``tfdt`` is the absolute decode time of the source.
+
+    That takes ``frag_discont`` and ``-use_editlist 0`` beside ``-copyts``; ``delay_moov`` because
+    AC-3 refuses ``empty_moov``.
+    """
+    return {
         "avoid_negative_ts": "disabled",
         "use_editlist": 0,
         "write_btrt": 0,
@@ -60,16 +74,36 @@ def remux_argv(ffmpeg_path: str, run: RemuxInput) -> list[str]:
         "frag_duration": FRAGMENT_MICROSECONDS,
         "format": "mp4",
     }
-    codecs = {track.codec for track in run.tracks}
-    if Codec.AAC in codecs:
-        audio = [track for track in run.tracks if track.codec.kind.value == "audio"]
-        for ordinal, track in enumerate(audio):
-            if track.codec is Codec.AAC:
-                options[f"bsf:a:{ordinal}"] = "aac_adtstoasc"
+
+
+def copy_options(container: Container, codecs: Sequence[Codec]) -> dict[str, str | int | None]:
+    """Options that copied tracks with these codecs need in MP4, in the order of the tracks.
+
+    MPEG-TS holds AAC as ADTS frames, MP4 without their headers; only ``hvc1`` plays everywhere.
+    """
+    options: dict[str, str | int | None] = {}
+    sound = [codec for codec in codecs if codec.kind is TrackKind.AUDIO]
+    for ordinal, codec in enumerate(sound):
+        if codec is Codec.AAC and container is Container.MPEGTS:
+            options[f"bsf:a:{ordinal}"] = "aac_adtstoasc"
     if Codec.HEVC in codecs:
         options["tag:v"] = "hvc1"
+    return options
+
+
+def remux_argv(ffmpeg_path: str, run: RemuxInput) -> list[str]:
+    """The argv that copies the run's tracks from stdin to stdout as fragmented MP4.
+
+    ``-copyinkf`` keeps leading non-key pictures at a seam.
+    """
+    source = ffmpeg.input("pipe:0", **input_options(Container.MPEGTS, run.probe_bytes))
+    options = {
+        "c": "copy",
+        "copyinkf": None,
+        **fragmented_mp4_options(),
+        **copy_options(Container.MPEGTS, [track.codec for track in run.tracks]),
+    }
     streams = [source[f"i:{track.track}"] for track in run.tracks]
-    command = ffmpeg.output(*streams, "pipe:1", **options)
-    command = command.global_args("-hide_banner", "-nostats", "-loglevel", "warning")
+    command = ffmpeg.output(*streams, "pipe:1", **options).global_args(*QUIET)
     argv: list[str] = command.compile(cmd=ffmpeg_path)
     return argv

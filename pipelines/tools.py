@@ -12,6 +12,7 @@ from functools import lru_cache
 from pipelines.errors import ErrorCode, ToolError
 
 _VERSION_TIMEOUT_S = 20
+_LIST_TIMEOUT_S = 20
 _VERSION_LINE = re.compile(r"^(?:ffmpeg|ffprobe) version (\S+)", re.MULTILINE)
 _RELEASE = re.compile(r"^n?(\d+)\.(\d+)")
 
@@ -70,6 +71,26 @@ def tool_version(program: str) -> str:
             f"{program} -version exited {run.returncode} and named no version: not an ffmpeg build.",
         )
     return found.group(1)
+
+
+@lru_cache(maxsize=32)
+def listed(program: str, option: str) -> frozenset[str]:
+    """Names in a list that ffmpeg prints, such as that of ``-encoders``; asked once per process.
+
+    Its lines are ``E mp4  MP4 (…)``, ``D mov,mp4,m4a …`` or bare names. Raises ToolError when the
+    program does not run.
+    """
+    try:
+        run = subprocess.run(
+            [program, "-hide_banner", option],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=_LIST_TIMEOUT_S, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        message = f"{program} {option} cannot be asked: {error}."
+        raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
+    words = [line.split()[:2] for line in run.stdout.splitlines() if line.strip()]
+    return frozenset(name for columns in words for name in columns[-1].split(","))
 
 
 def release_of(version: str) -> tuple[int, int] | None:

@@ -177,7 +177,20 @@ def test_an_ffmpeg_that_is_too_old_or_unable_is_refused(findings, tmp_path):
     found = findings(FINALIZER_FFMPEG=str(program))
     assert "4.3.1" in found[0]
     assert "too old" in found[0]
-    assert "lacks mpegts, mov, mp4, aac_adtstoasc" in found[1]
+    assert "lacks mpegts, mov, mp4, aac_adtstoasc, libx264, aac" in found[1]
+
+
+def test_an_ffmpeg_that_lacks_an_encoder_of_some_sessions_is_only_warned_about(
+    findings, tmp_path, media_tools
+):
+    program = tmp_path / "ffmpeg"
+    program.write_text(f'#!/bin/sh\n{media_tools.ffmpeg} "$@" | grep -Ev "libx265|zscale|_qsv"\n')
+    program.chmod(0o755)
+    found = findings(FINALIZER_FFMPEG=str(program), FINALIZER_HARDWARE="qsv")
+    assert [line.split()[:2] for line in found] == [["warn", "ffmpeg"]] * 4
+    assert [line.split("lacks ")[1].split()[0] for line in found] == [
+        "libx265:", "zscale:", "h264_qsv", "hevc_qsv",
+    ]  # fmt: skip
 
 
 def test_readiness_sees_both_stores(environment, monkeypatch, redis_server_factory):

@@ -1,0 +1,261 @@
+"""How each encoder of ffmpeg is told a VideoEncoding: rate, key frames, profile, speed.
+
+Every slice is encoded with the same words, and nothing that depends on what ffmpeg guesses of the
+input, so that all slices have one codec configuration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.profile import Encoder, H264Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.transcoding.encoding import VideoEncoding
+
+    Options = dict[str, str | int]
+
+#: Pictures between key frames that come by themselves: never, the forced ones are the only ones.
+NEVER = 1_000_000
+#: Seconds by which a key frame may come early: clocks that count milliseconds are that uneven.
+KEY_FRAME_TOLERANCE = 0.002
+#: Seconds of media at the full rate that a decoder buffers (the VBV's size), and begins with.
+BUFFER_SECONDS = 1.0
+BUFFER_START = 0.5
+
+#: H.264 profiles in ffmpeg's words, and whether pictures may refer to later ones.
+_H264_PROFILES = {
+    H264Profile.BASELINE: ("baseline", False),
+    H264Profile.MAIN: ("main", True),
+    H264Profile.HIGH: ("high", True),
+    H264Profile.CONSTRAINED_HIGH: ("high", False),
+}
+#: B-frames in a row, where there may be any.
+B_FRAMES = 3
+#: Threads of a software encoder. With more, x264 and x265 decide by chance where a buffer limits
+#: them (three runs, three files): a slice that is encoded again must be the same bytes. Renditions
+#: and slices side by side keep the cores busy, and no frame waits for another thread's.
+THREADS = 1
+
+#: libvpx's speed (``-cpu-used`` with ``-deadline realtime``) for x264's words.
+_VP9_SPEEDS = {
+    "ultrafast": 8, "superfast": 8, "veryfast": 7, "faster": 6, "fast": 6, "medium": 5,
+    "slow": 5, "slower": 5, "veryslow": 5,
+}  # fmt: skip
+#: Share of the buffer that the first picture finds; with more libvpx spends seconds' worth on it.
+_VP9_BUFFER_START = 0.1
+#: The worst quality of x264 (and x265), and of libvpx.
+_X264_WORST, _VP9_WORST = 51, 63
+_NVENC_PRESETS = {
+    "ultrafast": "p1", "superfast": "p1", "veryfast": "p2", "faster": "p3", "fast": "p3",
+    "medium": "p4", "slow": "p5", "slower": "p6", "veryslow": "p7",
+}  # fmt: skip
+#: Quick Sync begins at x264's veryfast.
+_QSV_PRESETS = {"ultrafast": "veryfast", "superfast": "veryfast"}
+
+
+def encoder_options(encoding: VideoEncoding) -> Options:
+    """Output options for the pictures, as ffmpeg-python wants them: option without its dash."""
+    special = _IMPLEMENTATIONS[encoding.implementation]
+    options: Options = {
+        "c:v": encoding.implementation,
+        **_threads(encoding.implementation),
+        **_key_frames(encoding),
+        **_buffer(encoding),
+        **special(encoding),
+    }
+    if encoding.encoder is Encoder.HEVC:
+        options["tag:v"] = "hvc1"
+    return options
+
+
+def device_options(implementations: frozenset[str]) -> tuple[str, ...]:
+    """Options of the whole command that open the device of a hardware encoder, if there is one."""
+    if any(name.endswith("_vaapi") for name in implementations):
+        return ("-init_hw_device", "vaapi=encoding", "-filter_hw_device", "encoding")
+    if any(name.endswith("_qsv") for name in implementations):
+        return ("-init_hw_device", "qsv=encoding", "-filter_hw_device", "encoding")
+    return ()
+
+
+def upload_format(implementation: str) -> tuple[tuple[str, ...], ...]:
+    """Filters, with their arguments, that bring pictures to where a hardware encoder wants them."""
+    if implementation.endswith("_vaapi"):
+        return ("format", "nv12"), ("hwupload",)
+    if implementation.endswith("_qsv"):
+        return ("format", "nv12"), ("hwupload", "extra_hw_frames=64")
+    return ()
+
+
+def allows_b_frames(encoding: VideoEncoding) -> bool:
+    """Whether pictures may refer to later ones, so that they are stored in another order."""
+    if encoding.gop == 0:
+        return False
+    return encoding.encoder is not Encoder.H264 or _h264_profile(encoding)[1]
+
+
+def _h264_profile(encoding: VideoEncoding) -> tuple[str, bool]:
+    return _H264_PROFILES[encoding.profile or H264Profile.HIGH]
+
+
+def _key_frames(encoding: VideoEncoding) -> Options:
+    """Key frames: the first picture, then at every ``gop`` seconds' end."""
+    if encoding.gop is None:
+        return {}
+    if encoding.gop == 0:
+        return {"g": 1}
+    due = f"gte(t,prev_forced_t+{encoding.gop - KEY_FRAME_TOLERANCE:.6f})"
+    return {"g": NEVER, "force_key_frames": f"expr:if(isnan(prev_forced_t),1,{due})"}
+
+
+def _threads(implementation: str) -> Options:
+    return {"threads:v": THREADS} if implementation.startswith("lib") else {}
+
+
+def _buffer(encoding: VideoEncoding) -> Options:
+    size = round(encoding.bitrate * BUFFER_SECONDS)
+    return {"maxrate": encoding.bitrate, "bufsize": size}
+
+
+def _parameters(parameters: dict[str, object]) -> str:
+    return ":".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def _rate(encoding: VideoEncoding) -> str:
+    return f"{encoding.nominal_rate.numerator}/{encoding.nominal_rate.denominator}"
+
+
+def _target(encoding: VideoEncoding) -> Options:
+    if encoding.quality is not None:
+        return {"crf": encoding.quality}
+    return {"b:v": encoding.bitrate}
+
+
+def _x264(encoding: VideoEncoding) -> Options:
+    profile, _ = _h264_profile(encoding)
+    parameters: dict[str, object] = {"fps": _rate(encoding), "vbv-init": BUFFER_START}
+    # The quickest presets leave out the tools that make a stream Main or High.
+    if profile != "baseline":
+        parameters["cabac"] = 1
+    if profile == "high":
+        parameters["8x8dct"] = 1
+    options: Options = {
+        "preset": encoding.preset,
+        "profile:v": profile,
+        "bf": B_FRAMES if allows_b_frames(encoding) else 0,
+        "forced-idr": 1,
+        **_target(encoding),
+    }
+    if encoding.gop is not None:
+        options["sc_threshold"] = 0
+    return options | {"x264-params": _parameters(parameters)}
+
+
+def _x265(encoding: VideoEncoding) -> Options:
+    parameters: dict[str, object] = {
+        "fps": _rate(encoding),
+        "vbv-init": BUFFER_START,
+        "open-gop": 0,
+        "info": 0,
+        "log-level": "error",
+        "pools": "none",
+        "frame-threads": THREADS,
+        "bframes": B_FRAMES if allows_b_frames(encoding) else 0,
+    }
+    if encoding.gop is not None:
+        parameters["scenecut"] = 0
+    if encoding.gop == 0 and encoding.quality is None:
+        parameters["strict-cbr"] = 1  # without it, key frames alone end a quarter below the rate
+    return {
+        "preset": encoding.preset,
+        "profile:v": "main",
+        "forced-idr": 1,
+        **_target(encoding),
+        "x265-params": _parameters(parameters),
+    }
+
+
+def _vp9(encoding: VideoEncoding) -> Options:
+    """libvpx, whose only rate control that keeps a rate in one pass is CBR of live encoding.
+
+    The others let noise have up to four times the rate (measured), and so does its constrained
+    quality: the worst quality that is never surpassed (``qmin``) comes to the same thing.
+    """
+    options: Options = {
+        "deadline": "realtime",
+        "cpu-used": _VP9_SPEEDS[encoding.preset],
+        "lag-in-frames": 0,
+        "row-mt": 1,
+        "tile-columns": 2,
+        "profile:v": 0,
+        "b:v": encoding.bitrate,
+        "minrate": encoding.bitrate,
+        "rc_init_occupancy": round(encoding.bitrate * BUFFER_SECONDS * _VP9_BUFFER_START),
+    }
+    if encoding.gop == 0:
+        options["max-intra-rate"] = 100  # percent of a picture's share: all are alike
+    if encoding.quality is not None:
+        options["qmin"] = round(encoding.quality * _VP9_WORST / _X264_WORST)
+    return options
+
+
+def _nvenc(encoding: VideoEncoding) -> Options:
+    options: Options = {
+        "preset": _NVENC_PRESETS[encoding.preset],
+        "rc": "vbr",
+        "b:v": encoding.bitrate,
+        "forced-idr": 1,
+        "bf": B_FRAMES if allows_b_frames(encoding) else 0,
+        "profile:v": _hardware_profile(encoding),
+    }
+    if encoding.quality is not None:
+        options |= {"b:v": 0, "cq": encoding.quality}
+    if encoding.gop is not None:
+        options["no-scenecut"] = 1
+    return options
+
+
+def _vaapi(encoding: VideoEncoding) -> Options:
+    options: Options = {
+        "rc_mode": "VBR",
+        "b:v": encoding.bitrate,
+        "bf": B_FRAMES if allows_b_frames(encoding) else 0,
+        "profile:v": _hardware_profile(encoding).replace("baseline", "constrained_baseline"),
+    }
+    if encoding.quality is not None:
+        options |= {"rc_mode": "QVBR", "global_quality": encoding.quality}
+    return options
+
+
+def _qsv(encoding: VideoEncoding) -> Options:
+    options: Options = {
+        "preset": _QSV_PRESETS.get(encoding.preset, encoding.preset),
+        "b:v": encoding.bitrate,
+        "forced_idr": 1,
+        "bf": B_FRAMES if allows_b_frames(encoding) else 0,
+        "profile:v": _hardware_profile(encoding),
+    }
+    if encoding.quality is not None:
+        options["global_quality"] = encoding.quality
+    if encoding.gop is not None:
+        options["adaptive_i"] = 0
+    return options
+
+
+def _hardware_profile(encoding: VideoEncoding) -> str:
+    return "main" if encoding.encoder is Encoder.HEVC else _h264_profile(encoding)[0]
+
+
+_IMPLEMENTATIONS: dict[str, Callable[[VideoEncoding], Options]] = {
+    "libx264": _x264,
+    "libx265": _x265,
+    "libvpx-vp9": _vp9,
+    "h264_nvenc": _nvenc,
+    "hevc_nvenc": _nvenc,
+    "h264_vaapi": _vaapi,
+    "hevc_vaapi": _vaapi,
+    "h264_qsv": _qsv,
+    "hevc_qsv": _qsv,
+}

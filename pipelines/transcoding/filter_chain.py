@@ -1,0 +1,135 @@
+"""What happens to pictures between decoder and encoder, and which of them are a slice's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from pipelines.transcoding.encoder_options import upload_format
+
+if TYPE_CHECKING:
+    from pipelines.transcoding.encoding import VideoEncoding
+
+#: Least ticks per picture of a constant rate: the tracks' times must also tell odd ends apart.
+LEAST_TICKS_PER_PICTURE = 1000
+
+#: Brightness in cd/m2 that tone mapping takes for white: that of BT.709 screens.
+TONE_MAP_NITS = 100
+
+
+@dataclass(frozen=True)
+class PictureWindow:
+    """Presentation times that are a slice's own, ticks of the source: first <= t < end.
+
+    None: no bound on that side. Times are those that ffmpeg counts with ``-copyts``.
+    """
+
+    first: int | None
+    end: int | None
+
+    def moved(self, ticks: int) -> PictureWindow:
+        """The same bounds on another clock."""
+        first, end = (None if bound is None else bound + ticks for bound in (self.first, self.end))
+        return PictureWindow(first, end)
+
+    def on_grid(self, timescale: int, rate: Fraction) -> PictureWindow:
+        """The same bounds in numbers of the grid of ``rate`` pictures/s."""
+        first, end = (
+            None if bound is None else grid(bound, timescale, rate)
+            for bound in (self.first, self.end)
+        )
+        return PictureWindow(first, end)
+
+
+def grid(ticks: int, timescale: int, rate: Fraction) -> int:
+    """Number k of the grid point k/rate that ffmpeg's ``fps`` (round=near) moves a time to.
+
+    Halves go away from zero (AV_ROUND_NEAR_INF).
+    """
+    exact = Fraction(ticks, timescale) * rate
+    nearest = int((2 * abs(exact) + 1) // 2)
+    return nearest if exact >= 0 else -nearest
+
+
+def video_timescale(encoding: VideoEncoding, source_timescale: int) -> int:
+    """Ticks/s of an output's video track: the source's, or such that the grid is exact."""
+    if not encoding.constant_rate:
+        return source_timescale
+    rate = encoding.nominal_rate
+    return rate.numerator * -(-LEAST_TICKS_PER_PICTURE // rate.denominator)
+
+
+def time_base(encoding: VideoEncoding, source_timescale: int) -> Fraction:
+    """Seconds per tick in which the encoder counts: the source's, or one step of the grid."""
+    return 1 / encoding.nominal_rate if encoding.constant_rate else Fraction(1, source_timescale)
+
+
+def deinterlaced(pictures: Any) -> Any:
+    """One picture for each that is flagged as interlaced, where that was; others untouched.
+
+    ``bwdif`` counts in half ticks even where it adds no pictures; whole ones follow.
+    """
+    return pictures.filter("bwdif", mode="send_frame", deint="interlaced")
+
+
+def filtered(
+    pictures: Any, encoding: VideoEncoding, window: PictureWindow, source_timescale: int
+) -> Any:
+    """ffmpeg-python's stream of the window's pictures as the encoder wants them."""
+    if encoding.constant_rate:
+        rate = encoding.nominal_rate
+        pictures = pictures.filter("fps", f"{rate.numerator}/{rate.denominator}", round="near")
+        window = window.on_grid(source_timescale, rate)
+        pictures = _held(pictures, window)
+    else:
+        pictures = pictures.filter("settb", f"1/{source_timescale}")
+    pictures = _own(pictures, window)
+    pictures = pictures.filter(
+        "scale", encoding.width, encoding.height, flags="bicubic", out_range="tv"
+    ).filter("setsar", "1")
+    if encoding.tone_map:
+        pictures = _tone_mapped(pictures)
+    pictures = pictures.filter("format", "yuv420p")
+    for name, *arguments in upload_format(encoding.implementation):
+        pictures = pictures.filter(name, *arguments)
+    return pictures
+
+
+def _held(pictures: Any, window: PictureWindow) -> Any:
+    """The last picture again and again, so that it lasts until the window ends.
+
+    ``fps`` lets it last for as long as the decoder says, which is not when the next one comes.
+    """
+    if window.first is None or window.end is None:
+        return pictures
+    return pictures.filter("tpad", stop=window.end - window.first, stop_mode="clone")
+
+
+def _own(pictures: Any, window: PictureWindow) -> Any:
+    """The pictures inside the window.
+
+    Not ``trim``: it ends the stream at the window's end, and ffmpeg stops reading its input then.
+    """
+    bounds = []
+    if window.first is not None:
+        bounds.append(f"gte(pts,{window.first})")
+    if window.end is not None:
+        bounds.append(f"lt(pts,{window.end})")
+    return pictures.filter("select", "*".join(bounds)) if bounds else pictures
+
+
+def _tone_mapped(pictures: Any) -> Any:
+    """HDR pictures (PQ or HLG) brought down to BT.709.
+
+    What they do not say of their colours is as ITU-R BT.2100 has it, which is what PQ and HLG are
+    for; ``zscale`` refuses to guess.
+    """
+    return (
+        pictures.filter("setparams", color_primaries="bt2020", colorspace="bt2020nc")
+        .filter("zscale", transfer="linear", npl=TONE_MAP_NITS)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", primaries="bt709")
+        .filter("tonemap", "hable", desat=0)
+        .filter("zscale", transfer="bt709", matrix="bt709", range="tv")
+    )
