@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.wire import WholeNumber, WireModel
 
 #: Names that our own objects have; a profile with one of them would overwrite ours.
 RESERVED_NAMES = frozenset({"source", "web", "index", "recording"})
+
+#: Frame rates that may be asked for, frames/s: slower than that, a slice may show nothing.
+LOWEST_RATE, HIGHEST_RATE = 1, 240
+#: Largest bit rate that may be asked for, bit/s: what encoders count in 32 bits.
+LARGEST_BITRATE = 1_000_000_000
 
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _GOP = re.compile(r"\d+(\.\d+)?", re.ASCII)
@@ -81,7 +86,10 @@ class FfmpegProfile(WireModel):
         ge=128, description="Height of the box that the picture is fitted into, pixels."
     )
     bitrate: WholeNumber = Field(
-        ge=400, description="Video bit rate, bit/s (not kbit/s).", examples=[3_000_000]
+        ge=400,
+        le=LARGEST_BITRATE,
+        description="Video bit rate, bit/s (not kbit/s).",
+        examples=[3_000_000],
     )
     fps: WholeNumber = Field(
         description="Numerator of the frame rate, frames/s; 0 keeps the source's."
@@ -101,3 +109,13 @@ class FfmpegProfile(WireModel):
     encoder: Annotated[Encoder, BeforeValidator(_encoder)] | None = Field(
         default=None, description="Video encoder; h264, hevc, vp9 are read too. Unset is H.264."
     )
+
+    @model_validator(mode="after")
+    def _rate_can_be_made(self) -> Self:
+        rate = self.fps / (self.fps_den or 1)
+        if self.fps and not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise ValueError(
+                f"fps / fpsDen is {rate:g} frames/s; it must be 0 (as the source) or"
+                f" {LOWEST_RATE} to {HIGHEST_RATE}"
+            )
+        return self

@@ -1,0 +1,260 @@
+"""The survey tells what a recording's first segments hold, from any container, and trusts none."""
+
+import dataclasses
+import stat
+from fractions import Fraction
+
+import pytest
+
+from pipelines.errors import ErrorCode, PermanentError, ToolError
+from pipelines.playlist import Encryption, Variant
+from pipelines.transcoding.source_media import SourceAudio, SourceMedia, SourceVideo
+from pipelines.transcoding.survey import survey
+from tests.media import run
+
+pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
+
+
+@pytest.fixture
+def surveyed(finalizer, media_tools):
+    """The survey of the recording at a path, once it lies in the store."""
+
+    def look(path, ffprobe=media_tools.ffprobe):
+        one = finalizer()
+        return survey(one.reader, variant_of(one.playlist(path)), ffprobe)
+
+    return look
+
+
+def variant_of(playlist):
+    return Variant("source", playlist.location, playlists=(playlist,))
+
+
+AAC_48 = SourceAudio("aac", 48_000, 2)
+
+
+def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **known):
+    return SourceVideo(codec, width, height, pixel_format, Fraction(rate), **known)
+
+
+@pytest.mark.parametrize(
+    ("case", "entry", "video", "audio"),
+    [
+        ("ts-basic-3seg", "tiny.m3u8", pictures(480, 270, 30, transfer="bt709"), (AAC_48,)),
+        ("ts-pts-wrap-33bit", "playlist.m3u8", pictures(640, 360, 24), (AAC_48,)),
+        (
+            "fmp4-muxed-single",
+            "output.m3u8",
+            pictures(480, 270, Fraction(30720, 1229), transfer="bt709"),
+            (SourceAudio("aac", 44_100, 2),),
+        ),
+        (
+            "fmp4-byterange-map",
+            "output.m3u8",
+            pictures(480, 270, Fraction(30720, 1229), transfer="bt709"),
+            (),
+        ),
+        (
+            "fmp4-late-start-chunk",
+            "hls.m3u8",
+            pictures(1280, 720, Fraction(60000, 1001)),
+            (AAC_48,),
+        ),
+        (
+            "ts-mp3-bframes-id3",
+            "index.m3u8",
+            pictures(1280, 720, Fraction(30000, 1001)),
+            (SourceAudio("mp3", 44_100, 2),),
+        ),
+        ("cmaf-av1", "v.m3u8", pictures(1280, 720, 25, codec="av1"), ()),
+        ("cmaf-av1", "a.m3u8", None, (AAC_48,)),
+        (
+            "ts-hevc-main10",
+            "index.m3u8",
+            pictures(640, 360, 30, codec="hevc", pixel_format="yuv420p10le", transfer="bt709"),
+            (),
+        ),
+        (
+            "ts-audio-only-head-then-av",
+            "index.m3u8",
+            pictures(480, 270, 30, transfer="bt709"),
+            (SourceAudio("aac", 44_100, 2), AAC_48),
+        ),
+    ],
+)
+def test_a_found_recording_is_told(case, entry, video, audio, corpus, surveyed):
+    [path] = (corpus / case).rglob(entry)
+    assert surveyed(path) == SourceMedia(video, audio)
+
+
+@pytest.mark.parametrize(
+    ("case", "video", "audio"),
+    [
+        ("ts-odd-size-16x4000", pictures(16, 4000, 30), ()),
+        ("ts-portrait-720x1280", pictures(720, 1280, 30), ()),
+        ("ts-missing-dts", pictures(1920, 1080, 60), ()),
+        (
+            "ts-internal-holes-422",
+            pictures(1280, 720, Fraction(30000, 1001), pixel_format="yuv422p"),
+            (SourceAudio("aac", 44_100, 1),),
+        ),
+        (
+            "ts-no-initial-keyframe",
+            pictures(640, 352, Fraction(30000, 1001), sample_aspect=Fraction(44, 45)),
+            (SourceAudio("aac", 44_100, 2),),
+        ),
+        (
+            "ts-mid-pat-pmt",
+            pictures(864, 480, Fraction(30000, 1001), sample_aspect=Fraction(80, 81)),
+            (SourceAudio("aac", 44_100, 2),),
+        ),
+        (
+            "ts-pmt-audio-but-no-packets",
+            pictures(388, 300, 15, sample_aspect=Fraction(237, 235)),
+            (SourceAudio("aac", 0, 0),),
+        ),
+        ("ts-zero-frame-video", None, (SourceAudio("aac", 44_100, 2),)),
+        ("ts-non-existing-pps-truncated", None, (SourceAudio("aac", 44_100, 2),)),
+    ],
+)
+def test_a_found_segment_is_told(case, video, audio, corpus, surveyed, recording_of):
+    [segment] = (corpus / case).glob("*.ts")
+    assert surveyed(recording_of((segment.read_bytes(), ""))) == SourceMedia(video, audio)
+
+
+HLG = "transfer=arib-std-b67:colorprim=bt2020:colormatrix=bt2020nc"
+
+
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        (("-vf", "setsar=64/45"), {"sample_aspect": Fraction(64, 45)}),
+        (("-x264-params", "tff=1"), {"interlaced": True}),
+        (
+            ("-pix_fmt", "yuv420p10le", "-x264-params", HLG),
+            {"pixel_format": "yuv420p10le", "transfer": "arib-std-b67"},
+        ),
+        (("-pix_fmt", "yuv444p"), {"pixel_format": "yuv444p"}),
+    ],
+    ids=["aspect", "interlaced", "hlg", "444"],
+)
+def test_what_a_plan_must_know_of_pictures_is_told(options, known, container, media, surveyed):
+    recording = media.recording(
+        duration=2.0, container=container, encoder_options=options, audio=None
+    )
+    seen = surveyed(recording)
+    assert seen == SourceMedia(pictures(320, 180, 30, **known), ())
+    assert seen.video.hdr is ("transfer" in known)
+
+
+def test_mpeg_2_and_its_sound_are_told(media, surveyed):
+    fields = ("-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-r", "25")
+    seen = surveyed(media.recording(duration=2.0, encoder_options=(*fields, "-c:a", "mp2")))
+    assert (seen.video.codec, seen.video.interlaced, seen.video.frame_rate) == (
+        "mpeg2video", True, 25,
+    )  # fmt: skip
+    assert seen.audio == (SourceAudio("mp2", 48_000, 2),)
+
+
+def test_pictures_that_become_interlaced_are_told(media, surveyed, recording_of):
+    progressive = media.recording(duration=0.5, audio=None)
+    interlaced = media.recording(
+        duration=1.0, audio=None, start=0.5, encoder_options=("-x264-params", "tff=1")
+    )
+    [first], [second] = (path.parent.glob("*.ts") for path in (progressive, interlaced))
+    whole = recording_of((first.read_bytes() + second.read_bytes(), ""))
+    assert surveyed(whole).video.interlaced is True
+    assert surveyed(progressive).video.interlaced is False
+
+
+@pytest.mark.parametrize(("counter_clockwise", "clockwise"), [(-90, 90), (90, 270), (180, 180)])
+def test_a_rotation_is_told_clockwise(
+    counter_clockwise, clockwise, media, media_tools, surveyed, tmp_path
+):
+    whole, made = tmp_path / "whole.mp4", tmp_path / "made"
+    made.mkdir()
+    recording = media.recording(duration=2.0, container="fmp4", audio=None)
+    copied = ("-c", "copy", "-y")
+    run(media_tools.ffmpeg, "-v", "error", "-i", str(recording), *copied, str(whole))
+    turned = ("-display_rotation", str(counter_clockwise), "-i", str(whole), *copied)
+    fragmented = ("-f", "hls", "-hls_segment_type", "fmp4", "-hls_playlist_type", "vod")
+    run(media_tools.ffmpeg, "-v", "error", *turned, *fragmented, "index.m3u8", cwd=made)
+    assert surveyed(made / "index.m3u8").video.rotation == clockwise
+
+
+def test_a_gop_that_begins_before_the_first_segment_is_waited_for(media, surveyed, recording_of):
+    path = media.recording(duration=6.0, gop=90, segment=1.0, split_by_time=True, audio=None)
+    segments = [each.read_bytes() for each in sorted(path.parent.glob("*.ts"))]
+    seen = surveyed(recording_of(*((each, "") for each in segments[1:])))
+    assert (seen.video.width, seen.video.frame_rate) == (320, 30)
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>" * 900, b"ID3" + bytes(5000)])
+def test_what_is_no_media_is_left_to_packaging_to_name(data, surveyed, recording_of):
+    assert surveyed(recording_of((data, ""), (data, ""))) == SourceMedia(None, ())
+
+
+def test_a_damaged_fragment_is_left_to_packaging_to_name(media, surveyed, tmp_path):
+    folder = copied(media.recording(container="fmp4"), tmp_path)
+    sorted(folder.glob("segment*"))[0].write_bytes(bytes(3000))
+    seen = surveyed(folder / "index.m3u8")
+    assert (seen.video.width, seen.audio) == (320, (AAC_48,))
+
+
+@pytest.mark.parametrize(("container", "gone"), [("ts", "segment00000.ts"), ("fmp4", "init.mp4")])
+def test_what_is_missing_is_refused_as_packaging_does(container, gone, media, surveyed, tmp_path):
+    folder = copied(media.recording(container=container), tmp_path)
+    (folder / gone).unlink()
+    with pytest.raises(PermanentError) as refused:
+        surveyed(folder / "index.m3u8")
+    assert refused.value.code is ErrorCode.SEGMENT_MISSING
+    assert gone in refused.value.message
+
+
+def test_a_damaged_initialization_section_is_refused_as_packaging_does(media, surveyed, tmp_path):
+    folder = copied(media.recording(container="fmp4"), tmp_path)
+    (folder / "init.mp4").write_bytes(bytes(100))
+    with pytest.raises(PermanentError) as refused:
+        surveyed(folder / "index.m3u8")
+    assert refused.value.code is ErrorCode.SEGMENT_DAMAGED
+
+
+def test_a_protected_track_is_refused_though_its_playlist_names_no_key(corpus, surveyed, tmp_path):
+    folder = copied(corpus / "fmp4-sample-aes-ctr-refuse" / "index.m3u8", tmp_path)
+    lines = (folder / "index.m3u8").read_text().splitlines(keepends=True)
+    unlocked = [line for line in lines if not line.startswith("#EXT-X-KEY")]
+    (folder / "index.m3u8").write_text("".join(unlocked))
+    with pytest.raises(PermanentError) as refused:
+        surveyed(folder / "index.m3u8")
+    assert refused.value.code is ErrorCode.ENCRYPTION_UNSUPPORTED
+
+
+def test_an_encrypted_variant_is_refused_by_its_playlist(media, finalizer, media_tools):
+    one = finalizer()
+    playlist = one.playlist(media.recording())
+    key = Encryption("AES-128", playlist.location.folder.child("key"))
+    segments = tuple(dataclasses.replace(each, encryption=key) for each in playlist.segments)
+    locked = dataclasses.replace(playlist, segments=segments)
+    with pytest.raises(PermanentError) as refused:
+        survey(one.reader, variant_of(locked), media_tools.ffprobe)
+    assert refused.value.code is ErrorCode.ENCRYPTION_UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 3", "cat >/dev/null; echo '{\"streams\": 1}'", "kill -9 $$"]
+)
+def test_an_ffprobe_that_does_not_answer_is_no_silent_recording(script, media, surveyed, tmp_path):
+    broken = tmp_path / "ffprobe"
+    broken.write_text(f"#!/bin/sh\n{script}\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
+    with pytest.raises(ToolError) as failed:
+        surveyed(media.recording(), ffprobe=str(broken))
+    assert failed.value.code is ErrorCode.FFMPEG_FAILED
+
+
+def copied(path, folder):
+    """The files of a recording in a folder of the test's own, shared ones untouched."""
+    for each in path.parent.iterdir():
+        (folder / each.name).write_bytes(each.read_bytes())
+    return folder
