@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.media import Codec, TrackKind
+from pipelines.mp4.movie_header import UNITY_MATRIX
 from pipelines.object_store import UploadedPart
 from pipelines.segment_index import Container
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _MAGIC = b"RFSL"
 _PREFIX = struct.Struct(">4sHI")
@@ -88,6 +89,7 @@ class PackagedTrack:
     samples: Samples
     placement: Placement
     expected: Expectation
+    matrix: bytes = UNITY_MATRIX  #: by which players turn the pictures (tkhd, 36 bytes)
 
     @property
     def kind(self) -> TrackKind:
@@ -234,6 +236,7 @@ def _track_header(track: PackagedTrack, arrays: _ArrayWriter) -> dict[str, Any]:
         "expectedPts": arrays.add_times(expected.pts),
         "expectedSync": arrays.add(np.packbits(expected.sync), "u1"),
         "expectedSizes": arrays.add(expected.sizes, "<i8"),
+        "matrix": track.matrix.hex(),
     }
 
 
@@ -281,4 +284,5 @@ def _track(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedTrack:
             sync=_bits(arrays, header["expectedSync"], header["expectedUnits"]),
             sizes=arrays.get(header["expectedSizes"], "<i8"),
         ),
+        matrix=bytes.fromhex(header["matrix"]),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
-from pipelines.mp4.sample_entry import read_sample_entry
+from pipelines.mp4.sample_entry import read_sample_entry, told_codec
 from pipelines.mpegts.nal import SET_LIMIT
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE
 
@@ -92,7 +92,7 @@ def compare_configuration(entry: bytes, source: Configuration | None, name: str)
         return
     described = read_sample_entry(entry).configuration
     what = None
-    if described is None or described.codec is not source.codec:
+    if described is None or described.codec is not told_codec(source.codec):
         what = f"codec {described.codec if described else None}"
     else:
         units = {unit for _, unit in source.parameter_sets}

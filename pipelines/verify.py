@@ -150,10 +150,8 @@ class Verification:
         expected = self._made.tables.expected[name]
         check_samples(name, track, movie_timescale, expected)
         start, end = _presented(track, movie_timescale)
-        codec = track.header.codec
-        return TrackProof(
-            name, str(codec or ""), len(expected.sync), len(track), round(end - start, 6)
-        )
+        codec = self._made.tables.tracks[name].first.codec  # the entry of MP2 is that of MP3
+        return TrackProof(name, codec, len(expected.sync), len(track), round(end - start, 6))
 
     def _check_payload(self) -> int:
         """Read groups of samples back and compare their hashes with those taken at packaging."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.media import TrackKind
 from pipelines.mp4.boxes import LONG_HEADER, Mp4Error, box, container, full_box
+from pipelines.mp4.movie_header import UNITY_MATRIX
 from pipelines.mp4.sample_boxes import (
     chunk_offsets,
     chunk_offsets_size,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1904, 1, 1, tzinfo=UTC)
 _FOREVER = 1 << 32  # from here on a time needs 64 bits
-_UNITY_MATRIX = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _HANDLERS = {
     TrackKind.VIDEO: (b"vide", b"VideoHandler\0", full_box(b"vmhd", 0, 1, bytes(8))),
     TrackKind.AUDIO: (b"soun", b"SoundHandler\0", full_box(b"smhd", 0, 0, bytes(4))),
@@ -56,6 +56,7 @@ class MovieTrack:
     chunk_offsets: np.ndarray  #: where each run of samples starts, counted from the payload's start
     chunk_samples: np.ndarray  #: how many samples each of these runs has
     edits: tuple[Edit, ...]
+    matrix: bytes = UNITY_MATRIX  #: by which players turn the pictures
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def _check(track: MovieTrack, payload_size: int) -> None:
     sides = (track.width, track.height)
     if track.timescale < 1 or min(sides) < 0 or max(sides) >= 1 << 16:
         raise Mp4Error(f"a track of {track.kind} has an impossible timescale or size")
+    if len(track.matrix) != len(UNITY_MATRIX):
+        raise Mp4Error(f"the matrix of a track of {track.kind} has no 36 bytes")
     _check_counts(track)
     if len(track.sizes):
         _check_extents(track, payload_size)
@@ -175,7 +178,7 @@ def _movie_header(movie: Movie, created: int) -> bytes:
     version, times = _times(created, struct.pack(">I", movie.timescale), duration)
     rate_and_volume = struct.pack(">IH", 1 << 16, 1 << 8) + bytes(10)
     next_track = struct.pack(">I", len(movie.tracks) + 1)
-    rest = (rate_and_volume, _UNITY_MATRIX, bytes(24), next_track)
+    rest = (rate_and_volume, UNITY_MATRIX, bytes(24), next_track)
     return full_box(b"mvhd", version, 0, times, *rest)
 
 
@@ -185,7 +188,7 @@ def _track_header(movie: Movie, track: MovieTrack, number: int, group: int, crea
     placing = struct.pack(">8xHHHH", 0, group, volume, 0)
     size = struct.pack(">II", track.width << 16, track.height << 16)
     flags = 0b011 if track.enabled else 0b010  # enabled, in movie
-    return full_box(b"tkhd", version, flags, times, placing, _UNITY_MATRIX, size)
+    return full_box(b"tkhd", version, flags, times, placing, track.matrix, size)
 
 
 def _shown(movie: Movie, track: MovieTrack) -> int:

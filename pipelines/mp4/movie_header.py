@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from pipelines.media import Codec, Configuration, TrackKind
@@ -10,6 +11,8 @@ from pipelines.mp4.sample_entry import SampleEntry, read_sample_entry, without_b
 
 _HANDLERS = {b"vide": TrackKind.VIDEO, b"soun": TrackKind.AUDIO}
 _UNDETERMINED = "und"
+#: A transformation matrix (ISO/IEC 14496-12, 6.2.2) that turns and moves nothing.
+UNITY_MATRIX = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 #: Most tracks of one movie.
 MAX_TRACKS = 256
 
@@ -43,6 +46,7 @@ class TrackHeader:
     language: str  #: ISO 639-2/T, "und" when it is not known
     width: int  #: in pixels as shown (tkhd); 0 for sound
     height: int
+    matrix: bytes  #: by which players turn the pictures (tkhd, 36 bytes)
     codec: Codec | None
     four_cc: str  #: name of the sample entry
     sample_entry: bytes  #: the one entry of stsd, without btrt
@@ -110,7 +114,7 @@ def _sample_defaults(moov: memoryview) -> dict[int, SampleDefaults]:
 def _track(
     trak: memoryview, movie_timescale: int, defaults: dict[int, SampleDefaults]
 ) -> TrackHeader:
-    track_id, enabled, width, height = _track_header(trak)
+    track_id, enabled, matrix, width, height = _track_header(trak)
     mdia = require(trak, b"mdia").body
     mdhd = require(mdia, b"mdhd").body
     timescale, duration = _clock(mdhd, "'mdhd'")
@@ -126,6 +130,7 @@ def _track(
         language=_language(mdhd),
         width=width,
         height=height,
+        matrix=matrix if kind is TrackKind.VIDEO else UNITY_MATRIX,
         codec=described.codec,
         four_cc=described.four_cc,
         sample_entry=without_bit_rate(entry) if kind else entry,
@@ -137,14 +142,16 @@ def _track(
     )
 
 
-def _track_header(trak: memoryview) -> tuple[int, bool, int, int]:
+def _track_header(trak: memoryview) -> tuple[int, bool, bytes, int, int]:
+    """Track_ID, whether the track is enabled, its matrix, width and height (8.3.2)."""
     fields = Fields(require(trak, b"tkhd").body, "'tkhd'")
     version, flags = fields.version()
     fields.take(16 if version == 1 else 8)
     track_id = fields.unsigned(4)
-    fields.take((12 if version == 1 else 8) + 52)
+    fields.take((12 if version == 1 else 8) + 16)
+    matrix = bytes(fields.take(len(UNITY_MATRIX)))
     width, height = fields.unsigned(4), fields.unsigned(4)
-    return track_id, bool(flags & 1), width + 0x8000 >> 16, height + 0x8000 >> 16
+    return track_id, bool(flags & 1), matrix, width + 0x8000 >> 16, height + 0x8000 >> 16
 
 
 def _only_entry(stsd: memoryview, track_id: int) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.media import Codec, Configuration, TrackKind
 from pipelines.mp4.boxes import Box, Fields, Mp4Error, box, find, printable, walk
 from pipelines.mp4.codec_boxes import CODEC_BOXES, read_audio_specific_config, read_esds
+from pipelines.sequence_header import sequence_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +34,9 @@ _CODECS = {
 _DESCRIBED = {b"mp4v": TrackKind.VIDEO, b"mp4a": TrackKind.AUDIO}
 _ENCRYPTED = {b"encv": TrackKind.VIDEO, b"enca": TrackKind.AUDIO}
 #: Object types (mp4ra.org). 0x69 and 0x6B stand for all layers of MPEG audio: taken as MP3.
+#: 0x6A is MPEG-1 video, which MPEG-TS does not tell from MPEG-2's either.
 _OBJECT_TYPES = {
-    **dict.fromkeys(range(0x60, 0x66), Codec.MPEG2_VIDEO),
+    **dict.fromkeys((*range(0x60, 0x66), 0x6A), Codec.MPEG2_VIDEO),
     **dict.fromkeys((0x40, 0x66, 0x67, 0x68), Codec.AAC),
     **dict.fromkeys((0x69, 0x6B), Codec.MP3),
     0xA5: Codec.AC3,
@@ -69,6 +71,11 @@ def read_sample_entry(entry: bytes) -> SampleEntry:
     if codec is not None and codec.kind is not kind:
         raise Mp4Error(f"sample entry {four_cc!r} describes {codec}, which is no {kind}")
     return SampleEntry(four_cc, codec, configuration, encrypted=whole.name in _ENCRYPTED)
+
+
+def told_codec(codec: Codec) -> Codec:
+    """The codec as a sample entry tells it: entries of MPEG audio are silent about the layer."""
+    return Codec.MP3 if codec is Codec.MP2 else codec
 
 
 def nal_length_size(entry: bytes) -> int:
@@ -176,6 +183,8 @@ def _described_configuration(
     codec = _OBJECT_TYPES.get(object_type)
     if codec is None:
         return None
+    if codec is Codec.MPEG2_VIDEO:
+        return Configuration(codec, (), tuple({**facts, **sequence_facts(specific)}.items()))
     if codec is not Codec.AAC:
         sets = (("specific", specific),) if specific else ()
         return Configuration(codec, sets, tuple(facts.items()))

@@ -124,11 +124,6 @@ def test_a_hole_in_the_sound_is_refused(seconds, media, finalizer, recording_of)
     assert error.code == ErrorCode.GAP_REFUSED
 
 
-def test_a_codec_that_mp4_cannot_carry_is_refused(media, finalizer):
-    path = media.recording(duration=2.0, encoder_options=("-c:v", "mpeg2video", "-c:a", "mp2"))
-    assert refusal(finalizer, path).code == ErrorCode.CODEC_UNSUPPORTED
-
-
 def copied(path, folder):
     """The files of a recording in a folder of the test's own, shared ones untouched."""
     for each in path.parent.iterdir():

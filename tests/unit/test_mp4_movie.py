@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.media import TrackKind
 from pipelines.mp4.boxes import Mp4Error, box, find, full_box, require, walk
 from pipelines.mp4.movie import Movie, MovieTrack, write_header
-from pipelines.mp4.movie_header import Edit
+from pipelines.mp4.movie_header import UNITY_MATRIX, Edit
 from pipelines.mp4.movie_reader import MAX_SAMPLES, read_movie, top_level_boxes
 from pipelines.mp4.samples import run_lengths, starts
 from tests.unit.mp4_by_hand import audio_entry, avcc, esds, u32, visual_entry
@@ -115,6 +115,13 @@ def test_a_movie_read_back_is_the_movie_that_was_written(samples, edits, cuts, s
     assert other.sync.all()
     mdat = top_level_boxes(header)[-1]
     assert (mdat.name, mdat.header_size, mdat.end) == ("mdat", 16, len(header) + payload)
+
+
+def test_pictures_are_turned_as_the_track_says():
+    quarter = u32(0, 1 << 16, 0, (-1 << 16) & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)
+    header = write(make_track(matrix=quarter), make_track(TrackKind.AUDIO))
+    pictures, sound = read_movie(moov_of(header)).header.tracks
+    assert (pictures.matrix, sound.matrix) == (quarter, UNITY_MATRIX)
 
 
 def test_the_movie_box_comes_before_the_media():
@@ -229,6 +236,7 @@ def test_neighbouring_chunks_of_one_length_share_a_line():
         ({"sync_samples": np.array([4])}, "sync"),
         ({"chunk_offsets": np.array([0, 1])}, "offsets"),
         ({"language": "english"}, "639-2"),
+        ({"matrix": bytes(35)}, "matrix"),
     ],
 )
 def test_a_movie_that_contradicts_itself_is_refused(changes, sentence):

@@ -158,10 +158,20 @@ def test_quicktimes_closing_zero_is_accepted_and_left_out():
     assert without_bit_rate(visual_entry(avcc(), bytes(4))) == visual_entry(avcc())
 
 
+def mpeg2_entry(header: str) -> bytes:
+    return visual_entry(esds(bytes.fromhex("000001b3" + header), 0x61), name=b"mp4v")
+
+
+def test_mpeg2_pictures_state_shape_and_rate_of_their_sequence_header():
+    facts = {"width": 720, "height": 576, "aspect_ratio": 3, "frame_rate_code": 3}
+    assert _facts(mpeg2_entry("2d024033ffffe000")) == facts
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
         (visual_entry(avcc(), BTRT), visual_entry(avcc())),
+        (mpeg2_entry("2d024033ffffe000"), mpeg2_entry("2d02403324e1a380")),
         (audio_entry(esds(bit_rate=1, buffer=9), BTRT), audio_entry(esds(bit_rate=96_000))),
         (
             audio_entry(box(b"dac3", bytes([0x10, 0x3D, 0x40])), name=b"ac-3"),
@@ -187,6 +197,11 @@ def test_entries_that_differ_in_bit_rate_alone_have_one_fingerprint(one, other):
 )
 def test_entries_that_a_decoder_must_tell_apart_have_two_fingerprints(other):
     assert configuration_fingerprint(visual_entry(avcc())) != configuration_fingerprint(other)
+
+
+def test_mpeg2_pictures_of_another_shape_have_another_fingerprint():
+    one, other = mpeg2_entry("2d024033ffffe000"), mpeg2_entry("2d024023ffffe000")
+    assert configuration_fingerprint(one) != configuration_fingerprint(other)
 
 
 def test_another_sample_rate_or_channel_count_is_another_fingerprint():

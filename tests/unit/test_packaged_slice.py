@@ -62,6 +62,7 @@ def tracks(draw):
             draw(arrays(st.booleans(), np.bool_, count)),
             draw(arrays(st.integers(-1, 2**32 - 1), np.int64, count)),
         ),
+        matrix=draw(st.binary(min_size=36, max_size=36)),
     )
 
 

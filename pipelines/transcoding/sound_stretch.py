@@ -1,0 +1,173 @@
+"""A stretch of sound: what one encoder encodes without a break, over any number of slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.media import TrackKind
+from pipelines.mpegts.packets import read_packets
+from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
+from pipelines.segment_stream import ticks_90k
+from pipelines.timeline import Relation, step
+from pipelines.track_tables import SILENCE
+from pipelines.transcoding.browsers import PLAYABLE_SOUND
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pipelines.segment_index import TrackIndex
+    from pipelines.segment_stream import IndexedSegment
+    from pipelines.timeline import Span
+    from pipelines.transcoding.sound_walk import SliceRun, SoundWalk
+
+#: Seconds after which a stretch ends with its slice, so that ffmpeg's clock of 33 bits (26.5 hours)
+#: comes round once at most, and a hanging ffmpeg is found out.
+LONGEST_STRETCH = 6 * 3600
+
+
+@dataclass(eq=False)
+class OwnedRun:
+    """A run of a slice within a stretch; its sound begins where ``begins`` says."""
+
+    run: SliceRun
+    begins: dict[int, int] = field(default_factory=dict)  #: by PID, 90 kHz, the stretch's clock
+    clock: int | None = None  #: 90 kHz ticks from the stretch's clock to the run's; None: no times
+
+
+class SoundStretch:
+    """Packets of the sound that is to be encoded, for ffmpeg's stdin, and whose they are.
+
+    Iterated by the feeding thread. ``runs`` grows before the bytes that it concerns are handed
+    out. A stretch goes on over seams of slices as long as packaging would go on with a run: it
+    ends with a tagged discontinuity, another clock, a gap, or other tracks of sound.
+    """
+
+    def __init__(self, walk: SoundWalk, max_hole: Fraction) -> None:
+        first = walk.peek()
+        if first is None:
+            raise LookupError("a stretch needs a run")
+        self._walk = walk
+        self._max_hole = max_hole
+        self._clock: dict[int, Span] = {}
+        self.tracks = encoded_tracks(first.first.index.tracks)
+        self.runs: list[OwnedRun] = []
+        self.begins: dict[int, int] = {}  #: by PID: the first unit's time, 90 kHz
+        self.ends: dict[int, int] = {}  #: by PID: where the last unit so far ends
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            owned = OwnedRun(self._walk.take())
+            for indexed in owned.run:
+                self._account(owned, indexed)
+                yield sound_packets(indexed, self.tracks)
+            following = self._walk.peek()
+            if following is None or not self._continues(following):
+                return
+
+    def skip(self) -> OwnedRun:
+        """Go through the one run of a stretch that has nothing to encode."""
+        owned = OwnedRun(self._walk.take())
+        for indexed in owned.run:
+            self._refuse_late(indexed)
+        return owned
+
+    def _refuse_late(self, indexed: IndexedSegment) -> None:
+        """Refuse sound that comes back in the middle of a run: it was there before the run, else
+        another run would have begun with it."""
+        for number in encoded_tracks(indexed.index.tracks).keys() - self.tracks.keys():
+            where = f"segment {indexed.segment.sequence} ({indexed.segment.location})"
+            message = f"the sound of PID {number:#x} has a hole before {where}"
+            raise PermanentError(ErrorCode.GAP_REFUSED, message)
+
+    def _account(self, owned: OwnedRun, indexed: IndexedSegment) -> None:
+        self._refuse_late(indexed)
+        opens = not self._clock
+        spans = indexed.spans
+        unwrap = Fraction(0)
+        if self._clock and spans:
+            unwrap = step(self._clock, spans, wraps=True, max_hole=self._max_hole).unwrap
+        self._clock |= {number: span.moved(unwrap) for number, span in spans.items()}
+        if owned.clock is None and spans:
+            own = ticks_90k(min(span.first_dts for span in spans.values()))
+            rounds = round((owned.run.feed.first_dts - own) / TS_WRAP)
+            owned.clock = TS_WRAP * rounds - ticks_90k(unwrap)
+        for track in indexed.index.tracks:
+            if track.track in self.tracks:
+                self._account_track(owned, indexed, track, ticks_90k(unwrap), opens)
+        if not self.runs or self.runs[-1] is not owned:
+            self.runs.append(owned)
+
+    def _account_track(
+        self,
+        owned: OwnedRun,
+        indexed: IndexedSegment,
+        track: TrackIndex,
+        unwrap: int,
+        opens: bool,
+    ) -> None:
+        # ffmpeg does not see units before the first PES header when nothing was fed before.
+        dts = track.dts[track.headless if opens else 0 :]
+        times = dts[dts != NO_TIME] + unwrap
+        if not len(times):
+            return
+        ends = times + track.unit_duration
+        _refuse_hole(np.append(self.ends.get(track.track, times[0]), ends), times, indexed)
+        self.begins.setdefault(track.track, int(times[0]))
+        owned.begins.setdefault(track.track, int(times[0]))
+        self.ends[track.track] = int(ends[-1])
+
+    def _continues(self, following: SliceRun) -> bool:
+        first = following.first
+        tracks = encoded_tracks(first.index.tracks)
+        if first.segment.discontinuity or tracks.keys() != self.tracks.keys():
+            return False
+        if not self.tracks or not tracks.keys() <= first.spans.keys() or self._is_long():
+            return False
+        related = step(self._clock, first.spans, wraps=True, max_hole=self._max_hole)
+        if related.relation is not Relation.CONTINUES:
+            return False
+        for number, track in tracks.items():
+            self._refuse_change(self.tracks[number], track, first)
+        return True
+
+    def _is_long(self) -> bool:
+        lengths = (self.ends[number] - begin for number, begin in self.begins.items())
+        return max(lengths, default=0) > LONGEST_STRETCH * TS_TIMESCALE
+
+    def _refuse_change(self, before: TrackIndex, after: TrackIndex, first: IndexedSegment) -> None:
+        if before.configuration is None or after.configuration is None:
+            return
+        conflict = before.configuration.conflict_with(after.configuration)
+        if conflict is not None:
+            message = f"segment {first.segment.sequence} ({first.segment.location}): {conflict}"
+            raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
+
+
+def encoded_tracks(tracks: Collection[TrackIndex]) -> dict[int, TrackIndex]:
+    """The tracks of sound that browsers do not play, by PID."""
+    return {
+        track.track: track
+        for track in tracks
+        if track.kind is TrackKind.AUDIO and track.codec not in PLAYABLE_SOUND
+    }
+
+
+def sound_packets(indexed: IndexedSegment, wanted: Collection[int]) -> bytes:
+    """A segment without the packets of the media that nobody wants: tables and sound stay."""
+    packets, _ = read_packets(indexed.data)
+    unwanted = [track.track for track in indexed.index.tracks if track.track not in wanted]
+    return packets.rows[~np.isin(packets.pids, unwanted)].tobytes()
+
+
+def _refuse_hole(ends: np.ndarray, times: np.ndarray, indexed: IndexedSegment) -> None:
+    """Refuse a hole that no copy could hold either; ``ends[n]`` is the end before ``times[n]``."""
+    widest = Fraction(int((times - ends[:-1]).max()), TS_TIMESCALE)
+    if widest > SILENCE:
+        where = f"segment {indexed.segment.sequence} ({indexed.segment.location})"
+        message = f"the sound has a hole of {float(widest):.3f} s at {where}"
+        raise PermanentError(ErrorCode.GAP_REFUSED, message)
