@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from awscrt import checksums
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipelines.mp4.movie_fragment import Fragment, Run, TrackFragment
-    from pipelines.parts import PartWriter
 
 _FIRST = np.iinfo(np.int64).min
 _LAST = np.iinfo(np.int64).max
+
+
+class PayloadWriter(Protocol):
+    """Where payload goes."""
+
+    def write(self, data: memoryview) -> int:
+        """Append ``data``; its offset in the payload."""
+        ...
 
 
 def payload_hash(data: memoryview) -> int:
@@ -59,7 +66,7 @@ class _Collected:
 class SampleCutter:
     """Takes fragments in order, writes the payload of the samples inside each track's window."""
 
-    def __init__(self, writer: PartWriter, windows: Mapping[int, Window]) -> None:
+    def __init__(self, writer: PayloadWriter, windows: Mapping[int, Window]) -> None:
         self._writer = writer
         self._windows = windows
         self._tracks = {track_id: _Collected() for track_id in windows}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from pipelines.media import TrackKind
     from pipelines.mp4.movie_fragment import Fragment, TrackFragment
     from pipelines.mp4.movie_header import MovieHeader, TrackHeader
     from pipelines.parts import PartWriter
@@ -38,36 +39,47 @@ class InitSections:
 
     def __init__(self, reader: SourceReader) -> None:
         self._reader = reader
-        self._movies: dict[InitSection, MovieHeader] = {}
+        self._read: dict[InitSection, tuple[bytes, MovieHeader]] = {}
 
     def movie(self, segment: Segment) -> MovieHeader:
         """The header that a segment's samples refer to (EXT-X-MAP, RFC 8216, 4.3.2.5)."""
+        return self._checked(segment)[1]
+
+    def data(self, segment: Segment) -> bytes:
+        """The bytes of that section, for programs that read it themselves."""
+        return self._checked(segment)[0]
+
+    def _checked(self, segment: Segment) -> tuple[bytes, MovieHeader]:
         section = segment.init_section
         if section is None:
             message = f"segment {segment.sequence} is fragmented MP4 without EXT-X-MAP"
             raise PermanentError(ErrorCode.PLAYLIST_INVALID, message)
-        if section not in self._movies:
-            self._movies[section] = self._read(section, segment)
-        return self._movies[section]
+        if section not in self._read:
+            data = self._fetch(section)
+            self._read[section] = data, _movie_of(data, section, segment)
+        return self._read[section]
 
-    def _read(self, section: InitSection, segment: Segment) -> MovieHeader:
+    def _fetch(self, section: InitSection) -> bytes:
         try:
             size = section.byte_range.length if section.byte_range else None
             if (size or self._reader.size(section.location)) > MAX_INIT_BYTES:
                 message = f"the initialization section {section.location} is larger than 16 MiB"
                 raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
             allowed = Allowance(MAX_INIT_BYTES, ErrorCode.SEGMENT_DAMAGED)
-            data = self._reader.read(section.location, section.byte_range, allowed)
+            return self._reader.read(section.location, section.byte_range, allowed)
         except ObjectMissing:
             message = f"the initialization section {section.location} is listed but missing"
             raise PermanentError(ErrorCode.SEGMENT_MISSING, message) from None
-        try:
-            movie = read_header_section(data)
-        except Mp4Error as error:
-            message = f"the initialization section {section.location} is damaged: {error}"
-            raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message) from error
-        _refuse_unsupported(movie, f"segment {segment.sequence} ({segment.location})")
-        return movie
+
+
+def _movie_of(data: bytes, section: InitSection, segment: Segment) -> MovieHeader:
+    try:
+        movie = read_header_section(data)
+    except Mp4Error as error:
+        message = f"the initialization section {section.location} is damaged: {error}"
+        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message) from error
+    _refuse_unsupported(movie, f"segment {segment.sequence} ({segment.location})")
+    return movie
 
 
 def _refuse_unsupported(movie: MovieHeader, where: str) -> None:
@@ -91,6 +103,7 @@ class Fmp4Segment:
 
     def __init__(self, fetched: FetchedSegment, movie: MovieHeader) -> None:
         self.segment = fetched.segment
+        self.data = fetched.data
         self.movie = movie
         start = fetched.segment.byte_range.offset if fetched.segment.byte_range else 0
         media = frozenset(track.track_id for track in movie.tracks if track.kind is not None)
@@ -103,11 +116,15 @@ class Fmp4Segment:
             message = f"segment {self.segment.sequence} ({self.segment.location}) holds no samples"
             raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
 
-    def cut(self, cutter: SampleCutter) -> None:
-        """Give all samples to the cutter; ``segment_damaged`` when one has no decode time."""
+    def cut(self, cutter: SampleCutter, kind: TrackKind | None = None) -> None:
+        """Give all samples, or those of one kind of tracks, to the cutter.
+
+        Raises ``segment_damaged`` when one has no decode time.
+        """
+        wanted = {t.track_id for t in self.movie.tracks if kind is None or t.kind is kind}
         try:
             for fragment in self.fragments:
-                cutter.take(fragment)
+                cutter.take(_only(fragment, wanted))
         except Mp4Error as error:
             raise self._damaged(error) from error
 
@@ -187,12 +204,14 @@ def package_fmp4_run(stream: Fmp4Stream, writer: PartWriter, max_hole: Fraction)
     media = [track for track in first.movie.tracks if track.kind is not None]
     cutter = SampleCutter(writer, {track.track_id: Window() for track in media})
     clock: dict[int, Span] = {}
-    while (following := stream.peek()) is not None and _belongs(following, first, clock, max_hole):
+    while (following := stream.peek()) is not None:
+        if not belongs(following, first, clock, max_hole):
+            break
         segment = stream.take()
-        _refuse_change(first.movie, segment)
+        refuse_change(first.movie, segment)
         segment.cut(cutter)
         clock |= segment.spans()
-    tracks = (_track(header, first.movie.timescale, cutter) for header in media)
+    tracks = (source_track(header, first.movie.timescale, cutter) for header in media)
     return PackagedRun(
         container=Container.FMP4,
         tagged=first.segment.discontinuity,
@@ -202,9 +221,10 @@ def package_fmp4_run(stream: Fmp4Stream, writer: PartWriter, max_hole: Fraction)
     )
 
 
-def _belongs(
+def belongs(
     following: Fmp4Segment, first: Fmp4Segment, clock: Mapping[int, Span], max_hole: Fraction
 ) -> bool:
+    """Whether a segment goes on with the run that began with ``first`` and has come to ``clock``."""
     if following is first:
         return True
     if following.segment.discontinuity:
@@ -216,7 +236,8 @@ def _belongs(
     return related.relation is Relation.CONTINUES
 
 
-def _refuse_change(movie: MovieHeader, segment: Fmp4Segment) -> None:
+def refuse_change(movie: MovieHeader, segment: Fmp4Segment) -> None:
+    """Refuse a segment whose header describes other tracks (``configuration_changed``)."""
     before = {track.track_id: _description(track) for track in movie.tracks}
     after = {track.track_id: _description(track) for track in segment.movie.tracks}
     if before != after:
@@ -225,16 +246,16 @@ def _refuse_change(movie: MovieHeader, segment: Fmp4Segment) -> None:
         raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
 
 
-def _description(track: TrackHeader) -> tuple[str, int]:
-    return configuration_fingerprint(track.sample_entry), track.timescale
+def _description(track: TrackHeader) -> tuple[str, int, bytes]:
+    return configuration_fingerprint(track.sample_entry), track.timescale, track.matrix
 
 
-def _track(header: TrackHeader, movie_timescale: int, cutter: SampleCutter) -> PackagedTrack:
+def source_track(header: TrackHeader, movie_timescale: int, cutter: SampleCutter) -> PackagedTrack:
     """A track in presentation time: the source's own edit list is applied, as players do."""
     if header.codec is None:
         raise LookupError("an unsupported track came past the check of the header")
     samples = cutter.samples(header.track_id)
-    shift, edit_start = _edit_shift(header, movie_timescale)
+    shift, edit_start = edit_shift(header, movie_timescale)
     samples = Samples(
         samples.dts + shift,
         samples.composition,
@@ -254,10 +275,11 @@ def _track(header: TrackHeader, movie_timescale: int, cutter: SampleCutter) -> P
         samples=samples,
         placement=cutter.placement(header.track_id),
         expected=Expectation(header.timescale, samples.dts, samples.pts, samples.sync),
+        matrix=header.matrix,
     )
 
 
-def _edit_shift(header: TrackHeader, movie_timescale: int) -> tuple[int, int | None]:
+def edit_shift(header: TrackHeader, movie_timescale: int) -> tuple[int, int | None]:
     """Ticks that the edit list adds to media times, and where presentation then begins.
 
     An empty edit counts in ticks of the movie (ISO/IEC 14496-12, 8.6.6).

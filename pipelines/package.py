@@ -25,7 +25,7 @@ from pipelines.ts_feed import TsRunFeed
 from pipelines.ts_run import package_ts_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
     from pipelines.media import Codec
@@ -64,7 +64,7 @@ def package_slice(
     that cannot be packaged truly, ``ToolError`` when ffmpeg or its result is at fault,
     ``TransientError`` for an outage; on every error the parts sent so far count for nothing.
     """
-    _refuse_mixed(work)
+    refuse_mixed(work)
     sizes = measure(packager.reader, work.segments)
     source_bytes = sum(sizes.values())
     with PartWriter(
@@ -78,16 +78,17 @@ def package_slice(
         else:
             runs = _ts_runs(work, packager, sizes, writer, checkpoint)
         payload = writer.finish()
-    return Packaged(_tables(work, tuple(runs), payload, source_bytes), payload.staged)
+    return packaged(work, runs, payload, source_bytes)
 
 
-def _tables(
-    work: Slice, runs: tuple[PackagedRun, ...], payload: WrittenPayload, source_bytes: int
-) -> PackagedSlice:
-    return PackagedSlice(
+def packaged(
+    work: Slice, runs: Sequence[PackagedRun], payload: WrittenPayload, source_bytes: int
+) -> Packaged:
+    """The result of a slice, all of whose runs lie in the payload."""
+    tables = PackagedSlice(
         number=work.number,
         identity=work.identity,
-        runs=runs,
+        runs=tuple(runs),
         payload_bytes=payload.size,
         staged_bytes=len(payload.staged),
         parts=payload.parts,
@@ -95,6 +96,7 @@ def _tables(
         source_segments=len(work.segments),
         listed_seconds=sum(segment.duration for segment in work.segments),
     )
+    return Packaged(tables, payload.staged)
 
 
 def _fmp4_runs(
@@ -119,7 +121,7 @@ def _ts_runs(
     writer: PartWriter,
     checkpoint: Callable[[], None],
 ) -> list[PackagedRun]:
-    edges = _Edges(work, packager)
+    edges = Edges(work, packager)
     runs: list[PackagedRun] = []
     with contextlib.closing(read_ahead(packager.reader, work.segments, sizes)) as fetched:
         stream = SegmentStream(fetched, edges.announced_before, checkpoint)
@@ -129,17 +131,21 @@ def _ts_runs(
     return runs
 
 
-class _Edges:
+class Edges:
     """The segments around a run that ffmpeg is fed too, so that it loses nothing at a seam."""
 
     def __init__(self, work: Slice, packager: Packager) -> None:
         self._work = work
         self._packager = packager
+        self._behind: bytes | None = None
 
-    def lead_in(self, first: IndexedSegment) -> tuple[IndexedSegment, ...]:
-        """What comes before the run's first segment, back to a closed key frame."""
-        reader = self._packager.reader
-        return lead_in(reader, first, self._earlier(first.segment), self._same_clock)
+    def lead_in(self, first: IndexedSegment, *, wanted: bool = False) -> tuple[IndexedSegment, ...]:
+        """What comes before the run's first segment, back to a closed key frame, if it is needed.
+
+        ``wanted``: also when decoding could begin with that segment.
+        """
+        earlier = self._earlier(first.segment)
+        return lead_in(self._packager.reader, first, earlier, self._same_clock, wanted=wanted)
 
     def announced_before(self) -> Mapping[int, Codec]:
         """The PIDs that the nearest segment with program tables before the slice announces."""
@@ -163,7 +169,16 @@ class _Edges:
             told = not absent(head, tracks)
             if told and not continues_previous(head, tracks) & tracks.keys():
                 return None
-        return index_fetched(FetchedSegment(following, fetch_segment(reader, following)), tracks)
+        return self.following(tracks)
+
+    def following(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
+        """The segment behind the slice; None behind the last and before a tagged discontinuity."""
+        segment = self._work.lead_out
+        if segment is None:
+            return None
+        if self._behind is None:
+            self._behind = fetch_segment(self._packager.reader, segment)
+        return index_fetched(FetchedSegment(segment, self._behind), tracks)
 
     def _earlier(self, first: Segment) -> tuple[Segment, ...]:
         """Segments before ``first`` in its tagged period, nearest last."""
@@ -182,7 +197,7 @@ class _Edges:
         return related.relation is not Relation.RESET
 
 
-def _refuse_mixed(work: Slice) -> None:
+def refuse_mixed(work: Slice) -> None:
     """Refuse a slice whose segments mix MPEG-TS and fragmented MP4."""
     fragmented = {segment.init_section is not None for segment in work.segments}
     if len(fragmented) > 1:

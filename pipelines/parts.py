@@ -57,6 +57,17 @@ def part_bytes(source_bytes: int) -> int:
     return size
 
 
+def estimated_part_bytes(payload_bytes: int) -> int:
+    """The part size for a slice whose payload is encoded to about ``payload_bytes``.
+
+    Other than ``part_bytes`` it refuses nothing: a payload that turns out too large is refused when
+    it is.
+    """
+    return min(
+        MAX_PART_BYTES, max(PREFERRED_PART_BYTES, -(-payload_bytes // (PARTS_PER_SLICE - 1)))
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class WrittenPayload:
     """A finished payload: ``staged`` are its first bytes, the rest lies in ``parts``, in order."""

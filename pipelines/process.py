@@ -1,4 +1,4 @@
-"""A child process as a filter: bytes in on stdin, bytes out on stdout, and no way to hang.
+"""A child process as a filter: bytes in on stdin, bytes out on pipes, and no way to hang.
 
 Why not ``subprocess.run`` or ffmpeg-python's ``run``: a TimeLimit cannot interrupt a blocking
 wait, undrained pipes block each other, and a cancelled run must not leave a child behind.
@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING
 from pipelines.errors import ErrorCode, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
-#: Bytes asked for in one read of the child's stdout.
+#: The descriptor of the pipe that every child has to write on.
+STDOUT = 1
+#: Bytes asked for in one read of the child's output.
 READ_BYTES = 1 << 20
 #: Size wished for the pipes (Linux, F_SETPIPE_SZ); the default of 64 KiB costs a switch each.
 PIPE_BYTES = 1 << 20
@@ -44,6 +46,34 @@ class Outcome:
     stderr_lines: int
 
 
+class OutputPipe:
+    """A pipe besides stdout for one child to write on; ``descriptor`` is its number in the child,
+    so that argv can tell it."""
+
+    def __init__(self) -> None:
+        self.reader, self.descriptor = os.pipe()
+        self._held = True
+
+    def hand_over(self) -> None:
+        """Leave the writing end to the child, whose end then shows at the reading one."""
+        if self._held:
+            self._held = False
+            os.close(self.descriptor)
+
+    def close(self) -> None:
+        """Close both ends; once."""
+        self.hand_over()
+        os.close(self.reader)
+
+
+@contextlib.contextmanager
+def open_pipes(count: int) -> Iterator[tuple[OutputPipe, ...]]:
+    """Pipes for one ``FilterProcess``, open before its argv is made."""
+    with contextlib.ExitStack() as stack:
+        pipes = [stack.enter_context(contextlib.closing(OutputPipe())) for _ in range(count)]
+        yield tuple(pipes)
+
+
 def _widen(pipe: int) -> None:
     try:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -52,7 +82,8 @@ def _widen(pipe: int) -> None:
 
 
 class FilterProcess:
-    """Runs ``argv``, feeding ``source`` to its stdin while the caller reads its stdout.
+    """Runs ``argv``, feeding ``source`` to its stdin while the caller reads what it writes on its
+    stdout and on ``pipes``.
 
     The child has its own process group, which is killed when the context is left before the end.
     ``checkpoint`` is called at every poll and may raise to cancel (lease lost, worker stops).
@@ -66,10 +97,12 @@ class FilterProcess:
         argv: list[str],
         source: Iterable[bytes],
         *,
+        pipes: Sequence[OutputPipe] = (),
         deadline_seconds: float,
         checkpoint: Callable[[], None],
     ) -> None:
         self._argv = argv
+        self._pipes = pipes
         self._source = source
         self._deadline = time.monotonic() + deadline_seconds
         self._checkpoint = checkpoint
@@ -86,6 +119,7 @@ class FilterProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                pass_fds=[pipe.descriptor for pipe in self._pipes],
                 start_new_session=True,
             )
         except OSError as error:
@@ -93,8 +127,12 @@ class FilterProcess:
             raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        _widen(self._child.stdin.fileno())
-        _widen(self._child.stdout.fileno())
+        for pipe in self._pipes:
+            pipe.hand_over()
+        self._readers = {self._child.stdout.fileno(): STDOUT}
+        self._readers |= {pipe.reader: pipe.descriptor for pipe in self._pipes}
+        for end in (self._child.stdin.fileno(), *self._readers):
+            _widen(end)
         self._feeder = threading.Thread(target=self._feed, name="ffmpeg-stdin", daemon=True)
         self._drainer = threading.Thread(target=self._drain, name="ffmpeg-stderr", daemon=True)
         self._feeder.start()
@@ -117,22 +155,30 @@ class FilterProcess:
 
     def output(self) -> Iterator[bytes]:
         """The child's stdout in pieces until it is closed; raises when the child failed."""
-        assert self._child.stdout is not None
-        pipe = self._child.stdout.fileno()
-        while True:
-            self._look()
-            ready, _, _ = select.select([pipe], [], [], POLL_SECONDS)
-            if not ready:
-                continue
-            piece = os.read(pipe, READ_BYTES)
-            if not piece:
-                break
+        for _, piece in self.outputs():
             yield piece
+
+    def outputs(self) -> Iterator[tuple[int, bytes]]:
+        """Pieces of all that the child writes, each with the child's descriptor, until all are
+        closed; raises when the child failed.
+
+        Whatever is ready is read, so that no pipe waits for another one.
+        """
+        open_readers = set(self._readers)
+        while open_readers:
+            self._look()
+            ready, _, _ = select.select(list(open_readers), [], [], POLL_SECONDS)
+            for reader in ready:
+                piece = os.read(reader, READ_BYTES)
+                if piece:
+                    yield self._readers[reader], piece
+                else:
+                    open_readers.remove(reader)
         self._wait()
         self._look()
 
     def outcome(self) -> Outcome:
-        """How the child ended; raises ``ToolError`` unless it exited with 0. After ``output``."""
+        """How the child ended; raises ``ToolError`` unless it exited with 0. After ``outputs``."""
         self._drainer.join()
         tail = b"".join(self._stderr)[-STDERR_BYTES:].decode("utf-8", "replace").strip()
         code = self._child.returncode

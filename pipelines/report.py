@@ -12,10 +12,19 @@ if TYPE_CHECKING:
     from pipelines.assemble import AssembledObject
     from pipelines.playlist import Recording
     from pipelines.session import Session
+    from pipelines.transcoding.encoding import VideoEncoding
     from pipelines.verify import Proof
 
 #: Raised by one whenever the meaning of a field changes.
 REPORT_VERSION = 1
+
+
+class RenditionKind(StrEnum):
+    """How a rendition is made of its variant."""
+
+    COPY = "copy"  #: coded media as they are
+    TRANSCODE = "transcode"  #: decoded, and encoded anew
+    NONE = "none"  #: not at all
 
 
 class Verdict(StrEnum):
@@ -38,8 +47,19 @@ class RunOrigin:
     timings: Mapping[str, float]  #: seconds by step
 
 
+@dataclass(frozen=True)
+class RenditionOrigin:
+    """What was decided of a rendition; ``video`` and ``encodes_audio`` as in a ``Transcode``."""
+
+    name: str
+    kind: RenditionKind
+    reason: str
+    video: VideoEncoding | None = None
+    encodes_audio: bool = False
+
+
 def rendition_report(
-    name: str, reason: str, url: str, made: AssembledObject, proof: Proof, target_duration: float
+    origin: RenditionOrigin, url: str, made: AssembledObject, proof: Proof, target_duration: float
 ) -> dict[str, Any]:
     """What was made and proven of one rendition, in JSON's own types.
 
@@ -48,10 +68,12 @@ def rendition_report(
     """
     tables = made.tables
     return {
-        "name": name,
-        "kind": "copy",
+        "name": origin.name,
+        "kind": origin.kind,
         "state": "ready",
-        "reason": reason,
+        "reason": origin.reason,
+        "encoding": encoding_view(origin.video),
+        "encodesAudio": origin.encodes_audio,
         "url": url,
         "size": made.size,
         "etag": made.etag,
@@ -73,6 +95,27 @@ def rendition_report(
             "ranges": proof.ranges,
             "bytesRead": proof.bytes_read,
         },
+    }
+
+
+def encoding_view(video: VideoEncoding | None) -> dict[str, Any] | None:
+    """How pictures are encoded, in JSON's own types; None when they are copied."""
+    if video is None:
+        return None
+    rate = video.nominal_rate
+    return {
+        "encoder": video.encoder,
+        "implementation": video.implementation,
+        "preset": video.preset,
+        "width": video.width,
+        "height": video.height,
+        "bitrate": video.bitrate,
+        "fps": f"{rate.numerator}/{rate.denominator}" if video.constant_rate else None,
+        "quality": video.quality,
+        "gop": video.gop,
+        "profile": video.profile,
+        "deinterlaced": video.deinterlace,
+        "toneMapped": video.tone_map,
     }
 
 
@@ -120,14 +163,19 @@ def report(
     recording: Recording,
     renditions: Sequence[Mapping[str, Any]],
     not_made: Sequence[Mapping[str, str]],
+    mp4: str,
     origin: RunOrigin,
 ) -> dict[str, Any]:
-    """The whole report; the session itself is part of it, so that objects can rebuild the store."""
+    """The whole report; the session itself is part of it, so that objects can rebuild the store.
+
+    ``mp4`` names the rendition whose URL is the session's ``mp4Url``.
+    """
     return {
         "version": REPORT_VERSION,
         "verdict": verdict_of(renditions),
         "error": None,
         "renditions": [*renditions, *not_made_views(not_made)],
+        "mp4": mp4,
         "gaps": [
             {"rendition": rendition["name"], **gap}
             for rendition in renditions
@@ -175,7 +223,7 @@ def not_made_views(not_made: Sequence[Mapping[str, str]]) -> list[dict[str, Any]
     return [
         {
             "name": each["name"],
-            "kind": "none",
+            "kind": RenditionKind.NONE,
             "state": "not_made",
             "url": None,
             "reason": each["reason"],

@@ -76,6 +76,8 @@ class TrackIndex:
     carried: int = 0  #: bytes that the last picture of the segment before gets from this one
     optional: np.ndarray | None = None  #: bytes of ``sizes`` that a muxer may leave out: parameter
     #: sets of HEVC; None: none
+    second_fields: np.ndarray | None = None  #: bool per unit: the second field of a picture whose
+    #: first is the unit before; None: all units are whole pictures
     configuration_change: str | None = None  #: what changed inside the segment, in words
     headless: int = 0  #: first units that start before the track's first PES header: ffmpeg sees
     #: them only when it was fed the segment before

@@ -139,12 +139,15 @@ def lead_in(
     first: IndexedSegment,
     earlier: Sequence[Segment],
     same_clock: Callable[[IndexedSegment, IndexedSegment], bool],
+    *,
+    wanted: bool = False,
 ) -> tuple[IndexedSegment, ...]:
     """The nearest segments before ``first`` that begin with a closed key frame; () if none help.
 
-    ``earlier`` are the segments before it in the same tagged period, nearest last.
+    ``earlier`` are the segments before it in the same tagged period, nearest last. () too when
+    ``first`` needs none, unless one is ``wanted`` all the same.
     """
-    if not needs_lead_in(first):
+    if not wanted and not needs_lead_in(first):
         return ()
     found: list[IndexedSegment] = []
     held = 0

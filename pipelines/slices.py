@@ -17,17 +17,40 @@ if TYPE_CHECKING:
 
     from pipelines.playlist import MediaPlaylist, Segment
 
-#: Media time after which a slice closes, seconds: short first, so that a recording is ready soon.
-SHORT_SLICE = 180.0
-#: The same from slice LONG_FROM on, so that part numbers last for days.
-LONG_SLICE = 900.0
-LONG_FROM = 600
 #: Most segments of one slice.
 MAX_SEGMENTS = 400
 #: Most slices of one rendition: S3 has part numbers for no more (100 + 8 · n … 107 + 8 · n).
 MAX_SLICES = 1237
 #: Most segments that a slice is offered as its lead-in.
 MAX_LEAD_IN = 64
+
+
+@dataclass(frozen=True)
+class SliceLengths:
+    """After how much media a slice closes, by its number: short first, so that work spreads and is
+    done soon; long later, so that part numbers last for days.
+
+    ``steps`` are pairs of the slice number from which on a length holds, the first 0, and the
+    length in seconds.
+    """
+
+    steps: tuple[tuple[int, float], ...]
+
+    @classmethod
+    def all(cls, seconds: float) -> SliceLengths:
+        """The same length for all slices."""
+        return cls(((0, seconds),))
+
+    def of(self, number: int) -> float:
+        """Seconds of media after which slice ``number`` closes."""
+        return next(seconds for first, seconds in reversed(self.steps) if number >= first)
+
+
+#: Slices that are copied: they wait for the store more than for the processor.
+COPY_LENGTHS = SliceLengths(((0, 180.0), (600, 900.0)))
+#: Slices that are transcoded: a message of a few minutes' work at most while it can be helped, and
+#: still 7.5 days in MAX_SLICES.
+TRANSCODE_LENGTHS = SliceLengths(((0, 60.0), (300, 180.0), (600, 900.0)))
 
 
 @dataclass(frozen=True)
@@ -65,14 +88,13 @@ def cut(
     first_sequence: int | None = None,
     start_number: int = 0,
     start: float = 0.0,
-    slice_seconds: float | None = None,
+    lengths: SliceLengths = COPY_LENGTHS,
 ) -> tuple[Slice, ...]:
     """Cut a media playlist into slices; a slice closes once its EXTINF or its segments suffice.
 
     ``idle`` says that no segment will come, ENDLIST or not. A live window may have lost its
     beginning: then ``first_sequence``, ``start_number`` and ``start`` say from which media
     sequence, slice number and time (s) on to cut, and earlier segments serve as lead-in only.
-    ``slice_seconds`` is a limit for all slices instead of the usual ones.
 
     Raises PermanentError (``recording_too_long``) beyond 1,237 slices.
     """
@@ -80,7 +102,7 @@ def cut(
     first = max(0, first_sequence - segments[0].sequence) if segments and first_sequence else 0
     slices: list[Slice] = []
     for number, (begin, end) in enumerate(
-        _windows(segments, first, start_number, slice_seconds), start_number
+        _windows(segments, first, start_number, lengths), start_number
     ):
         if number >= MAX_SLICES:
             raise PermanentError(
@@ -103,23 +125,17 @@ def cut(
 
 
 def _windows(
-    segments: Sequence[Segment], first: int, number: int, slice_seconds: float | None
+    segments: Sequence[Segment], first: int, number: int, lengths: SliceLengths
 ) -> Iterator[tuple[int, int]]:
     """First and behind-last position of the segments of every slice."""
     begin, seconds = first, 0.0
     for position in range(first, len(segments)):
         seconds += segments[position].duration
-        if seconds >= _limit(number, slice_seconds) or position + 1 - begin == MAX_SEGMENTS:
+        if seconds >= lengths.of(number) or position + 1 - begin == MAX_SEGMENTS:
             yield begin, position + 1
             begin, seconds, number = position + 1, 0.0, number + 1
     if begin < len(segments):
         yield begin, len(segments)
-
-
-def _limit(number: int, slice_seconds: float | None) -> float:
-    if slice_seconds is not None:
-        return slice_seconds
-    return SHORT_SLICE if number < LONG_FROM else LONG_SLICE
 
 
 def _lead_in(segments: Sequence[Segment], begin: int) -> tuple[Segment, ...]:

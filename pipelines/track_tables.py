@@ -87,13 +87,13 @@ class TrackTables:
         self._limit = 0  # ticks of a longer pause between two samples, which is a hole
 
     def refuse_other(self, track: PackagedTrack, where: str) -> None:
-        """Refuse a track whose sample description is not the movie's one.
+        """Refuse a track whose sample description, or rotation, is not the movie's one.
 
         Raises ``PermanentError`` (``configuration_changed``): Chromium and Apple's players stop
         at a second sample description, so there is one per track, always.
         """
         same = configuration_fingerprint(track.sample_entry) == self._fingerprint
-        if same and track.timescale == self.timescale:
+        if same and (track.timescale, track.matrix) == (self.timescale, self.first.matrix):
             return
         message = f"the {self.kind} configuration changes at {where}"
         raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
@@ -137,12 +137,18 @@ class TrackTables:
         return self._last_dts + self._last_duration
 
     def movie_track(self, movie_timescale: int, *, enabled: bool) -> MovieTrack:
-        """The finished tables; the movie starts at media time 0."""
+        """The finished tables; the movie starts at media time 0.
+
+        A track in which a picture is shown before it is decoded is decoded earlier as a whole: not
+        every player knows negative composition offsets, and nothing else changes.
+        """
         durations = RunLengths()
         durations.append_runs(*self._deltas.encoded())
         durations.append(np.array([self._last_duration]))
         counts, deltas = durations.encoded()
         offset_counts, offsets = self._composition.encoded()
+        earlier = max(0, -int(offsets.min(initial=0)))
+        offsets = offsets + earlier
         sync = np.concatenate(self._sync)
         return MovieTrack(
             kind=self.kind,
@@ -161,7 +167,8 @@ class TrackTables:
             sizes=np.concatenate(self._sizes),
             chunk_offsets=np.concatenate(self._offsets),
             chunk_samples=np.concatenate(self._counts),
-            edits=self._edits(movie_timescale),
+            edits=self._edits(movie_timescale, earlier),
+            matrix=self.first.matrix,
         )
 
     @property
@@ -169,11 +176,12 @@ class TrackTables:
         """Media ticks at which the track is first seen or heard."""
         return max(0, self.first_pts)
 
-    def _edits(self, movie_timescale: int) -> tuple[Edit, ...]:
-        """An empty edit for the track's late start, then all of it from its first picture on."""
+    def _edits(self, movie_timescale: int, earlier: int) -> tuple[Edit, ...]:
+        """An empty edit for the track's late start, then all of it from its first picture on,
+        which decoding ``earlier`` (ticks) puts off."""
         start = Fraction(self.presentation_start, self.timescale)
         shown = Fraction(self.end_pts - self.presentation_start, self.timescale)
-        media_time = self.presentation_start - self.first_dts
+        media_time = self.presentation_start - self.first_dts + earlier
         edits = (Edit(round(shown * movie_timescale), media_time),)
         pause = round(start * movie_timescale)
         return (Edit(pause, -1), *edits) if pause else edits

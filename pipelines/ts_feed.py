@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from pipelines.timeline import Span
 
 #: Codecs that MPEG-TS carries and MP4 takes as they are.
-COPIED = frozenset({Codec.H264, Codec.HEVC, Codec.AAC, Codec.MP3, Codec.AC3, Codec.EAC3})
+COPIED = frozenset(
+    {
+        *(Codec.H264, Codec.HEVC, Codec.MPEG2_VIDEO),
+        *(Codec.AAC, Codec.MP3, Codec.MP2, Codec.AC3, Codec.EAC3),
+    }
+)
 
 
 class TsRunFeed:
@@ -56,7 +61,12 @@ class TsRunFeed:
         self._optional: dict[int, list[np.ndarray]] = {number: [] for number in self._own}
         self._unfinished = dict.fromkeys(self._own, False)
         self._began = False  # with a segment of its own
-        self.first_dts = 0  #: 90 kHz, of the first unit fed: which round of the clock it is
+        #: 90 kHz, of the first unit fed: which round of the clock it is.
+        self.first_dts = _first_dts([*lead_in, first])
+        for indexed in lead_in:
+            self._enter(indexed)
+        for number, span in self._clock.items():
+            self.windows[number].first = ticks_90k(span.last_dts) + 1
 
     def probe_bytes(self) -> int:
         """Bytes by which every track has shown a complete unit, from the first byte fed."""
@@ -69,10 +79,6 @@ class TsRunFeed:
         return max(seen.values())
 
     def __iter__(self) -> Iterator[bytes]:
-        for indexed in self._lead_in:
-            self._enter(indexed)
-        for number, span in self._clock.items():
-            self.windows[number].first = ticks_90k(span.last_dts) + 1
         for indexed in self._lead_in:
             yield indexed.data
         while (following := self._stream.peek()) is not None and self._belongs(following):
@@ -149,14 +155,15 @@ class TsRunFeed:
 
     def _enter(self, indexed: IndexedSegment) -> int:
         """Note the clock of a segment that is fed; ticks that unwrap it to the run's clock."""
-        spans = indexed.spans
-        unwrap = Fraction(0)
-        if self._clock and spans:
-            unwrap = step(self._clock, spans, wraps=True, max_hole=self._max_hole).unwrap
-        if spans and not self._clock:
-            self.first_dts = ticks_90k(min(span.first_dts for span in spans.values()))
+        spans, unwrap = indexed.spans, self._unwrap(indexed)
         self._clock |= {number: span.moved(unwrap) for number, span in spans.items()}
         return ticks_90k(unwrap)
+
+    def _unwrap(self, indexed: IndexedSegment) -> Fraction:
+        """Seconds to add to a segment's times so that they go on from what was fed."""
+        if not self._clock or not indexed.spans:
+            return Fraction(0)
+        return step(self._clock, indexed.spans, wraps=True, max_hole=self._max_hole).unwrap
 
     def _account(self, indexed: IndexedSegment) -> None:
         self._refuse_changes(indexed)
@@ -199,6 +206,14 @@ class TsRunFeed:
                 segment = indexed.segment
                 message = f"segment {segment.sequence} ({segment.location}): {conflict}"
                 raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
+
+
+def _first_dts(segments: Sequence[IndexedSegment]) -> int:
+    """The first time that the segments tell, 90 kHz; 0 when they tell none."""
+    for indexed in segments:
+        if indexed.spans:
+            return ticks_90k(min(span.first_dts for span in indexed.spans.values()))
+    return 0
 
 
 def _tracks_of(segments: Sequence[IndexedSegment]) -> tuple[TrackIndex, ...]:

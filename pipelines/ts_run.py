@@ -18,7 +18,7 @@ from pipelines.sample_proof import as_left_out, compare, compare_configuration
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container, TrackIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pipelines.mp4.movie_fragment import Fragment
     from pipelines.mp4.movie_header import MovieHeader, TrackHeader
@@ -39,7 +39,7 @@ def package_ts_run(
     argv = remux_argv(ffmpeg_path, RemuxInput(feed.tracks, feed.probe_bytes()))
     child = FilterProcess(argv, feed, deadline_seconds=DEADLINE_SECONDS, checkpoint=checkpoint)
     with child:
-        output = _TsRunOutput(feed, writer)
+        output = TsRunOutput(feed, writer, feed.tracks)
         try:
             for piece in child.output():
                 output.take(piece)
@@ -51,33 +51,41 @@ def package_ts_run(
     return output.packaged()
 
 
-class _TsRunOutput:
-    """Reads ffmpeg's fragmented MP4 and cuts the run's own samples out of it."""
+class TsRunOutput:
+    """Reads ffmpeg's fragmented MP4 and cuts the run's own samples out of it.
 
-    def __init__(self, feed: TsRunFeed, writer: PartWriter) -> None:
+    ``tracks`` are those of the feed's that ffmpeg was told to write, in that order.
+    """
+
+    def __init__(self, feed: TsRunFeed, writer: PartWriter, tracks: Sequence[TrackIndex]) -> None:
         self._feed = feed
         self._writer = writer
+        self._indexes = tracks
         self._reader = FragmentReader()
         self._movie: MovieHeader | None = None
         self._cutter: SampleCutter | None = None
         self._clock_offset = 0  # 90 kHz ticks that ffmpeg's clock lies below the index's
 
+    @property
+    def begun(self) -> bool:
+        """Whether a fragment has come."""
+        return self._cutter is not None
+
     def take(self, piece: bytes) -> None:
+        """Read the next bytes of ffmpeg's output; ``Mp4Error`` for what is damaged."""
         for event in self._reader.feed(piece):
             if isinstance(event, Header):
                 self._movie = event.movie
             else:
-                cutter = self._cutter or self._open(event)
-                cutter.take(event)
+                self._cut(self._cutter or self._open(event), event)
 
     def close(self) -> None:
+        """Say that ffmpeg has ended; ``Mp4Error`` when its output is cut off."""
         self._reader.close()
 
     def packaged(self) -> PackagedRun:
-        numbered = self._numbered()
-        if self._cutter is None:
-            self._refuse_nothing()
-        tracks = [self._track(header, number) for header, number in numbered if self._cutter]
+        """The run's tables, compared with what the index saw."""
+        tracks = self._tracks()
         first = self._feed.first
         return PackagedRun(
             container=Container.MPEGTS,
@@ -87,9 +95,19 @@ class _TsRunOutput:
             tracks=tuple(track for track in tracks if len(track.samples)),
         )
 
+    def _cut(self, cutter: SampleCutter, fragment: Fragment) -> None:
+        cutter.take(fragment)
+
+    def _tracks(self) -> list[PackagedTrack]:
+        numbered = self._numbered()
+        if self._cutter is None:
+            self._refuse_nothing()
+            return []
+        return [self._track(header, number) for header, number in numbered]
+
     def _refuse_nothing(self) -> None:
         """Refuse a movie without a fragment where the source has units."""
-        for track in self._feed.tracks:
+        for track in self._indexes:
             expected = len(self._feed.expectation(track.track))
             if expected:
                 message = f"PID {track.track:#x}: {expected} units in the source, no sample out"
@@ -100,9 +118,9 @@ class _TsRunOutput:
         if self._movie is None:
             raise ToolError(ErrorCode.FFMPEG_FAILED, "ffmpeg wrote no movie header")
         headers = self._movie.tracks
-        if len(headers) != len(self._feed.tracks):
+        if len(headers) != len(self._indexes):
             raise ToolError(ErrorCode.FFMPEG_FAILED, "ffmpeg wrote another number of tracks")
-        numbers = [track.track for track in self._feed.tracks]
+        numbers = [track.track for track in self._indexes]
         return list(zip(headers, numbers, strict=True))
 
     def _open(self, fragment: Fragment) -> SampleCutter:
@@ -113,18 +131,16 @@ class _TsRunOutput:
         if begin.base_decode_time is not None:
             dts = begin.base_decode_time * TS_TIMESCALE // scale
             self._clock_offset = TS_WRAP * round((self._feed.first_dts - dts) / TS_WRAP)
-        windows = {
-            header.track_id: _ScaledWindow(
-                self._feed.windows[number], header.timescale, self._clock_offset
-            )
-            for header, number in numbered
-        }
+        windows = {header.track_id: self._window(header, number) for header, number in numbered}
         self._cutter = SampleCutter(self._writer, windows)
         return self._cutter
 
+    def _window(self, header: TrackHeader, number: int) -> Window:
+        return _ScaledWindow(self._feed.windows[number], header.timescale, self._clock_offset)
+
     def _track(self, header: TrackHeader, number: int) -> PackagedTrack:
         assert self._cutter is not None
-        index = next(track for track in self._feed.tracks if track.track == number)
+        index = next(track for track in self._indexes if track.track == number)
         samples = self._cutter.samples(header.track_id)
         offset = self._clock_offset * header.timescale / TS_TIMESCALE
         samples = Samples(

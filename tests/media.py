@@ -22,6 +22,8 @@ _RUN_TIMEOUT_S = 240
 _FLASH_LUMA = 200
 _WINDOWS_PER_SECOND = 100
 _BEEP_LEVEL = 0.05
+#: Bars of a numbered picture: the bits of its number, the lowest at the left.
+_BITS = 10
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class RecordingSpec:
 
     ``duration``, ``segment`` and ``start`` (the clock of the first picture) are in seconds, ``gop``
     and ``b_frames`` in pictures. ``video`` or ``audio`` None leaves that track out. ``container``
-    is ``ts`` or ``fmp4``. ``split_by_time`` cuts segments away from key frames.
+    is ``ts`` or ``fmp4``. ``split_by_time`` cuts segments away from key frames. ``numbered``: every
+    picture shows its number, see ``picture_numbers``. ``filters`` change the pictures.
     """
 
     duration: float = 6.0
@@ -46,6 +49,8 @@ class RecordingSpec:
     video: str | None = "h264"
     audio: str | None = "aac"
     end_list: bool = True
+    numbered: bool = False
+    filters: str = "null"
     encoder_options: tuple[str, ...] = ()
 
 
@@ -100,7 +105,10 @@ def recording_arguments(spec: RecordingSpec) -> list[str]:
     if spec.video:
         picture = f"testsrc2=size={spec.size}:rate={spec.fps}:duration={spec.duration}"
         flash = f"drawbox=color=white:t=fill:enable='lt(mod(t+0.0001,1),1/({spec.fps}))'"
-        arguments += ["-f", "lavfi", "-i", f"{picture},{flash}"]
+        if spec.numbered:
+            bit = f"mod(floor(N/pow(2,floor(X*{_BITS}/W))),2)"
+            flash = f"geq=lum='16+219*{bit}':cb=128:cr=128"
+        arguments += ["-f", "lavfi", "-i", f"{picture},{flash},{spec.filters}"]
     if spec.audio:
         tone = "if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)"
         source = f"aevalsrc='{tone}|{tone}':s={SAMPLE_RATE}:d={spec.duration}"
@@ -126,6 +134,16 @@ def flash_times(tools: MediaTools, path: Path | str) -> list[float]:
     if len(white) != len(times):
         raise AssertionError(f"{len(white)} pictures decoded, {len(times)} probed")
     return [times[index] for index in _rising_edges(white)]
+
+
+def picture_numbers(tools: MediaTools, path: Path | str) -> list[int]:
+    """The numbers that the pictures of a ``numbered`` recording show, in presentation order."""
+    raw = run(
+        tools.ffmpeg, "-v", "error", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough",
+        "-vf", f"scale={_BITS}:1:flags=area,format=gray", "-f", "rawvideo", "-",
+    )  # fmt: skip
+    bits = np.frombuffer(raw, dtype=np.uint8).reshape(-1, _BITS) > 125
+    return [int(number) for number in bits @ (1 << np.arange(_BITS))]
 
 
 def beep_times(tools: MediaTools, path: Path | str) -> list[float]:

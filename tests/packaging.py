@@ -12,12 +12,16 @@ from pipelines.assemble import MP4, NONCE, AssembledObject, Assembly, OpenUpload
 from pipelines.location import Location
 from pipelines.m3u8 import parse_media
 from pipelines.object_store import ObjectStore, UploadedPart
-from pipelines.package import Packager, package_slice
+from pipelines.package import Packaged, Packager, package_slice
 from pipelines.playlist import MediaPlaylist
-from pipelines.slices import cut
+from pipelines.profile import Encoder
+from pipelines.slices import COPY_LENGTHS, Slice, SliceLengths, cut
 from pipelines.source import SourceReader
 from pipelines.staging import SliceReceipt, Staging
 from pipelines.tools import MediaTools
+from pipelines.transcoding.encoding import VideoEncoding
+from pipelines.transcoding.sound import encode_sound
+from pipelines.transcoding.transcode import RenditionOutput, transcode_slice
 from pipelines.verify import Proof, Thoroughness, Verification
 
 MAX_HOLE = Fraction(600)
@@ -25,6 +29,22 @@ MAX_HOLE = Fraction(600)
 
 def never_cancelled() -> None:
     """A checkpoint that lets everything go on."""
+
+
+def small_encoding(**options: Any) -> VideoEncoding:
+    """An encoding to 160x90 that is quick to make; ``options`` are other fields."""
+    usual = {
+        "encoder": Encoder.H264,
+        "implementation": "libx264",
+        "preset": "ultrafast",
+        "width": 160,
+        "height": 90,
+        "bitrate": 300_000,
+        "nominal_rate": Fraction(30),
+        "constant_rate": False,
+        "gop": 1.0,
+    }
+    return VideoEncoding(**{**usual, **options})
 
 
 def upload_folder(client: Any, folder: Path, bucket: str, prefix: str) -> None:
@@ -63,13 +83,14 @@ class Finalizer:
     client: Any
     tools: MediaTools
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    rendition: str = "source"
     slice_seconds: float | None = None
     max_hole: Fraction = MAX_HOLE
 
     def __post_init__(self) -> None:
         self.store = ObjectStore(self.client)
         self.reader = SourceReader(self.store)
-        self.output = Location.parse(f"s3://vod/{self.name}/r1/source.mp4")
+        self.output = Location.parse(f"s3://vod/{self.name}/r1/{self.rendition}.mp4")
         self.staging = Staging(self.store, Location.parse(f"s3://staging/{self.name}/"))
         self.upload = LazyUpload(self.store, self.output)
         self.receipts: list[SliceReceipt] = []
@@ -82,10 +103,22 @@ class Finalizer:
 
     def package(self, playlist: MediaPlaylist) -> None:
         """Package every slice."""
-        packager = Packager(self.reader, self.tools.ffmpeg, self.max_hole)
-        for work in cut(playlist, idle=True, slice_seconds=self.slice_seconds):
-            packaged = package_slice(work, packager, self.upload, never_cancelled)
-            self.receipts.append(self.staging.write(1, "source", uuid.uuid4().hex, packaged))
+        for work in self.slices(playlist):
+            self.stage(package_slice(work, self.packager, self.upload, never_cancelled))
+
+    @property
+    def packager(self) -> Packager:
+        """What packaging needs besides a slice."""
+        return Packager(self.reader, self.tools.ffmpeg, self.max_hole)
+
+    def slices(self, playlist: MediaPlaylist) -> tuple[Slice, ...]:
+        """The slices of a recording that has ended."""
+        lengths = SliceLengths.all(self.slice_seconds) if self.slice_seconds else COPY_LENGTHS
+        return cut(playlist, idle=True, lengths=lengths)
+
+    def stage(self, packaged: Packaged) -> None:
+        """Keep the result of a slice."""
+        self.receipts.append(self.staging.write(1, self.rendition, uuid.uuid4().hex, packaged))
 
     def assemble(self) -> AssembledObject:
         """Merge the tables and complete the object."""
@@ -93,7 +126,7 @@ class Finalizer:
             Assembly(
                 store=self.store,
                 staging=self.staging,
-                rendition="source",
+                rendition=self.rendition,
                 location=self.output,
                 receipts=self.receipts,
                 upload=self.upload.opened,
@@ -120,3 +153,49 @@ class Finalizer:
         """Fetch the MP4."""
         self.client.download_file(self.output.bucket, self.output.key, str(target))
         return target
+
+
+@dataclass
+class Transcoder:
+    """One recording on its way to several renditions, which are made of it together."""
+
+    client: Any
+    tools: MediaTools
+    encodings: dict[str, VideoEncoding | None]
+    slice_seconds: float | None = None
+    max_hole: Fraction = MAX_HOLE
+    encodes_audio: bool = False
+
+    def __post_init__(self) -> None:
+        name = uuid.uuid4().hex[:12]
+        self.renditions = {
+            each: Finalizer(self.client, self.tools, name, each, self.slice_seconds, self.max_hole)
+            for each in self.encodings
+        }
+
+    def transcode(self, path: Path) -> None:
+        """Transcode every slice; its sound is encoded before, when it has to be."""
+        first = next(iter(self.renditions.values()))
+        outputs = [
+            RenditionOutput(name, encoding, self.encodes_audio, self.renditions[name].upload)
+            for name, encoding in self.encodings.items()
+        ]
+        slices = first.slices(first.playlist(path))
+        sound: list[Packaged] = []
+        if self.encodes_audio:
+            encode_sound(slices, first.packager, sound.append, never_cancelled)
+        for work in slices:
+            staged = sound[work.number] if sound else None
+            made = transcode_slice(work, first.packager, outputs, staged, never_cancelled)
+            assert made.keys() == self.renditions.keys()
+            for name, packaged in made.items():
+                self.renditions[name].stage(packaged)
+
+    def finalize(self, path: Path) -> dict[str, tuple[AssembledObject, Proof]]:
+        """All of it, for every rendition."""
+        self.transcode(path)
+        results = {}
+        for name, rendition in self.renditions.items():
+            made = rendition.assemble()
+            results[name] = made, rendition.verify(made)
+        return results

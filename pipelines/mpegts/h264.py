@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,8 @@ PICTURE = (SLICE, PARTITION_A, IDR)
 RECOVERY_POINT, RECOVERY_MAXIMUM = 6, (1 << 16) - 1
 #: Bytes of SEI that are searched for a recovery point.
 SEI_LIMIT = 1 << 16
+#: Bytes of a slice that hold its header up to the field flags.
+SLICE_HEADER_LIMIT = 24
 #: profile_idc whose SPS has chroma and bit depth fields (7.3.2.1.1).
 HIGH_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 
@@ -61,6 +63,7 @@ def index_h264(stream: ElementaryStream) -> Units:
         sync=sync,
         sizes=bytes_of.sizes,
         carried=bytes_of.carried,
+        second_fields=_second_fields(nals, events, kinds, unit, sets),
         configuration=_configuration(sets),
         configuration_change=sets.change,
         starts_clean={SPS, PPS, IDR} <= head,
@@ -151,6 +154,69 @@ def _sei_number(payload: bytes, at: int) -> tuple[int, int]:
         if byte != 0xFF:
             break
     return number, at
+
+
+class _FieldSyntax(NamedTuple):
+    """What must be known of a slice header up to its field flags (7.3.3)."""
+
+    frame_number_bits: int
+    colour_planes: bool
+
+    def field(self, slice_nal: bytes) -> tuple[int, int] | None:
+        """``(frame_num, bottom_field_flag)`` of a slice of a field; None for one of a frame."""
+        bits = BitReader(unescape(slice_nal)[1:])
+        for _ in range(3):
+            bits.ue()  # first_mb_in_slice, slice_type, pic_parameter_set_id
+        if self.colour_planes:
+            bits.bits(2)
+        number = bits.bits(self.frame_number_bits)
+        return (number, bits.bits(1)) if bits.bits(1) else None
+
+
+def _second_fields(
+    nals: NalUnits, events: Offsets, kinds: Offsets, unit: Offsets, sets: ParameterSets
+) -> Flags | None:
+    """Units that are the second field of a picture: of the other parity than the unit before, with
+    the same frame_num (7.4.1.2.4). None where fields are not stored apart."""
+    sps = sets.first("sps")
+    syntax = _field_syntax(sps) if sps else None
+    if syntax is None:
+        return None
+    coded = np.flatnonzero(np.isin(kinds, (SLICE, IDR)))
+    second = np.zeros(int(unit[-1]) + 1, np.bool_)
+    open_field: tuple[int, int, int] | None = None  # unit, frame_num, parity
+    for number, first in zip(*np.unique(unit[coded], return_index=True), strict=True):
+        try:
+            field = syntax.field(nals.payload(int(events[coded[first]]), SLICE_HEADER_LIMIT))
+        except UnreadableBits:
+            field = None
+        if field is None:
+            open_field = None
+        elif open_field == (int(number) - 1, field[0], 1 - field[1]):
+            second[number], open_field = True, None
+        else:
+            open_field = (int(number), *field)
+    return second if second.any() else None
+
+
+def _field_syntax(sps: bytes) -> _FieldSyntax | None:
+    """How fields are told in slice headers; None where all pictures are frames."""
+    try:
+        bits = BitReader(unescape(sps)[1:])
+        profile = bits.bits(8)
+        bits.bits(16)  # constraint flags, level_idc
+        bits.ue()  # seq_parameter_set_id
+        _, planes, _ = _read_chroma(bits) if profile in HIGH_PROFILES else (1, 0, 8)
+        frame_number_bits = bits.ue() + 4
+        _skip_picture_order(bits)
+        bits.ue()  # max_num_ref_frames
+        bits.bits(1)  # gaps_in_frame_num_value_allowed_flag
+        bits.ue()  # pic_width_in_mbs_minus1
+        bits.ue()  # pic_height_in_map_units_minus1
+        frames_only = bits.bits(1)
+    except UnreadableBits:
+        return None
+    return None if frames_only else _FieldSyntax(frame_number_bits, bool(planes))
 
 
 def _parameter_sets(nals: NalUnits, events: Offsets, kinds: Offsets) -> ParameterSets:

@@ -32,6 +32,7 @@ class Units:
     sizes: Offsets
     carried: int = 0
     optional: Offsets | None = None  #: bytes of ``sizes`` that a muxer may leave out; None: none
+    second_fields: Flags | None = None  #: units that end the picture of the one before; None: none
     configuration: Configuration | None = None
     configuration_change: str | None = None
     starts_clean: bool = False

@@ -1,5 +1,6 @@
 """Access units of pictures: where they begin, which are key, what configures them."""
 
+import numpy as np
 import pytest
 
 from pipelines.media import Codec
@@ -166,3 +167,51 @@ def test_a_hevc_start_that_is_not_closed_is_not_clean():
     sets = unit(HEVC_VPS, HEVC_SPS, HEVC_PPS)
     assert not track(sets + unit(HEVC_CRA), stream_type=HEVC).starts_clean
     assert not track(unit(HEVC_IDR), sets + unit(HEVC_IDR), stream_type=HEVC).starts_clean
+
+
+def bits(*fields: tuple[int, int]) -> bytes:
+    """Fields of ``(value, size)``, size 0 for an unsigned Exp-Golomb code, and a stop bit."""
+    text = ""
+    for value, size in fields:
+        code = f"{value:0{size}b}" if size else f"{value + 1:b}"
+        text += code if size else "0" * (len(code) - 1) + code
+    text += "1"
+    return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+
+
+#: Main profile; frame_num has five bits, and pictures may be stored as fields.
+FIELD_SPS = b"\x67" + bits(
+    (77, 8), (0, 8), (30, 8), (0, 0), (1, 0), (2, 0), (1, 0), (0, 1), (19, 0), (7, 0), (0, 1),
+    (0, 1), (1, 1), (0, 1), (0, 1),
+)  # fmt: skip
+
+
+def field(number: int, *, bottom: bool, key: bool = False) -> bytes:
+    """A slice of one field of the frame with that number."""
+    head = bits((0, 0), (7, 0), (0, 0), (number, 5), (1, 1), (bottom, 1), (0x7FFF, 15))
+    return (b"\x65" if key else b"\x41") + head
+
+
+def frame(number: int) -> bytes:
+    return b"\x41" + bits((0, 0), (7, 0), (0, 0), (number, 5), (0, 1), (0x7FFF, 15))
+
+
+def test_the_fields_of_a_pair_are_two_units_of_one_picture():
+    video = track(
+        unit(DELIMITER, FIELD_SPS, PPS, field(0, bottom=False, key=True)),
+        unit(DELIMITER, field(0, bottom=True)),
+        unit(DELIMITER, frame(1)),
+        unit(DELIMITER, field(2, bottom=True)),
+        unit(DELIMITER, field(2, bottom=False)),
+        unit(DELIMITER, field(3, bottom=False)),
+        unit(DELIMITER, field(4, bottom=True)),
+        unit(DELIMITER, field(4, bottom=True)),
+    )
+    assert video.second_fields is not None
+    assert np.flatnonzero(video.second_fields).tolist() == [1, 4]
+
+
+def test_pictures_are_whole_where_fields_are_never_stored_apart():
+    assert track(KEY, OTHER, OTHER).second_fields is None
+    frames = [unit(DELIMITER, FIELD_SPS, PPS, frame(0)), unit(DELIMITER, frame(1))]
+    assert track(*frames).second_fields is None

@@ -17,6 +17,7 @@ from pipelines.parts import (
     PARTS_PER_SLICE,
     PREFERRED_PART_BYTES,
     PartWriter,
+    estimated_part_bytes,
     first_part_number,
     part_bytes,
 )
@@ -148,3 +149,10 @@ def test_a_failed_upload_reaches_the_writer(small, number):
     with pytest.raises(TransientError):
         write(bytes(40 * UNIT), [20 * UNIT, 30 * UNIT], upload=Refusing(number))
     assert not any(t.name.startswith("upload-part") for t in threading.enumerate())
+
+
+@given(st.integers(0, 1 << 40))
+def test_parts_of_an_estimated_size_are_large_enough_or_the_largest(expected):
+    size = estimated_part_bytes(expected)
+    assert PREFERRED_PART_BYTES <= size <= MAX_PART_BYTES
+    assert size * (PARTS_PER_SLICE - 1) >= expected or size == MAX_PART_BYTES

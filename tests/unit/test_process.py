@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import ErrorCode, InterruptedWork, ToolError, TransientError
-from pipelines.process import STDERR_BYTES, FilterProcess
+from pipelines.process import STDERR_BYTES, STDOUT, FilterProcess, open_pipes
 
 COPY = "import shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"
 HANG = "signal.pause()"
@@ -176,4 +176,64 @@ def test_many_children_leave_no_open_file():
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         outcome_of(COPY, [b"x"])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def outputs_of(code, source=(), *, pipes=2, deadline=60.0):
+    """What a child writes on its stdout (0) and on each pipe (1 …); ``{0}`` … are their numbers."""
+    written = [b""] * (pipes + 1)
+    with open_pipes(pipes) as opened:
+        numbers = [pipe.descriptor for pipe in opened]
+        argv = child(code.format(*numbers))
+        process = FilterProcess(
+            argv, source, pipes=opened, deadline_seconds=deadline, checkpoint=nothing
+        )
+        try:
+            with process:
+                for descriptor, piece in process.outputs():
+                    written[[STDOUT, *numbers].index(descriptor)] += piece
+                process.outcome()
+        finally:
+            assert_gone(process)
+    return written
+
+
+def test_every_pipe_of_a_child_is_read_under_its_own_number():
+    code = "os.write(1, b'out')\nos.write({0}, b'first')\nos.write({1}, b'second')"
+    assert outputs_of(code) == [b"out", b"first", b"second"]
+
+
+def test_pipes_that_fill_in_turns_do_not_wait_for_each_other():
+    code = (
+        "big = sys.stdin.buffer.read()\n"
+        "for _ in range(3):\n"
+        "    for pipe in ({1}, {0}, 1):\n"
+        "        view = memoryview(big)\n"
+        "        while view: view = view[os.write(pipe, view):]"
+    )
+    big = MEBIBYTE * 4
+    assert outputs_of(code, [big]) == [big * 3] * 3
+
+
+def test_a_pipe_that_is_closed_early_ends_only_itself():
+    code = f"os.write({{0}}, b'x')\nos.close({{0}})\nos.write({{1}}, b'y')\n{COPY}"
+    assert outputs_of(code, [MEBIBYTE]) == [MEBIBYTE, b"x", b"y"]
+
+
+def test_a_child_that_closes_all_but_one_pipe_is_waited_for():
+    code = "os.close(1)\nos.close({0})\nimport time; time.sleep(0.1)\nos.write({1}, b'late')"
+    assert outputs_of(code) == [b"", b"", b"late"]
+
+
+def test_pipes_leave_no_open_file_whatever_the_end_is():
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    outputs_of("pass")
+    with pytest.raises(ToolError):
+        outputs_of("sys.exit(1)")
+    with pytest.raises(ToolError, match="deadline"):
+        outputs_of(HANG, deadline=0.2)
+    with open_pipes(2) as opened, pytest.raises(ToolError, match="cannot be started"):
+        FilterProcess(
+            ["/nowhere/ffmpeg"], [], pipes=opened, deadline_seconds=1, checkpoint=nothing
+        ).__enter__()
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -19,7 +19,15 @@ from pipelines.playlist import (
     PlaylistKind,
     Segment,
 )
-from pipelines.slices import MAX_LEAD_IN, MAX_SEGMENTS, MAX_SLICES, cut
+from pipelines.slices import (
+    COPY_LENGTHS,
+    MAX_LEAD_IN,
+    MAX_SEGMENTS,
+    MAX_SLICES,
+    TRANSCODE_LENGTHS,
+    SliceLengths,
+    cut,
+)
 
 FOLDER = Location.parse("https://host/rec/")
 
@@ -38,14 +46,16 @@ def sequences(segments):
 
 
 durations = st.lists(st.floats(0, 250).map(lambda s: round(s, 3)), max_size=120)
-limits = st.none() | st.floats(1, 400)
+limits = st.sampled_from([COPY_LENGTHS, TRANSCODE_LENGTHS]) | st.floats(1, 400).map(
+    SliceLengths.all
+)
 
 
 @settings(deadline=None)
 @given(durations, st.sets(st.integers(0, 120)), limits, st.integers(0, 10**6))
 def test_every_segment_is_in_exactly_one_slice_and_in_order(seconds, tags, limit, first):
     playlist = listed(seconds, tags, first)
-    slices = cut(playlist, idle=True, slice_seconds=limit)
+    slices = cut(playlist, idle=True, lengths=limit)
     assert tuple(s for piece in slices for s in piece.segments) == playlist.segments
     assert [piece.number for piece in slices] == list(range(len(slices)))
     assert all(piece.segments for piece in slices)
@@ -56,8 +66,8 @@ def test_every_segment_is_in_exactly_one_slice_and_in_order(seconds, tags, limit
 @settings(deadline=None)
 @given(durations, durations, st.sets(st.integers(0, 240)), limits)
 def test_slices_stay_as_they_are_while_the_playlist_grows(seconds, more, tags, limit):
-    early = cut(listed(seconds, tags), idle=False, slice_seconds=limit)
-    late = cut(listed(seconds + more, tags), idle=False, slice_seconds=limit)
+    early = cut(listed(seconds, tags), idle=False, lengths=limit)
+    late = cut(listed(seconds + more, tags), idle=False, lengths=limit)
     for before, after in zip(early, late, strict=False):
         if before.settled:
             assert before == after
@@ -72,7 +82,7 @@ def test_slices_stay_as_they_are_while_the_playlist_grows(seconds, more, tags, l
 @given(durations.filter(bool), st.integers(0, 119), limits)
 def test_a_window_that_slid_is_cut_on_as_before(seconds, slid, limit):
     whole = listed(seconds, first=5)
-    slices = cut(whole, idle=True, slice_seconds=limit)
+    slices = cut(whole, idle=True, lengths=limit)
     resumed = slices[slid % len(slices)]
     kept = dataclasses.replace(whole, segments=whole.segments[resumed.segments[0].sequence - 5 :])
     for playlist in (whole, kept):
@@ -82,7 +92,7 @@ def test_a_window_that_slid_is_cut_on_as_before(seconds, slid, limit):
             first_sequence=resumed.segments[0].sequence,
             start_number=resumed.number,
             start=resumed.start,
-            slice_seconds=limit,
+            lengths=limit,
         )
         assert [(p.number, p.identity, p.start) for p in again] == [
             (p.number, p.identity, p.start) for p in slices[resumed.number :]
@@ -93,7 +103,7 @@ def test_a_window_that_slid_is_cut_on_as_before(seconds, slid, limit):
 @given(durations, st.sets(st.integers(0, 120)), limits)
 def test_neighbours_never_reach_over_a_tagged_discontinuity(seconds, tags, limit):
     playlist = listed(seconds, tags)
-    for piece in cut(playlist, idle=True, slice_seconds=limit):
+    for piece in cut(playlist, idle=True, lengths=limit):
         around = [*piece.lead_in, *piece.segments[:1]]
         begin = piece.segments[0].sequence
         assert sequences(around) == list(range(begin - len(piece.lead_in), begin + 1))
@@ -124,14 +134,25 @@ def test_a_slice_closes_at_three_minutes_or_400_segments():
     assert [len(p.segments) for p in cut(listed([2.0] * 100), idle=True)] == [90, 10]
     assert [len(p.segments) for p in cut(listed([0.1] * 500), idle=True)] == [MAX_SEGMENTS, 100]
     assert [len(p.segments) for p in cut(listed([500.0] * 2), idle=True)] == [1, 1]
-    assert [len(p.segments) for p in cut(listed([4.0] * 9), idle=True, slice_seconds=10)] == [3] * 3
-    assert len(cut(listed([4.0] * 300), idle=True, slice_seconds=1e9)) == 1
+    assert [
+        len(p.segments) for p in cut(listed([4.0] * 9), idle=True, lengths=SliceLengths.all(10))
+    ] == [3] * 3
+    assert len(cut(listed([4.0] * 300), idle=True, lengths=SliceLengths.all(1e9))) == 1
 
 
 def test_slices_grow_long_after_thirty_hours():
     slices = cut(listed([180.0] * 611), idle=True)
     assert {len(piece.segments) for piece in slices[:600]} == {1}
     assert [len(piece.segments) for piece in slices[600:]] == [5, 5, 1]
+
+
+def test_transcodes_are_cut_shorter_and_grow_in_two_steps():
+    slices = cut(listed([60.0] * (300 + 300 * 3 + 30)), idle=True, lengths=TRANSCODE_LENGTHS)
+    assert [len(piece.segments) for piece in slices] == [1] * 300 + [3] * 300 + [15, 15]
+
+
+def test_the_slices_of_a_transcode_last_for_more_than_a_week():
+    assert sum(map(TRANSCODE_LENGTHS.of, range(MAX_SLICES))) > 7 * 86_400
 
 
 def test_a_recording_that_is_too_long_is_refused_whole():

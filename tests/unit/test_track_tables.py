@@ -1,6 +1,7 @@
 """The tables of one track: steady sound whatever the slicing, honest holes, one configuration."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,3 +194,41 @@ def test_another_configuration_is_refused_and_another_bit_rate_is_not():
     with pytest.raises(PermanentError, match="audio configuration changes at segment 7") as caught:
         tables.refuse_other(track(TrackKind.AUDIO, sound_samples([0]), entry=mono), "segment 7")
     assert caught.value.code == ErrorCode.CONFIGURATION_CHANGED
+
+
+def test_a_track_that_is_turned_otherwise_is_refused():
+    upright = track(TrackKind.VIDEO, picture_samples(0, 2))
+    tables = TrackTables(upright)
+    with pytest.raises(PermanentError) as caught:
+        tables.refuse_other(replace(upright, matrix=bytes(36)), "segment 7")
+    assert caught.value.code == ErrorCode.CONFIGURATION_CHANGED
+
+
+def pictures_in_order(*numbers, first=0):
+    """Pictures in decode order, shown at these numbers, decoded when the n-th is shown."""
+    pts = first + PICTURE * np.array(numbers, np.int64)
+    dts = np.sort(pts)
+    samples = picture_samples(first, len(numbers))
+    return replace(samples, dts=dts, composition=(pts - dts).astype(np.int32))
+
+
+@pytest.mark.parametrize("first", [0, 7 * PICTURE], ids=["start", "late"])
+def test_pictures_that_are_shown_before_they_are_decoded_are_decoded_earlier(first):
+    samples = pictures_in_order(0, 3, 1, 2, 6, 4, 5, first=first)
+    assert samples.composition.min() < 0
+    movie = tables_of(TrackKind.VIDEO, samples).movie_track(MOVIE_TIMESCALE, enabled=True)
+    offsets = np.repeat(movie.composition_offsets, movie.composition_counts)
+    assert offsets.min() == 0
+    decoded = np.cumsum(np.repeat(movie.time_deltas, movie.time_counts)) - PICTURE
+    *pause, shown = movie.edits
+    skipped = shown.media_time
+    assert (decoded + offsets - skipped).tolist() == (samples.pts - first).tolist()
+    assert [edit.duration for edit in pause] == ([first] if first else [])
+    assert (shown.duration, movie.duration) == (7 * PICTURE, 7 * PICTURE)
+
+
+def test_tracks_without_negative_offsets_stay_as_they_are():
+    samples = picture_samples(0, 5, delay=PICTURE)
+    movie = tables_of(TrackKind.VIDEO, samples).movie_track(MOVIE_TIMESCALE, enabled=True)
+    assert movie.composition_offsets.tolist() == [PICTURE]
+    assert movie.edits[-1].media_time == PICTURE

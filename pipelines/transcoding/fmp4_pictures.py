@@ -1,0 +1,226 @@
+"""What ffmpeg is fed to transcode one run of fragmented MP4, and what of it the slice owns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.cutter import SampleCutter, Window
+from pipelines.fmp4_run import Fmp4Segment, belongs, refuse_change, source_track
+from pipelines.media import TrackKind
+from pipelines.mp4.samples import starts
+from pipelines.segment_stream import MAX_LEAD_IN_BYTES
+from pipelines.source import FetchedSegment, fetch_segment
+from pipelines.timeline import Relation, step
+from pipelines.transcoding.interleaver import SoundPiece
+from pipelines.transcoding.ownership import NextPictures, ownership, refuse_distant_key
+from pipelines.transcoding.picture_times import PictureLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from fractions import Fraction
+
+    from pipelines.fmp4_run import Fmp4Stream, InitSections
+    from pipelines.packaged_slice import PackagedTrack
+    from pipelines.playlist import Segment
+    from pipelines.slices import Slice
+    from pipelines.source import SourceReader
+    from pipelines.timeline import Span
+    from pipelines.transcoding.filter_chain import PictureWindow
+    from pipelines.transcoding.picture_times import OwnPictures
+
+
+class Fmp4Edges:
+    """What lies before and behind the runs of one slice of fragmented MP4."""
+
+    def __init__(
+        self, work: Slice, reader: SourceReader, inits: InitSections, max_hole: Fraction
+    ) -> None:
+        self._work = work
+        self._reader = reader
+        self._inits = inits
+        self._max_hole = max_hole
+
+    def lead_in(self, first: Fmp4Segment, *, wanted: bool) -> tuple[Fmp4Segment, ...]:
+        """The nearest segments before ``first`` that decoding can begin with, if they are needed.
+
+        ``wanted``: also when it can begin with ``first``.
+        """
+        if first.segment.discontinuity or (starts_clean(first) and not wanted):
+            return ()
+        own = [s for s in self._work.segments if s.sequence < first.segment.sequence]
+        found: list[Fmp4Segment] = []
+        held = 0
+        for segment in reversed((*self._work.lead_in, *own)):
+            earlier = self._read(segment)
+            held += len(earlier.data)
+            after = found[0] if found else first
+            if held > MAX_LEAD_IN_BYTES or not self._goes_on(earlier, after):
+                break
+            found.insert(0, earlier)
+            if starts_clean(earlier) or segment.discontinuity:
+                break
+        return tuple(found)
+
+    def following(self) -> Fmp4Segment | None:
+        """The segment behind the slice; None behind the last and before a tagged discontinuity."""
+        return self._read(self._work.lead_out) if self._work.lead_out else None
+
+    def _read(self, segment: Segment) -> Fmp4Segment:
+        data = fetch_segment(self._reader, segment)
+        return Fmp4Segment(FetchedSegment(segment, data), self._inits.movie(segment))
+
+    def _goes_on(self, earlier: Fmp4Segment, later: Fmp4Segment) -> bool:
+        if earlier.movie != later.movie or not earlier.spans() or not later.spans():
+            return False
+        related = step(earlier.spans(), later.spans(), wraps=False, max_hole=self._max_hole)
+        return related.relation is not Relation.RESET
+
+
+class Fmp4PictureFeed:
+    """The bytes of one run for ffmpeg's stdin: a header, lead-in, the run's own segments.
+
+    Iterated by the feeding thread. It ends before a segment that another run must begin with.
+    ffmpeg makes pictures of it only: sound is taken out here, as it is in the segments.
+    """
+
+    def __init__(
+        self,
+        stream: Fmp4Stream,
+        edges: Fmp4Edges,
+        inits: InitSections,
+        coming: Sequence[Segment],
+        max_hole: Fraction,
+        *,
+        neighbours: bool,
+        reaches: bool | None,
+    ) -> None:
+        """As ``TsPictureFeed``."""
+        first = stream.peek()
+        if first is None:
+            raise LookupError("a run needs a segment")
+        self.first = first
+        self._stream = stream
+        self._header = inits.data(first.segment)
+        self._max_hole = max_hole
+        self._neighbours = neighbours
+        self.video = next((t for t in first.movie.tracks if t.kind is TrackKind.VIDEO), None)
+        self._lead_in = edges.lead_in(first, wanted=neighbours) if self.video else ()
+        self._behind = edges.following() if self.video else None
+        self._log = PictureLog()
+        for segment in self._lead_in:
+            self._log.add(*pictures(segment))
+        self._clock: dict[int, Span] = {}
+        self._reached = False
+        self.sound_tracks = [t for t in first.movie.tracks if t.kind is TrackKind.AUDIO]
+        #: Sound of the run as it is read, in the order of the segments.
+        self.sound_pieces: list[SoundPiece] = []
+        self._sound = SampleCutter(_Counted(), {t.track_id: Window() for t in self.sound_tracks})
+        scale = self.video.timescale if self.video else 1
+        self._ownership = ownership(
+            self._first_picture(), self._next_pictures(), scale, coming, max_hole, reaches
+        )
+
+    def probe_bytes(self) -> int:
+        """Bytes by which the first pictures have come, from the first byte fed."""
+        first = self._lead_in[0] if self._lead_in else self.first
+        return len(self._header) + len(first.data)
+
+    @property
+    def window(self) -> PictureWindow:
+        """What the run owns of the pictures that it decodes, ticks of the track."""
+        return self._ownership.window
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._header
+        for segment in self._lead_in:
+            yield segment.data
+        following = None
+        while (following := self._stream.peek()) is not None and self._belongs(following):
+            segment = self._stream.take()
+            refuse_change(self.first.movie, segment)
+            self._clock |= segment.spans()
+            self._log.add(*pictures(segment))
+            self._take_sound(segment)
+            yield segment.data
+        behind = self._behind if following is None else None
+        if behind is not None and self._belongs(behind):
+            self._reached = True
+            if self._neighbours and self._ownership.reaches:
+                yield behind.data
+
+    def own_pictures(self, *, held: bool) -> OwnPictures:
+        """The pictures inside the window, after the feed has ended; see ``TsPictureFeed``."""
+        sizes = [len(segment.data) for segment in self._lead_in]
+        sequence = self.first.segment.sequence
+        refuse_distant_key(sizes, self._ownership.first, self._log.first_key, sequence)
+        return self._ownership.pictures(self._log, reached=self._reached, held=held)
+
+    def sound(self) -> list[PackagedTrack]:
+        """The run's tracks of sound, as a copy has them; their placement says nothing."""
+        scale = self.first.movie.timescale
+        tracks = [source_track(header, scale, self._sound) for header in self.sound_tracks]
+        return [track for track in tracks if len(track.samples)]
+
+    def _belongs(self, following: Fmp4Segment) -> bool:
+        return belongs(following, self.first, self._clock, self._max_hole)
+
+    def _take_sound(self, segment: Fmp4Segment) -> None:
+        segment.cut(self._sound, TrackKind.AUDIO)
+        scales = {header.track_id: header.timescale for header in self.sound_tracks}
+        for fragment in segment.fragments:
+            found = [(track, run) for track in fragment.tracks for run in track.runs]
+            for track, run in sorted(found, key=lambda each: each[1].offset):
+                if track.track_id not in scales:
+                    continue
+                decoded = (track.base_decode_time or 0) + starts(track.durations)
+                begin = float(decoded[run.first_sample] / scales[track.track_id])
+                data = bytes(fragment.payload[run.offset : run.offset + run.size])
+                piece = SoundPiece(track.track_id, begin, run.count, memoryview(data))
+                self.sound_pieces.append(piece)
+
+    def _first_picture(self) -> int | None:
+        """When the first picture of the run's own is shown; None to take all that is decoded."""
+        pts, sync = pictures(self.first)
+        if not len(pts):
+            latest = self._log.latest
+            return None if latest is None else latest + 1
+        keys = pts[sync]
+        if self._log.first_key is None and len(keys):
+            return max(int(pts.min()), int(keys[0]))
+        return int(pts.min())
+
+    def _next_pictures(self) -> NextPictures | None:
+        if self._behind is None:
+            return None
+        pts, _ = pictures(self._behind)
+        return NextPictures(int(pts.min()), starts_clean(self._behind)) if len(pts) else None
+
+
+class _Counted:
+    """Stands for a payload of which only the tables are wanted."""
+
+    def write(self, data: memoryview) -> int:
+        """Nothing is written; no place is told."""
+        return 0
+
+
+def pictures(segment: Fmp4Segment) -> tuple[np.ndarray, np.ndarray]:
+    """Presentation times (int64[n], ticks of the track) and key flags of a segment's pictures."""
+    video = {t.track_id for t in segment.movie.tracks if t.kind is TrackKind.VIDEO}
+    found = [
+        (track.base_decode_time + starts(track.durations) + track.composition, track.sync)
+        for fragment in segment.fragments
+        for track in fragment.tracks
+        if track.track_id in video and track.base_decode_time is not None
+    ]
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.bool_)
+    return np.concatenate([pts for pts, _ in found]), np.concatenate([sync for _, sync in found])
+
+
+def starts_clean(segment: Fmp4Segment) -> bool:
+    """Whether decoding can begin with a segment: a key frame before which nothing is shown."""
+    pts, sync = pictures(segment)
+    return not len(pts) or bool(sync[0] and (pts[1:] > pts[0]).all())

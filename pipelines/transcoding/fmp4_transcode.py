@@ -1,0 +1,132 @@
+"""Transcoding one run of fragmented MP4: pictures encoded, sound as it is in the segments."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipelines.cutter import SampleCutter, Window
+from pipelines.errors import ErrorCode, PermanentError, ToolError
+from pipelines.fmp4_run import edit_shift
+from pipelines.mp4.fragments import FragmentReader, Header
+from pipelines.packaged_slice import PackagedRun
+from pipelines.segment_index import Container
+from pipelines.transcoding.command import DecodedInput, PictureTrack, SoundTrack
+from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
+from pipelines.transcoding.interleaver import Interleaver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipelines.mp4.movie_fragment import Fragment
+    from pipelines.mp4.movie_header import TrackHeader
+    from pipelines.packaged_slice import PackagedTrack
+    from pipelines.parts import PartWriter
+    from pipelines.transcoding.encoding import VideoEncoding
+    from pipelines.transcoding.fmp4_pictures import Fmp4PictureFeed
+    from pipelines.transcoding.picture_times import OwnPictures
+
+
+def transcode_fmp4_run(
+    feed: Fmp4PictureFeed,
+    renditions: Sequence[Fmp4Rendition],
+    ffmpeg: str,
+    checkpoint: Callable[[], None],
+) -> list[PackagedRun]:
+    """Make one run of every rendition, decoding its pictures once; in the order of ``renditions``.
+
+    Raises ``EndMisjudged``, and ``ToolError`` when ffmpeg fails or its pictures are not the source's.
+    """
+    video = feed.video
+    if video is None or video.codec is None:
+        for _ in feed:
+            checkpoint()
+        return [rendition.transcoded(None) for rendition in renditions]
+    decoded = PictureTrack("v:0", video.codec, video.timescale)
+    source = DecodedInput(Container.FMP4, decoded, feed.probe_bytes())
+    run_ffmpeg(ffmpeg, source, feed.window, feed, renditions, checkpoint)
+    held = any(rendition.encoding.constant_rate for rendition in renditions)
+    own = feed.own_pictures(held=held)
+    return [rendition.transcoded(own) for rendition in renditions]
+
+
+class Fmp4Rendition:
+    """One rendition of a run: the pictures that ffmpeg writes, the segments' sound between them."""
+
+    sound: tuple[SoundTrack, ...] = ()  #: that ffmpeg would copy
+
+    def __init__(
+        self, feed: Fmp4PictureFeed, writer: PartWriter, encoding: VideoEncoding | None
+    ) -> None:
+        if encoding is None:
+            message = (
+                f"segment {feed.first.segment.sequence}: fragmented MP4 is copied whole, or encoded"
+            )
+            raise PermanentError(ErrorCode.CODEC_UNSUPPORTED, message)
+        self.encoding = encoding
+        self._feed = feed
+        self._reader = FragmentReader()
+        self._header: TrackHeader | None = None
+        self._cutter: SampleCutter | None = None
+        self._writer = writer
+        self._interleaver = Interleaver(writer, feed.sound_pieces)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a fragment has come."""
+        return self._cutter is not None
+
+    def take(self, piece: bytes) -> None:
+        """Read the next bytes of ffmpeg's output; ``Mp4Error`` for what is damaged."""
+        for event in self._reader.feed(piece):
+            if isinstance(event, Header):
+                [self._header] = event.movie.tracks
+            else:
+                self._cut(event)
+
+    def close(self) -> None:
+        """Say that ffmpeg has ended; ``Mp4Error`` when its output is cut off."""
+        self._reader.close()
+
+    def transcoded(self, own: OwnPictures | None) -> PackagedRun:
+        """The run's tables; ``own`` are the pictures that it must hold, if there are any."""
+        self._interleaver.write_until(math.inf)
+        tracks = [] if own is None else [self._pictures(own)]
+        for track in self._feed.sound():
+            placement = self._interleaver.placement(track.track)
+            tracks.append(replace(track, placement=placement))
+        first = self._feed.first
+        return PackagedRun(
+            container=Container.FMP4,
+            tagged=first.segment.discontinuity,
+            starts_clean=True,
+            first_sequence=first.segment.sequence,
+            tracks=tuple(track for track in tracks if len(track.samples)),
+        )
+
+    def _cut(self, fragment: Fragment) -> None:
+        if self._header is None:
+            raise LookupError("a fragment without a header came past the reader")
+        if self._cutter is None:
+            self._cutter = SampleCutter(self._writer, {self._header.track_id: Window()})
+        self._cutter.take(fragment)
+        [track] = fragment.tracks
+        end = (track.base_decode_time or 0) + track.duration
+        self._interleaver.write_until(end / self._header.timescale)
+
+    def _pictures(self, own: OwnPictures) -> PackagedTrack:
+        source = self._feed.video
+        if self._header is None or self._cutter is None or source is None:
+            message = f"{len(own)} pictures in the source, none came out"
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        pictures = EncodedPictures(
+            self._header,
+            self._cutter.samples(self._header.track_id),
+            self._cutter.placement(self._header.track_id),
+            self.encoding,
+        )
+        ticks, edit_start = edit_shift(source, self._feed.first.movie.timescale)
+        shift = Fraction(ticks, source.timescale)
+        return pictures.packaged(source.track_id, own, source.timescale, shift, edit_start)

@@ -1,0 +1,84 @@
+"""Sound that did not come out of ffmpeg, laid between its pictures in a rendition's payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.cutter import payload_hash
+from pipelines.mp4.samples import starts
+from pipelines.packaged_slice import Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipelines.packaged_slice import PackagedTrack
+    from pipelines.parts import PartWriter
+
+
+@dataclass(frozen=True, eq=False)
+class SoundPiece:
+    """Frames of one track that lie side by side."""
+
+    track: int
+    begin: float  #: seconds of the source's clock at which they begin
+    frames: int
+    data: memoryview
+
+
+@dataclass
+class _Placed:
+    offsets: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    hashes: list[int] = field(default_factory=list)
+
+
+class Interleaver:
+    """Writes pieces of sound, which another thread may still add to, up to a time asked for."""
+
+    def __init__(self, writer: PartWriter, pieces: Sequence[SoundPiece]) -> None:
+        self._writer = writer
+        self._pieces = pieces
+        self._written = 0
+        self._placed: dict[int, _Placed] = {}
+
+    def write_until(self, seconds: float) -> None:
+        """Write every piece that begins before that time of the source's clock."""
+        while self._written < len(self._pieces):
+            piece = self._pieces[self._written]
+            if piece.begin >= seconds:
+                return
+            placed = self._placed.setdefault(piece.track, _Placed())
+            placed.offsets.append(self._writer.write(piece.data))
+            placed.counts.append(piece.frames)
+            placed.hashes.append(payload_hash(piece.data))
+            self._written += 1
+
+    def placement(self, track: int) -> Placement:
+        """Where the frames of a track lie in the payload."""
+        placed = self._placed.get(track, _Placed())
+        return Placement(
+            np.array(placed.offsets, np.int64),
+            np.array(placed.counts, np.uint32),
+            np.array(placed.hashes, np.uint64),
+        )
+
+
+def pieces_of(tracks: Sequence[PackagedTrack], payload: bytes) -> list[SoundPiece]:
+    """The sound of packaged tracks, a piece for each group of frames, in the order of time."""
+    view = memoryview(payload)
+    pieces = [piece for track in tracks for piece in _pieces(track, view)]
+    return sorted(pieces, key=lambda piece: piece.begin)
+
+
+def _pieces(track: PackagedTrack, payload: memoryview) -> Iterator[SoundPiece]:
+    counts = track.placement.counts.astype(np.int64)
+    firsts = starts(counts)
+    sizes = np.add.reduceat(track.samples.sizes, firsts, dtype=np.int64) if len(counts) else counts
+    for offset, first, count, size in zip(
+        track.placement.offsets, firsts, counts, sizes, strict=True
+    ):
+        begin = float(track.samples.dts[first] / track.timescale)
+        yield SoundPiece(track.track, begin, int(count), payload[offset : offset + size])

@@ -1,0 +1,115 @@
+"""Which pictures of a run are its slice's own: those from its first one to the next slice's first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ErrorCode, PermanentError
+from pipelines.segment_stream import MAX_LEAD_IN_BYTES
+from pipelines.slices import MAX_LEAD_IN
+from pipelines.transcoding.filter_chain import PictureWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from fractions import Fraction
+
+    from pipelines.playlist import Segment
+    from pipelines.transcoding.picture_times import OwnPictures, PictureLog
+
+
+class EndMisjudged(Exception):
+    """Raised when a run turned out to reach the end of its slice, or not to, against what was
+    taken for granted when it began: the slice is to be made again, knowing."""
+
+    def __init__(self, sequence: int, reaches: bool) -> None:
+        super().__init__(f"the run from segment {sequence} on, reaching the end: {reaches}")
+        self.sequence = sequence  #: of the run's first segment
+        self.reaches = reaches
+
+
+@dataclass(frozen=True)
+class NextPictures:
+    """The pictures of the segment behind a slice, as its index has them."""
+
+    begin: int  #: when the first is shown, ticks of the source
+    starts_clean: bool  #: decoding can begin with them: the next slice needs nothing of this one
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """From when to when the pictures that are shown belong to a run; ticks of the source."""
+
+    sequence: int  #: of the run's first segment
+    first: int | None  #: when its first picture is shown; None: all that is decoded is its own
+    following: NextPictures | None  #: behind the slice, on the clock of the run's first segment
+    reaches: bool  #: whether the run goes on to the slice's end, as far as could be told at first
+
+    @property
+    def window(self) -> PictureWindow:
+        """The bounds, as they were taken when the run began."""
+        return PictureWindow(
+            self.first, self.following.begin if self.following and self.reaches else None
+        )
+
+    def pictures(self, log: PictureLog, *, reached: bool, held: bool) -> OwnPictures:
+        """The run's own out of all pictures that were fed.
+
+        ``reached``: whether it went on to the slice's end and beyond, by the same clock. ``held``:
+        its last picture lasts until the next slice's first. Raises ``EndMisjudged`` when that
+        matters and was taken otherwise, and ``PermanentError`` (``segment_damaged``) for pictures
+        that no slice can show.
+        """
+        following, latest = self.following, log.latest
+        if following is not None and latest is not None:
+            late = latest >= following.begin
+            if reached != self.reaches and (held or late):
+                raise EndMisjudged(self.sequence, reached)
+            if reached and late and following.starts_clean:
+                message = f"from segment {self.sequence} on, pictures overlap those behind them"
+                raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+        return log.inside(self.window)
+
+
+def ownership(
+    first: int | None,
+    following: NextPictures | None,
+    timescale: int,
+    coming: Sequence[Segment],
+    max_hole: Fraction,
+    reaches: bool | None,
+) -> Ownership:
+    """What a run owns whose first picture is shown at ``first``.
+
+    ``coming`` are the slice's segments from the run's first on. Whether it ``reaches`` the slice's
+    end is judged by the clock, unless it is known: not when a tag among the later segments says
+    no, nor when the next pictures are shown before the run's, or far later than it can last.
+    """
+    if reaches is None:
+        reaches = (
+            first is not None
+            and following is not None
+            and not any(segment.discontinuity for segment in coming[1:])
+            and first < following.begin <= first + _longest(coming, max_hole) * timescale
+        )
+    return Ownership(coming[0].sequence, first, following, reaches)
+
+
+def refuse_distant_key(
+    lead_in: Sequence[int], first: int | None, key: int | None, sequence: int
+) -> None:
+    """Refuse pictures that are left undecoded because their key frame lies before the lead-in.
+
+    ``lead_in``: bytes of its segments; ``key``: when the first key frame that was fed is shown. At
+    a period's start there is no key frame, which is told; here it was only too far away. Raises
+    ``PermanentError`` (``segment_damaged``).
+    """
+    cut_short = len(lead_in) >= MAX_LEAD_IN or sum(lead_in) > MAX_LEAD_IN_BYTES // 2
+    if cut_short and first is not None and (key is None or key > first):
+        message = f"no key frame in the {len(lead_in)} segments before segment {sequence}"
+        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+
+
+def _longest(coming: Sequence[Segment], max_hole: Fraction) -> float:
+    """Seconds that these segments may last: what is listed is a hint."""
+    return 2 * sum(segment.duration for segment in coming) + float(max_hole)

@@ -1,0 +1,208 @@
+"""Transcoding one slice of a variant: decoded once, into every rendition that is made of it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ErrorCode, ToolError
+from pipelines.fmp4_run import Fmp4Stream, InitSections
+from pipelines.object_store import MIN_PART_BYTES
+from pipelines.package import Edges, Packaged, packaged, refuse_mixed
+from pipelines.parts import PartWriter, estimated_part_bytes, first_part_number, part_bytes
+from pipelines.segment_stream import SegmentStream
+from pipelines.source import measure, read_ahead
+from pipelines.transcoding.encoded_run import NothingEncoded
+from pipelines.transcoding.fmp4_pictures import Fmp4Edges, Fmp4PictureFeed
+from pipelines.transcoding.fmp4_transcode import Fmp4Rendition, transcode_fmp4_run
+from pipelines.transcoding.kit import Hardware
+from pipelines.transcoding.ownership import EndMisjudged
+from pipelines.transcoding.sound_stretch import encoded_tracks
+from pipelines.transcoding.ts_pictures import TsPictureFeed
+from pipelines.transcoding.ts_transcode import TsRendition, transcode_ts_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pipelines.package import Packager
+    from pipelines.packaged_slice import PackagedRun, PackagedTrack
+    from pipelines.parts import PartUpload
+    from pipelines.playlist import Segment
+    from pipelines.slices import Slice
+    from pipelines.source import FetchedSegment
+    from pipelines.transcoding.encoding import VideoEncoding
+
+#: Bytes/s that copied sound takes at most, for the size of parts.
+SOUND_BYTES = 250_000
+#: What a slice may hold beyond its bit rate times its listed duration.
+SPARE = 1.25
+
+
+class HardwareFailed(ToolError):
+    """A hardware encoder could not be opened, or gave nothing: software has to do it."""
+
+
+@dataclass(frozen=True)
+class RenditionOutput:
+    """One rendition that a slice is transcoded into, and where its parts go."""
+
+    name: str
+    video: VideoEncoding | None  #: None: the pictures are copied
+    encodes_audio: bool  #: sound that browsers do not play comes from the staged AAC
+    upload: PartUpload
+
+
+def transcode_slice(
+    work: Slice,
+    packager: Packager,
+    outputs: Sequence[RenditionOutput],
+    sound: Packaged | None,
+    checkpoint: Callable[[], None],
+) -> dict[str, Packaged]:
+    """Transcode one slice into all ``outputs``; the result of each by its name.
+
+    ``sound`` is the slice's encoded sound, when any of them ``encodes_audio``. ``checkpoint`` is
+    called often and raises to cancel. Raises ``HardwareFailed``, and what ``package_slice`` raises;
+    on every error the parts sent so far count for nothing.
+    """
+    refuse_mixed(work)
+    sizes = measure(packager.reader, work.segments)
+    attempt = _Attempt(work, packager, outputs, sound, checkpoint, sizes, {})
+    while True:
+        try:
+            return attempt.make()
+        except EndMisjudged as error:
+            if error.sequence in attempt.reaching:
+                message = f"slice {work.number}: where its run from segment {error.sequence} ends"
+                raise ToolError(
+                    ErrorCode.VERIFICATION_FAILED, f"{message} cannot be told"
+                ) from error
+            attempt.reaching[error.sequence] = error.reaches
+        except NothingEncoded as error:
+            hardware = _hardware_encoders(outputs)
+            if not hardware:
+                raise
+            message = f"{', '.join(hardware)} cannot be used: {error.message}"
+            raise HardwareFailed(error.code, message) from error
+
+
+def _hardware_encoders(outputs: Sequence[RenditionOutput]) -> list[str]:
+    kinds = {kind.value for kind in Hardware}
+    names = {out.video.implementation for out in outputs if out.video}
+    return sorted(name for name in names if name.rpartition("_")[2] in kinds)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One way through the slice; ``reaching`` says which runs, by their first media sequence, are
+    known to reach its end, or not to."""
+
+    work: Slice
+    packager: Packager
+    outputs: Sequence[RenditionOutput]
+    sound: Packaged | None
+    checkpoint: Callable[[], None]
+    sizes: Mapping[int, int]
+    reaching: dict[int, bool]
+
+    def make(self) -> dict[str, Packaged]:
+        fragmented = self.work.segments[0].init_section is not None
+        fetched = read_ahead(self.packager.reader, self.work.segments, self.sizes)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.closing(fetched))
+            writers = [stack.enter_context(self._writer(out)) for out in self.outputs]
+            make = self._fmp4_runs if fragmented else self._ts_runs
+            runs = list(make(fetched, writers))
+            payloads = [writer.finish() for writer in writers]
+        size = sum(self.sizes.values())
+        return {
+            out.name: packaged(self.work, [run[number] for run in runs], payload, size)
+            for number, (out, payload) in enumerate(zip(self.outputs, payloads, strict=True))
+        }
+
+    def _writer(self, out: RenditionOutput) -> PartWriter:
+        return PartWriter(
+            out.upload,
+            first_number=first_part_number(self.work.number),
+            part_bytes=self._part_bytes(out),
+            stage_bytes=MIN_PART_BYTES if self.work.number == 0 else 0,
+        )
+
+    def _part_bytes(self, out: RenditionOutput) -> int:
+        source = sum(self.sizes.values())
+        staged = len(self.sound.staged) if self.sound and out.encodes_audio else 0
+        if out.video is None:
+            return part_bytes(source + staged)
+        seconds = self.work.duration
+        sound = max(staged, min(source, round(SOUND_BYTES * seconds)))
+        return estimated_part_bytes(round(SPARE * (out.video.bitrate / 8 * seconds + sound)))
+
+    def _coming(self, first: Segment) -> tuple[Segment, ...]:
+        """The slice's segments from ``first`` on."""
+        return tuple(s for s in self.work.segments if s.sequence >= first.sequence)
+
+    @property
+    def _neighbours(self) -> bool:
+        """Whether pictures depend on those beside them."""
+        return any(out.video and out.video.deinterlace for out in self.outputs)
+
+    def _ts_runs(
+        self, fetched: Iterator[FetchedSegment], writers: Sequence[PartWriter]
+    ) -> Iterator[list[PackagedRun]]:
+        edges = Edges(self.work, self.packager)
+        stream = SegmentStream(fetched, edges.announced_before, self.checkpoint)
+        number = 0
+        while (first := stream.peek()) is not None:
+            feed = TsPictureFeed(
+                stream,
+                edges,
+                self._coming(first.segment),
+                self.packager.max_hole,
+                neighbours=self._neighbours,
+                reaches=self.reaching.get(first.segment.sequence),
+            )
+            renditions = [
+                TsRendition(feed, writer, out.video, *self._laid_in(out, feed, number))
+                for out, writer in zip(self.outputs, writers, strict=True)
+            ]
+            yield transcode_ts_run(feed, renditions, self.packager.ffmpeg, self.checkpoint)
+            number += 1
+
+    def _laid_in(
+        self, out: RenditionOutput, feed: TsPictureFeed, number: int
+    ) -> tuple[dict[int, PackagedTrack | None], bytes]:
+        """The sound of run ``number`` that was encoded before, by PID, and its payload."""
+        wanted = encoded_tracks(feed.tracks) if out.encodes_audio else {}
+        if not wanted:
+            return {}, b""
+        runs = self.sound.tables.runs if self.sound else ()
+        sequence = feed.first.segment.sequence
+        if self.sound is None or number >= len(runs) or runs[number].first_sequence != sequence:
+            message = f"slice {self.work.number}: no encoded sound from segment {sequence} on"
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        tracks = {track.track: track for track in runs[number].tracks}
+        return {pid: tracks.get(pid) for pid in wanted}, self.sound.staged
+
+    def _fmp4_runs(
+        self, fetched: Iterator[FetchedSegment], writers: Sequence[PartWriter]
+    ) -> Iterator[list[PackagedRun]]:
+        reader, max_hole = self.packager.reader, self.packager.max_hole
+        inits = InitSections(reader)
+        edges = Fmp4Edges(self.work, reader, inits, max_hole)
+        stream = Fmp4Stream(fetched, inits, self.checkpoint)
+        while (first := stream.peek()) is not None:
+            feed = Fmp4PictureFeed(
+                stream,
+                edges,
+                inits,
+                self._coming(first.segment),
+                max_hole,
+                neighbours=self._neighbours,
+                reaches=self.reaching.get(first.segment.sequence),
+            )
+            renditions = [
+                Fmp4Rendition(feed, writer, out.video)
+                for out, writer in zip(self.outputs, writers, strict=True)
+            ]
+            yield transcode_fmp4_run(feed, renditions, self.packager.ffmpeg, self.checkpoint)

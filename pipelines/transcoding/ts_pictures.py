@@ -1,0 +1,179 @@
+"""What ffmpeg is fed to transcode one run of MPEG-TS, and which of its pictures the slice owns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.media import TrackKind
+from pipelines.mpegts.packets import read_packets
+from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
+from pipelines.segment_stream import ticks_90k
+from pipelines.transcoding.ownership import NextPictures, ownership, refuse_distant_key
+from pipelines.transcoding.picture_times import PictureLog
+from pipelines.ts_feed import TsRunFeed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from fractions import Fraction
+
+    from pipelines.media import Codec
+    from pipelines.package import Edges
+    from pipelines.playlist import Segment
+    from pipelines.segment_index import TrackIndex
+    from pipelines.segment_stream import IndexedSegment, SegmentStream
+    from pipelines.transcoding.filter_chain import PictureWindow
+    from pipelines.transcoding.picture_times import OwnPictures
+
+#: ffmpeg counts from below zero when its input begins less than this before the clock's wrap
+#: (libavformat, ``update_wrap_reference``), seconds.
+WRAP_MARGIN_SECONDS = 60
+#: payload_unit_start_indicator, in the second byte of a packet (ISO/IEC 13818-1, 2.4.3.2).
+UNIT_START = 0x40
+
+
+class TsPictureFeed(TsRunFeed):
+    """A run that is decoded: it owns the pictures that are shown from the first one of its first
+    segment on, to the first one of the segment behind the slice.
+
+    So pictures that are stored before that segment, but shown behind its first, come from the
+    lead-in. Sound is owned as in a copy.
+    """
+
+    def __init__(
+        self,
+        stream: SegmentStream,
+        edges: Edges,
+        coming: Sequence[Segment],
+        max_hole: Fraction,
+        *,
+        neighbours: bool,
+        reaches: bool | None,
+    ) -> None:
+        """``coming``: the slice's segments from the run's first on. ``neighbours``: pictures depend
+        on those beside them, so that some of each side are fed too. ``reaches``: whether the run
+        reaches the slice's end, None to judge that by the clock."""
+        first = stream.peek()
+        if first is None:
+            raise LookupError("a run needs a segment")
+        self._log = PictureLog()
+        self._neighbours = neighbours
+        self._fed_before = self._ended_with_slice = False
+        lead_in = edges.lead_in(first, wanted=neighbours)
+        super().__init__(stream, lead_in, self._goes_on_behind, max_hole)
+        self.video = next((t for t in self.tracks if t.kind is TrackKind.VIDEO), None)
+        self._behind = edges.following({track.track: track.codec for track in self.tracks})
+        shown = self._first_picture(first)
+        following = self._next_pictures(shown)
+        self._ownership = ownership(shown, following, TS_TIMESCALE, coming, max_hole, reaches)
+        self._counts_from = _clock_offset([*lead_in, first])
+
+    @property
+    def window(self) -> PictureWindow:
+        """What the run owns of the pictures that it decodes, in ffmpeg's own count of 90 kHz."""
+        return self._ownership.window.moved(-self._counts_from)
+
+    def own_pictures(self, *, held: bool) -> OwnPictures:
+        """The pictures inside the window, in ffmpeg's count; after the feed has ended.
+
+        ``held``: the last picture lasts until the window ends. Raises as ``Ownership.pictures``.
+        """
+        sizes = [len(indexed.data) for indexed in self._lead_in]
+        sequence = self.first.segment.sequence
+        refuse_distant_key(sizes, self._ownership.first, self._log.first_key, sequence)
+        reached = self._ended_with_slice
+        own = self._ownership.pictures(self._log, reached=reached, held=held)
+        return own.moved(-self._counts_from)
+
+    def _first_picture(self, first: IndexedSegment) -> int | None:
+        """When the first picture of the run's own is shown; None to take all that is decoded."""
+        track = first.index.track(self.video.track) if self.video else None
+        shown = _earliest(track) if track else None
+        if track is None or shown is None:
+            latest = self._log.latest
+            return None if latest is None else latest + 1
+        keys = track.pts[track.sync & (track.pts != NO_TIME)]
+        if self._log.first_key is None and len(keys):
+            shown = max(shown, int(keys[0]))
+        return shown + ticks_90k(self._unwrap(first))
+
+    def _next_pictures(self, shown: int | None) -> NextPictures | None:
+        """The pictures behind the slice, on the round of the clock next to ``shown``."""
+        track = self._behind.index.track(self.video.track) if self._behind and self.video else None
+        earliest = _earliest(track) if track else None
+        if track is None or earliest is None or shown is None:
+            return None
+        clean = track.starts_clean and not track.continues_previous
+        rounds = round((shown - earliest) / TS_WRAP)
+        return NextPictures(earliest + rounds * TS_WRAP, clean)
+
+    def _goes_on_behind(
+        self, tracks: Mapping[int, Codec], unfinished: bool
+    ) -> IndexedSegment | None:
+        """The segment behind the slice, when a unit that starts in the slice may go on in it."""
+        if self._behind is None:
+            return None
+        goes_on = any(track.continues_previous for track in self._behind.index.tracks)
+        return self._behind if unfinished or goes_on else None
+
+    def _enter(self, indexed: IndexedSegment) -> int:
+        unwrap = super()._enter(indexed)
+        for track in indexed.index.tracks:
+            if track.kind is TrackKind.VIDEO:
+                shown = np.ones(len(track), np.bool_)
+                if track.second_fields is not None:
+                    shown &= ~track.second_fields
+                if not self._fed_before:
+                    shown[: track.headless] = False
+                pts = np.where(track.pts == NO_TIME, NO_TIME, track.pts + unwrap)
+                self._log.add(pts[shown], track.sync[shown])
+        self._fed_before = True
+        return unwrap
+
+    def _tail(self, following: IndexedSegment | None) -> IndexedSegment | None:
+        """What finishes the run's last units; pictures beside them too, when those matter.
+
+        The pictures of a segment that other runs own are not decoded where nothing would leave
+        them out again.
+        """
+        if following is None and self._behind is not None and self._continues(self._behind):
+            self._ended_with_slice = True
+            if self._neighbours and self._ownership.reaches:
+                return self._behind
+        tail = super()._tail(following)
+        return tail if tail is None or self.video is None else _without_pictures(tail, self.video)
+
+
+def _earliest(track: TrackIndex) -> int | None:
+    """When the first picture of a segment is shown, by the segment's own clock."""
+    known = track.pts[track.pts != NO_TIME]
+    return int(known.min()) if len(known) else None
+
+
+def _clock_offset(fed: Sequence[IndexedSegment]) -> int:
+    """Ticks of 90 kHz by which ffmpeg's count lies below the run's: whole rounds of the clock.
+
+    ffmpeg decides by the first packet that it reads: before a wrap it counts from below zero.
+    """
+    tracks = [track for track in fed[0].index.tracks if (track.dts != NO_TIME).any()]
+    if not tracks:
+        return 0
+    opening = min(tracks, key=lambda track: track.first_offset)
+    first = int(opening.dts[opening.dts != NO_TIME][0])
+    counted = first % TS_WRAP
+    if counted >= TS_WRAP - WRAP_MARGIN_SECONDS * TS_TIMESCALE:
+        counted -= TS_WRAP
+    return first - counted
+
+
+def _without_pictures(tail: IndexedSegment, video: TrackIndex) -> IndexedSegment:
+    """A segment without the pictures that begin in it: what ends one from before it stays."""
+    packets, _ = read_packets(tail.data)
+    pictures = packets.of(video.track)
+    begins = np.flatnonzero(packets.rows[pictures, 1] & UNIT_START)
+    kept = np.ones(len(packets.rows), np.bool_)
+    if len(begins):
+        kept[pictures[begins[0] :]] = False
+    return replace(tail, data=packets.rows[kept].tobytes())

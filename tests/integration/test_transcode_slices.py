@@ -1,0 +1,207 @@
+"""Renditions made in slices: rates, sound, clocks, several at once; and what is refused."""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from pipelines.media import TrackKind
+from pipelines.profile import Encoder, H264Profile
+from pipelines.transcoding.transcode import HardwareFailed
+from tests.framehash import packets
+from tests.media import beep_times, picture_numbers, run
+from tests.packaging import small_encoding
+from tests.sample_tables import movie_of
+
+pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
+
+TAG = "#EXT-X-DISCONTINUITY"
+UNEVEN = "select='mod(n,5)*mod(n,7)'"
+
+
+def track_of(made, kind):
+    return next(t for t in movie_of(made.header).tracks if t.header.kind is kind)
+
+
+def shown(made, kind=TrackKind.VIDEO):
+    """When the samples of a track are shown, seconds of the movie, ascending."""
+    track, movie = track_of(made, kind), movie_of(made.header)
+    pause = sum(edit.duration for edit in track.header.edits if edit.media_time < 0)
+    skipped = next(edit.media_time for edit in track.header.edits if edit.media_time >= 0)
+    times = (np.sort(track.pts) - skipped) / track.header.timescale
+    return times + pause / movie.header.timescale
+
+
+@pytest.mark.parametrize(
+    ("spec", "rate"),
+    [
+        ({"fps": "30"}, Fraction(25)),
+        ({"fps": "24000/1001", "b_frames": 2}, Fraction(30000, 1001)),
+        ({"fps": "60"}, Fraction(30)),
+        ({"filters": UNEVEN, "encoder_options": ("-fps_mode", "vfr")}, Fraction(30)),
+        ({"fps": "24", "container": "fmp4"}, Fraction(25)),
+    ],
+    ids=["30-25", "23.98-29.97", "60-30", "vfr-30", "fmp4-24-25"],
+)
+def test_a_constant_rate_is_one_grid_over_all_slices(spec, rate, media, media_tools, transcoded):
+    path = media.recording(duration=4.0, segment=1.0, gop=24, numbered=True, **spec)
+    asked = small_encoding(nominal_rate=rate, constant_rate=True)
+    [(whole, whole_file)] = transcoded(path, v=asked).values()
+    [(sliced, sliced_file)] = transcoded(path, 1.0, v=asked).values()
+    times = shown(sliced)
+    assert times.tolist() == shown(whole).tolist()
+    assert np.diff(times) == pytest.approx(float(1 / rate), abs=1e-9)
+    assert times[-1] + 1 / rate == pytest.approx(4.0, abs=0.1)
+    numbers = picture_numbers(media_tools, sliced_file)
+    assert numbers == picture_numbers(media_tools, whole_file)
+    assert numbers == sorted(numbers)
+
+
+def test_pictures_at_uneven_times_keep_them(media, media_tools, transcoded, finalizer):
+    path = media.recording(
+        duration=4.0, segment=1.0, gop=30, numbered=True, filters=UNEVEN,
+        encoder_options=("-fps_mode", "vfr"),
+    )  # fmt: skip
+    copied, _ = finalizer().finalize(path)
+    [(sliced, file)] = transcoded(path, 1.0, v=small_encoding()).values()
+    assert shown(sliced) == pytest.approx(shown(copied), abs=1e-9)
+    assert picture_numbers(media_tools, file) == [n for n in range(120) if n % 5 and n % 7]
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"container": "fmp4"}, {"audio": "ac3", "start": 50.0}], ids=["ts", "fmp4", "ac3"]
+)
+def test_sound_is_that_of_the_copy_and_in_time(
+    spec, media, media_tools, transcoded, finalizer, tmp_path
+):
+    path = media.recording(b_frames=2, duration=4.0, **spec)
+    one = finalizer()
+    copied, _ = one.finalize(path)
+    original = one.download(tmp_path / "copied.mp4")
+    [(sliced, file)] = transcoded(path, 1.0, v=small_encoding()).values()
+    assert packets(media_tools, file, "a:0") == packets(media_tools, original, "a:0")
+    for kind in (TrackKind.VIDEO, TrackKind.AUDIO):
+        assert shown(sliced, kind) == pytest.approx(shown(copied, kind), abs=0.001)
+
+
+def test_several_renditions_come_out_of_one_run(media, media_tools, transcoded):
+    path = media.recording(b_frames=2, numbered=True, duration=4.0)
+    made = transcoded(
+        path,
+        2.0,
+        main=small_encoding(bitrate=900_000),
+        baseline=small_encoding(profile=H264Profile.BASELINE, width=128, height=72),
+        hevc=small_encoding(encoder=Encoder.HEVC, implementation="libx265", profile=None),
+        vp9=small_encoding(encoder=Encoder.VP9, implementation="libvpx-vp9", profile=None),
+        slow=small_encoding(constant_rate=True, nominal_rate=Fraction(15)),
+        intra=small_encoding(gop=0.0),
+    )
+    for name, (tables, file) in made.items():
+        video = track_of(tables, TrackKind.VIDEO)
+        numbers = picture_numbers(media_tools, file)
+        assert len(numbers) == (60 if name == "slow" else 120)
+        if name != "slow":
+            assert numbers == list(range(120))
+        assert video.header.width == (128 if name == "baseline" else 160)
+        assert (video.pts >= video.durations.cumsum() - video.durations).all()
+    reordered = {
+        name for name, (tables, _) in made.items()
+        if (np.diff(track_of(tables, TrackKind.VIDEO).pts) < 0).any()
+    }  # fmt: skip
+    assert reordered == {"main", "hevc", "slow"}
+    assert track_of(made["intra"][0], TrackKind.VIDEO).sync.all()
+
+
+def test_every_slice_begins_with_a_key_frame(media, transcoded):
+    path = media.recording(gop=150, b_frames=2, segment=1.0, split_by_time=True)
+    [(sliced, _)] = transcoded(path, 1.0, v=small_encoding(gop=None)).values()
+    video = track_of(sliced, TrackKind.VIDEO)
+    for seam in sliced.tables.seams[1:]:
+        assert video.sync[seam["video"]]
+
+
+def joined(*recordings):
+    """Segments of several recordings, a tag between them."""
+    found = []
+    for number, path in enumerate(recordings):
+        data = [each.read_bytes() for each in sorted(path.parent.glob("*.ts"))]
+        found += [(data[0], TAG if number else ""), *((each, "") for each in data[1:])]
+    return found
+
+
+@pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "untagged"])
+@pytest.mark.parametrize("rate", [None, Fraction(25)], ids=["source", "25"])
+def test_a_clock_that_starts_again_loses_nothing(
+    tagged, rate, media, media_tools, transcoded, recording_of
+):
+    """Untagged, the end of the first run looks as if it lay behind its slice: a second attempt."""
+    pieces = joined(
+        media.recording(b_frames=2, numbered=True, segment=1.0, gop=30, duration=4.0),
+        media.recording(b_frames=2, numbered=True, segment=1.0, gop=30, duration=3.0),
+    )
+    path = recording_of(*((data, tag if tagged else "") for data, tag in pieces), seconds=1.0)
+    asked = small_encoding(**({"constant_rate": True, "nominal_rate": rate} if rate else {}))
+    [(whole, _)] = transcoded(path, v=asked).values()
+    [(sliced, file)] = transcoded(path, 2.0 if tagged else 6.0, v=asked).values()
+    assert shown(sliced).tolist() == shown(whole).tolist()
+    numbers = picture_numbers(media_tools, file)
+    if rate is None:
+        assert numbers == [*range(120), *range(90)]
+    else:
+        assert [n for n, _ in itertools.groupby(numbers)].count(0) == 2
+        assert len(numbers) == 175
+
+
+def test_a_hardware_encoder_that_is_not_there_is_told_apart(media, transcoded):
+    path = media.recording(duration=2.0)
+    with pytest.raises(HardwareFailed, match="h264_nvenc"):
+        transcoded(path, v=small_encoding(implementation="h264_nvenc", preset="fast"))
+
+
+def quality(tools, one, other):
+    """PSNR of the luma of two files' pictures, dB, on average."""
+    log = run(
+        tools.ffmpeg, "-v", "error", "-i", str(one), "-i", str(other), "-lavfi",
+        "[0:v]scale=320:180,setpts=N[a];[1:v]setpts=N[b];[a][b]psnr=stats_file=-", "-f", "null", "-",
+    ).decode()  # fmt: skip
+    values = [float(line.split("psnr_y:")[1].split()[0]) for line in log.splitlines()]
+    return np.mean([value for value in values if np.isfinite(value)])
+
+
+def test_slices_look_as_good_as_the_whole(media, media_tools, transcoded):
+    path = media.recording(duration=8.0, segment=2.0)
+    source = path.parent / "index.m3u8"
+    asked = small_encoding(preset="fast", bitrate=150_000)
+    [(_, whole)] = transcoded(path, v=asked).values()
+    [(_, sliced)] = transcoded(path, 4.0, v=asked).values()
+    assert quality(media_tools, sliced, source) > quality(media_tools, whole, source) - 0.2
+
+
+ODD_SOUND = ("-c:a", "mp2", "-b:a", "128k")
+
+
+@pytest.mark.parametrize("start", [0.0, 95_440.5], ids=["start", "wrap"])
+def test_sound_that_was_encoded_before_lies_between_pictures(
+    start, media, media_tools, transcoded, finalizer, tmp_path
+):
+    """Pictures that are copied keep every byte; those that are encoded are in time as well."""
+    path = media.recording(
+        b_frames=2, numbered=True, duration=4.0, start=start, encoder_options=ODD_SOUND
+    )
+    one = finalizer()
+    copied, _ = one.finalize(path)
+    original = one.download(tmp_path / "copied.mp4")
+    made = transcoded(path, 2.0, encodes_audio=True, web=None, small=small_encoding())
+    assert packets(media_tools, made["web"][1], "v:0") == packets(media_tools, original, "v:0")
+    assert picture_numbers(media_tools, made["small"][1]) == list(range(120))
+    for tables, file in made.values():
+        assert track_of(tables, TrackKind.AUDIO).header.four_cc == "mp4a"
+        assert beep_times(media_tools, file) == pytest.approx([0, 1, 2, 3], abs=0.03)
+        offsets = track_of(tables, TrackKind.AUDIO).offsets
+        between = track_of(tables, TrackKind.VIDEO).offsets
+        assert between.min() < offsets.max()
+        assert offsets.min() < between.max()
+        assert shown(tables) == pytest.approx(shown(copied), abs=0.001)
+    sounds = [packets(media_tools, file, "a:0") for _, file in made.values()]
+    assert sounds[0] == sounds[1]
