@@ -74,6 +74,7 @@ def show(
 def _table(report: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("Rendition", style="bold")
+    table.add_column("Kind", no_wrap=True)
     for heading in ("Duration", "Size", "Slices"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("State", no_wrap=True)
@@ -82,6 +83,7 @@ def _table(report: Mapping[str, Any]) -> Table:
         made = "size" in rendition
         table.add_row(
             Text(printable(rendition["name"])),
+            Text(rendition["kind"] if made else "–"),
             f"{rendition['duration']:.3f} s" if made else "–",
             size_words(rendition["size"]) if made else "–",
             str(rendition["slices"]) if made else "–",

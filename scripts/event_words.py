@@ -53,7 +53,10 @@ def _bare(details: Mapping[str, Any]) -> str:
 
 
 def _planned(event: Mapping[str, Any]) -> str:
-    made = [f"{name} in {count_words(slices, 'slice')}" for name, slices in event["renditions"]]
+    made = [
+        f"{name} ({kind}) in {count_words(slices, 'slice')}"
+        for name, kind, slices in event["renditions"]
+    ]
     not_made = [each["name"] for each in event["notMade"]]
     refused = f"; not made: {', '.join(not_made)}" if not_made else ""
     length = f"{count_words(event['segments'], 'segment')}, {event['seconds']:.1f} s"
@@ -65,6 +68,21 @@ def _slice_packaged(event: Mapping[str, Any]) -> str:
         f"{event['rendition']}, slice {event['slice']}: {event['mediaSeconds']:.1f} s of media, "
         f"{size_words(event['bytes'])}, in {event['seconds']:.2f} s"
     )
+
+
+def _slice_transcoded(event: Mapping[str, Any]) -> str:
+    return (
+        f"{', '.join(event['renditions'])}, slice {event['slice']}: {event['mediaSeconds']:.1f} s "
+        f"of media, {size_words(event['bytes'])}, in {event['seconds']:.2f} s"
+    )
+
+
+def _sound_encoded(event: Mapping[str, Any]) -> str:
+    return f"{event['mediaSeconds']:.1f} s of sound, in {event['seconds']:.2f} s"
+
+
+def _encoder_fallback(event: Mapping[str, Any]) -> str:
+    return f"software goes on for {event['implementation']}: {event['reason']}"
 
 
 def _rendition_verified(event: Mapping[str, Any]) -> str:
@@ -92,6 +110,9 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "corrected": lambda event: str(event["note"]),
     "planned": _planned,
     "slice_packaged": _slice_packaged,
+    "slice_transcoded": _slice_transcoded,
+    "sound_encoded": _sound_encoded,
+    "encoder_fallback": _encoder_fallback,
     "rendition_verified": _rendition_verified,
     "postponed": _error,
     "attempt_failed": _error,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from redis.exceptions import RedisError
 
+from worker.dispatch import TRANSCODING, queue_of
 from worker.perform import perform
 from worker.reconcile import reconcile
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Claims that are worked on at a time; a slice waits for the store more than for the processor.
+#: Claims that are worked on at a time; a copy waits for the store more than for the processor.
 THREADS = 4
+#: The same of transcodes: one keeps all processors busy by itself.
+TRANSCODES = 1
 
 
 class Here:
@@ -36,6 +39,7 @@ class Here:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="here")
+        self._transcodes = ThreadPoolExecutor(TRANSCODES, thread_name_prefix="here-transcode")
         self._lock = threading.Lock()
         self._pending: set[Future[None]] = set()
         self._asked: set[str] = set()
@@ -57,6 +61,7 @@ class Here:
             self.stop()
             raise
         finally:
+            self._transcodes.shutdown()
             self._pool.shutdown()
 
     def stop(self) -> None:
@@ -76,20 +81,22 @@ class Here:
             if session_id in self._asked or self._runtime.stop.is_set():
                 return
             self._asked.add(session_id)
-        self._submit(partial(self._reconcile, session_id))
+        self._submit(self._pool, partial(self._reconcile, session_id))
 
     def perform(self, claim: Claim) -> None:
         """Have a claimed item of work done."""
-        self._submit(partial(perform, claim.key, claim.token, self._runtime, self))
+        transcodes = queue_of(claim.key.item) == TRANSCODING
+        pool = self._transcodes if transcodes else self._pool
+        self._submit(pool, partial(perform, claim.key, claim.token, self._runtime, self))
 
     def _reconcile(self, session_id: str) -> None:
         with self._lock:
             self._asked.discard(session_id)
         reconcile(session_id, self._runtime, self)
 
-    def _submit(self, work: Callable[[], None]) -> None:
+    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
         with self._lock:
-            self._pending.add(self._pool.submit(_tolerating_outages, work))
+            self._pending.add(pool.submit(_tolerating_outages, work))
 
     def _drain(self) -> None:
         """Wait until nothing is pending: what ends may have asked for more before it did."""

@@ -35,7 +35,7 @@ _STYLES: Mapping[str, str] = {
     "rendition_verified": "green",
     "postponed": "yellow",
     "attempt_failed": "yellow",
-    "verified": "green",
+    "encoder_fallback": "yellow",
     "not_made": "yellow",
 }
 
@@ -138,5 +138,7 @@ def _renditions(view: Mapping[str, Any]) -> list[RenderableType]:
         if share is not None:
             bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH)
         text = Text(state.replace("_", " "), style=_STYLES.get(state, ""))
+        if rendition.get("speed") and state == "transcoding":
+            text.append(f", {rendition['speed']:g} times as fast as it plays", style="dim")
         grid.add_row(Text(printable(str(rendition["name"])), style="bold"), bar, text)
     return [Padding(grid, (0, 0, 0, 4))]

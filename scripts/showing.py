@@ -31,7 +31,7 @@ _MEDIA_S = 20
 _SPEED = 4.0
 _LOOK_S = 0.15
 
-#: One profile that the origin makes itself, and one that it does not.
+#: One profile that the origin makes itself, and one that is transcoded from the source.
 _PROFILES = [
     {"name": SMALL, "width": 640, "height": 360, "bitrate": 800_000, "fps": 0},
     {"name": "480p0", "width": 854, "height": 480, "bitrate": 1_600_000, "fps": 0},
@@ -74,7 +74,7 @@ class Showing:
                 self.stack.start()
         else:
             self.stack.start()
-        parts = f"Redis, S3, API and {WORKERS + 1} workers answer on loopback"
+        parts = f"Redis, S3, API and {2 * WORKERS + 1} workers answer on loopback"
         self._done("stack", f"{parts}, after {time.monotonic() - began:.1f} s")
 
     def _live(self, screen: Screen) -> int:

@@ -32,14 +32,16 @@ from scripts.supervisor import (
     tend,
 )
 from worker import settings
+from worker.dispatch import CONTROL, PACKAGING, TRANSCODING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 
-#: Each process takes no more messages than it has threads, so that work spreads over processes.
-_THREADS = 2
+#: Threads of a worker process by its queue: copies wait for the store, one transcode keeps all
+#: processors busy. A process takes no more messages than that, so that work spreads.
+_THREADS = {CONTROL: 2, PACKAGING: 2, TRANSCODING: 1}
 _DRAIN_S = 8.0
 _SERVERS_STOP_S = 10.0
 _READY_S = 120.0
@@ -74,9 +76,10 @@ class Stack:
             Part(redis.child, redis.child.start, _ports(redis)),
             Part(self._s3.child, self._s3.launch, _ports(self._s3)),
         ]
-        self._processes = [self._api(identity.api_port), self._worker("control", "control")]
-        for number in range(1, workers + 1):
-            self._processes.append(self._worker(f"worker-{number}", "package"))
+        self._processes = [self._api(identity.api_port), self._worker("control", CONTROL)]
+        for name, queue in (("worker", PACKAGING), ("transcode", TRANSCODING)):
+            for number in range(1, workers + 1):
+                self._processes.append(self._worker(f"{name}-{number}", queue))
         self._stopping = threading.Event()
         self._signals = 0
 
@@ -149,22 +152,25 @@ class Stack:
             "-m", "uvicorn", "worker.api:app", "--host", LOOPBACK, "--port", str(port),
             "--timeout-graceful-shutdown", "3",
         ]  # fmt: skip
-        return self._part("api", argv, lambda _child: _healthy(port), range(port, port + 1))
+        ports = range(port, port + 1)
+        return self._part("api", argv, process_environment(), lambda _child: _healthy(port), ports)
 
     def _worker(self, name: str, queue: str) -> Part:
-        return self._part(name, worker_argv(queue), lambda child: child.said(WORKER_READY))
+        argv, environment = worker_argv(queue), worker_environment(queue)
+        return self._part(name, argv, environment, lambda child: child.said(WORKER_READY))
 
     def _part(
         self,
         name: str,
         argv: Sequence[str],
+        environment: Mapping[str, str],
         ready: Callable[[Child], bool],
         ports: range = range(0),
     ) -> Part:
         child = Child(
             name,
             [sys.executable, *argv],
-            environment=child_environment() | self.environment | process_environment(),
+            environment={**child_environment(), **self.environment, **environment},
             log=self._directory.logs / f"{name}.log",
             probe=lambda _pid: ready(child),
             cwd=ROOT,
@@ -194,7 +200,12 @@ def run_stack(directory: StackDirectory, workers: int) -> None:
 
 
 def main(
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes for slices.")] = 2,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Worker processes for slices: so many that copy, so many that transcode."
+        ),
+    ] = 2,
     directory: Annotated[
         Path, typer.Option("--dir", help="Where data and logs live.", file_okay=False)
     ] = Path(".stack"),
@@ -215,8 +226,9 @@ def main(
 def worker_argv(queue: str) -> list[str]:
     """What Python is given to run one worker process on one queue."""
     return [
-        "-m", "dramatiq", "worker.actors", "--processes", "1", "--threads", str(_THREADS),
-        "--queues", queue, "--worker-shutdown-timeout", str(int(_DRAIN_S * 1000)),
+        "-m", "dramatiq", "worker.actors", "--processes", "1",
+        "--threads", str(_THREADS[queue]), "--queues", queue,
+        "--worker-shutdown-timeout", str(int(_DRAIN_S * 1000)),
     ]  # fmt: skip
 
 
@@ -230,7 +242,13 @@ def process_environment() -> dict[str, str]:
         "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
         "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
         "NO_PROXY": LOOPBACK,
-        "dramatiq_queue_prefetch": str(_THREADS),
+    }
+
+
+def worker_environment(queue: str) -> dict[str, str]:
+    """What a worker process on one queue needs besides the settings."""
+    return process_environment() | {
+        "dramatiq_queue_prefetch": str(_THREADS[queue]),
         "dramatiq_worker_timeout": "200",  # ms between two looks at an empty queue
     }
 

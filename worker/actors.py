@@ -11,15 +11,16 @@ import structlog
 from dramatiq.middleware import Middleware
 from structlog.contextvars import bound_contextvars
 
-from pipelines.errors import FinalizerError
+from pipelines.errors import FinalizerError, ToolError
+from pipelines.transcoding.kit import probe_kit
 from worker.broker import make_broker
+from worker.dispatch import CONTROL, PACKAGING, TRANSCODING, queue_of
 from worker.finding import Level
 from worker.log import configure
 from worker.perform import perform
 from worker.presence import Presence, WorkerProcess
 from worker.reconcile import reconcile
 from worker.redis_check import redis_findings
-from worker.run_plan import PACKAGE
 from worker.runtime import Runtime
 from worker.settings import InvalidSettings, load
 from worker.sweep import Sweep
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Short messages: reconcile, assemble, publish. One process consumes this queue alone.
-CONTROL = "control"
-#: One slice a message.
-PACKAGING = "package"
 #: The variable by which Dramatiq is told how many messages a process takes at a time.
 PREFETCH = "dramatiq_queue_prefetch"
 
@@ -50,8 +47,8 @@ class Queue:
 
     def perform(self, claim: Claim) -> None:
         """Have a worker do a claimed item, on the queue of its kind."""
-        actor = package_slice if claim.key.item.startswith(f"{PACKAGE}/") else finish
-        actor.send(*claim.key, claim.token)
+        actors = {PACKAGING: package_slice, TRANSCODING: transcode_slice, CONTROL: finish}
+        actors[queue_of(claim.key.item)].send(*claim.key, claim.token)
 
     def request(self, session_id: str, *, delay_ms: int = 0) -> None:
         """Have the session looked at, at the earliest in ``delay_ms``: the API's way in.
@@ -76,6 +73,7 @@ class ProcessLife(Middleware):
         warn_of_prefetch(worker.worker_threads, os.environ.get(PREFETCH))
         warn_of_queues(queues)
         warn_of_redis(self._runtime.settings)
+        probe_encoders(self._runtime.tools.ffmpeg)
         process = WorkerProcess.this(queues, worker.worker_threads)
         self._presence = Presence(self._runtime.roster, process)
         self._presence.__enter__()
@@ -107,13 +105,27 @@ def warn_of_prefetch(threads: int, prefetch: str | None) -> None:
 
 
 def warn_of_queues(queues: Collection[str]) -> None:
-    """Warn when short messages would wait behind slices in this process (DESIGN 9)."""
-    if CONTROL in queues and PACKAGING in queues:
-        log.warning(
-            "This process consumes both queues: reconciling waits behind slices. Run one process "
-            "with `--queues control` and the others with `--queues package`.",
-            action="queues_mixed",
-        )
+    """Warn when short work would wait behind longer work in this process (DESIGN 9)."""
+    mixed = [queue for queue in (CONTROL, PACKAGING, TRANSCODING) if queue in queues]
+    if len(mixed) < 2:
+        return
+    log.warning(
+        "This process consumes several queues: reconciling waits behind slices, and copies behind "
+        "transcodes. Run processes with `--queues control`, `--queues package` and "
+        "`--queues transcode`.",
+        action="queues_mixed",
+        queues=mixed,
+    )
+
+
+def probe_encoders(ffmpeg: str) -> None:
+    """Ask ffmpeg once, at the start, what it can encode; every plan goes by the answer."""
+    try:
+        kit = probe_kit(ffmpeg)
+    except ToolError as error:
+        log.warning("ffmpeg does not say what it can encode.", action="kit_away", error=str(error))
+        return
+    log.debug("ffmpeg was asked what it can encode.", encoders=len(kit.encoders))
 
 
 def warn_of_redis(settings: Settings) -> None:
@@ -156,6 +168,12 @@ def reconcile_session(session_id: str) -> None:
 @dramatiq.actor(queue_name=PACKAGING, broker=broker)
 def package_slice(session_id: str, generation: int, item: str, token: str) -> None:
     """Package one slice."""
+    perform(WorkKey(session_id, generation, item), token, runtime, queue)
+
+
+@dramatiq.actor(queue_name=TRANSCODING, broker=broker)
+def transcode_slice(session_id: str, generation: int, item: str, token: str) -> None:
+    """Transcode one slice for all renditions of its variant, or encode the variant's sound."""
     perform(WorkKey(session_id, generation, item), token, runtime, queue)
 
 

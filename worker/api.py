@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pipelines.errors import PermanentError
 from pipelines.location import Location, allowed
 from pipelines.session import FieldError, RecordingStatus
+from pipelines.transcoding.ladder import DEFAULT_LADDER
 from worker import http_errors, log, rerun, views, webhooks
 from worker.check import readiness
 from worker.finding import Finding, Level
@@ -65,6 +66,7 @@ def create_app(
     app.state.ready = ready
     http_errors.install(app)
     app.include_router(_probes)
+    app.include_router(_profiles)
     app.include_router(_sessions)
     app.include_router(webhooks.router)
     return app
@@ -104,6 +106,9 @@ def _blank_is_none(value: Any) -> Any:
 
 
 _probes = APIRouter(tags=["probes"])
+_profiles = APIRouter(
+    tags=["profiles"], dependencies=[Depends(_authorized)], responses=documented(401)
+)
 _sessions = APIRouter(
     prefix="/sessions",
     tags=["sessions"],
@@ -139,6 +144,13 @@ def readyz(request: Request) -> JSONResponse:
     ]
     body = {"status": "ready" if able else "not_ready", "findings": findings}
     return JSONResponse(body, 200 if able else 503)
+
+
+@_profiles.get("/profiles", response_model=views.ProfileList)
+def get_profiles() -> JSONResponse:
+    """The default ladder: what FINALIZER_DEFAULT_PROFILES gives to sessions without profiles."""
+    ladder = [profile.model_dump(mode="json", exclude_unset=True) for profile in DEFAULT_LADDER]
+    return JSONResponse({"profiles": ladder})
 
 
 _PUT_BODY = {

@@ -13,16 +13,16 @@ import structlog
 from pipelines.assemble import AssembledObject, Assembly, SlicesChanged, UploadLost, assemble
 from pipelines.errors import ErrorCode, InterruptedWork, ToolError
 from pipelines.mp4.codec_names import codec_names
-from pipelines.report import rendition_report
-from pipelines.staging import SliceLost, SliceReceipt
+from pipelines.report import RenditionOrigin, rendition_report
+from pipelines.staging import SliceLost
 from pipelines.verify import Proof, Thoroughness, Verification
-from worker.run import packaged
-from worker.run_plan import package_item
+from worker.planning import plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.playlist import Recording
+    from pipelines.staging import SliceReceipt
     from worker.run import Run
     from worker.run_plan import PlannedRendition, RunPlan
 
@@ -57,13 +57,13 @@ def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None])
     three rounds (DESIGN 5).
     """
     began = time.monotonic()
-    plan = run.plan()
-    planned = plan.rendition(rendition) if plan else None
-    receipts = packaged(run.items(), plan, rendition) if plan else None
-    if plan is None or planned is None or receipts is None:
+    plan = plan_of(run)
+    planned = plan.rendition(rendition)
+    receipts = run.standing(plan).receipts(rendition)
+    if planned is None or receipts is None:
         raise InterruptedWork(f"the slices of {rendition} are not all there any more")
     assembly = _assembly(run, rendition, receipts, checkpoint)
-    made = _assembled(run, planned, assembly)
+    made = _assembled(run, plan, planned, assembly)
     recording = run.read_recording()
     _refuse_missing(recording, plan, planned, made)
     proof = _proven(run, planned, assembly, made)
@@ -73,14 +73,14 @@ def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None])
 
 
 def _assembly(
-    run: Run, rendition: str, receipts: list[str], checkpoint: Callable[[], None]
+    run: Run, rendition: str, receipts: list[SliceReceipt], checkpoint: Callable[[], None]
 ) -> Assembly:
     return Assembly(
         store=run.runtime.output,
         staging=run.runtime.staging(run.session_id),
         rendition=rendition,
         location=run.mp4(rendition),
-        receipts=[SliceReceipt.from_json(receipt) for receipt in receipts],
+        receipts=receipts,
         upload=run.upload(rendition),
         open_upload=lambda: run.open_upload(rendition),
         max_hole=run.runtime.max_hole,
@@ -90,7 +90,9 @@ def _assembly(
     )
 
 
-def _assembled(run: Run, planned: PlannedRendition, assembly: Assembly) -> AssembledObject:
+def _assembled(
+    run: Run, plan: RunPlan, planned: PlannedRendition, assembly: Assembly
+) -> AssembledObject:
     lost: tuple[int, ...]
     try:
         return assemble(assembly)
@@ -103,9 +105,10 @@ def _assembled(run: Run, planned: PlannedRendition, assembly: Assembly) -> Assem
         why = str(error)
         if assembly.upload is not None:
             run.forget_upload(planned.name, assembly.upload)
+    work = plan.work(planned)
     for number in lost:
-        run.runtime.work.drop(run.key(package_item(planned.name, number)))
-    raise ToolError(ErrorCode.VERIFICATION_FAILED, f"{why}; they are packaged again")
+        run.drop(work[number][0])
+    raise ToolError(ErrorCode.VERIFICATION_FAILED, f"{why}; they are made again")
 
 
 def _refuse_missing(
@@ -148,13 +151,22 @@ def _result(
     url = run.runtime.names(run.session_id).mp4_url(run.revision, planned.name)
     target = recording.variant(planned.variant).playlists[0].target_duration
     video = made.tables.tracks.get("video")
+    described = [
+        (each.first.codec, each.first.sample_entry) for each in made.tables.tracks.values()
+    ]
     return AssembledRendition(
-        report=rendition_report(planned.name, planned.reason, url, made, proof, target),
+        report=rendition_report(_origin(planned), url, made, proof, target),
         size=made.size,
         duration=proof.duration,
         width=video.first.width if video else 0,
         height=video.first.height if video else 0,
-        codecs=[*codec_names(each.first.sample_entry for each in made.tables.tracks.values())],
+        codecs=[*codec_names(described)],
+    )
+
+
+def _origin(planned: PlannedRendition) -> RenditionOrigin:
+    return RenditionOrigin(
+        planned.name, planned.kind, planned.reason, planned.video, planned.encodes_audio
     )
 
 

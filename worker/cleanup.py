@@ -11,9 +11,12 @@ import structlog
 from redis.exceptions import LockError
 
 from pipelines.errors import TransientError
+from pipelines.plan import SOURCE
 from pipelines.publish import MULTIVARIANT
 from pipelines.session import Phase
 from pipelines.store_errors import ObjectMissing
+from pipelines.transcoding.ladder import DEFAULT_LADDER
+from pipelines.transcoding.web import WEB
 from worker.run import MAKES, Run
 
 if TYPE_CHECKING:
@@ -80,8 +83,8 @@ def _clean(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
 
 def _remove_leftovers(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
     plan = Run(runtime, record).plan()
-    names = {"source", *(profile.name for profile in record.session.profiles)}
-    names |= {planned.name for planned in plan.renditions} if plan else set()
+    names = {SOURCE, WEB, *(profile.name for profile in record.session.profiles)}
+    names |= {each.name for each in (plan.renditions if plan else DEFAULT_LADDER)}
     runtime.work.discard_run(record.id, record.generation)
     for name in sorted(names):
         for revision in (record.revision, record.revision + 1):

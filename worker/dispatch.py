@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from worker.run_plan import PACKAGE, SOUND, TRANSCODE
+
 if TYPE_CHECKING:
     from worker.work import Claim
+
+#: Queue of short messages: reconcile, assemble, publish. One process consumes it alone.
+CONTROL = "control"
+#: Queue of slices that are copied, one a message.
+PACKAGING = "package"
+#: Queue of slices that are transcoded, and of sound that is encoded: a copy never waits for them.
+TRANSCODING = "transcode"
+
+_QUEUES = {PACKAGE: PACKAGING, TRANSCODE: TRANSCODING, SOUND: TRANSCODING}
+
+
+def queue_of(item: str) -> str:
+    """The queue on which messages for an item of work go."""
+    return _QUEUES.get(item.partition("/")[0], CONTROL)
 
 
 class Dispatcher(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -11,10 +11,9 @@ from pipelines.report import failed_report
 from pipelines.session import Phase
 from worker.cleanup import clean
 from worker.records import RecordedError
+from worker.rendition_view import withdrawn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipelines.errors import ErrorCode
     from worker.run import Run
 
@@ -38,7 +37,7 @@ def fail(run: Run, code: ErrorCode, message: str) -> None:
         due_ms=sessions.now_ms(),
         changes={
             "error": RecordedError(code, message),
-            "renditions": tuple(ended_view(view) for view in record.renditions),
+            "renditions": withdrawn(record, "failed"),
         },
         event={"action": "failed", "code": code, "message": message},
     )
@@ -47,12 +46,3 @@ def fail(run: Run, code: ErrorCode, message: str) -> None:
         ended = sessions.get(run.session_id)
         if ended is not None:
             clean(run.runtime, ended)
-
-
-def ended_view(view: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A rendition as it is shown after a run that failed: what has a URL was published before."""
-    if view["state"] == "not_made":
-        return view
-    if view.get("url"):
-        return {**view, "state": "ready", "progress": 1.0}
-    return {**view, "state": "failed"}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from pipelines.errors import InterruptedWork, TransientError
+from pipelines.errors import TransientError
 from pipelines.package import package_slice
 from pipelines.store_errors import UploadMissing
-from worker.run_plan import RunPlan, slices_of
+from worker.planning import current_slices, plan_of
+from worker.slice_result import SliceResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,41 +45,31 @@ class RenditionUpload:
 def package_one(
     run: Run, lease: Lease, rendition: str, number: int, checkpoint: Callable[[], None]
 ) -> str:
-    """Package slice ``number``; the receipt as JSON. Its objects carry the lease's token."""
-    began = time.monotonic()
-    work = current_slice(run, lease, rendition, number)
+    """Package slice ``number``; a ``SliceResult`` as JSON. Its objects carry the lease's token."""
+    began = run.runtime.sessions.now_ms()
+    work = _current_slice(run, lease, rendition, number)
     upload = RenditionUpload(run, rendition)
     packaged = package_slice(work, run.runtime.packager, upload, checkpoint)
     checkpoint()
     staging = run.runtime.staging(run.session_id)
     receipt = staging.write(run.generation, rendition, lease.token, packaged)
-    seconds = time.monotonic() - began
+    ended = run.runtime.sessions.now_ms()
     details = {
         "rendition": rendition,
         "slice": number,
-        "seconds": round(seconds, 3),
+        "seconds": (ended - began) / 1000,
         "mediaSeconds": round(work.duration, 3),
         "bytes": packaged.tables.source_bytes,
     }
     log.info("A slice is packaged.", action="slice_packaged", **details)
     run.runtime.sessions.add_event(run.session_id, "slice_packaged", **details)
-    return receipt.to_json()
+    return SliceResult(began, ended, {rendition: receipt}).to_json()
 
 
-def current_slice(run: Run, lease: Lease, rendition: str, number: int) -> Slice:
-    """The slice as the playlist lists it now; hands the work back when it is another one by now.
+def _current_slice(run: Run, lease: Lease, rendition: str, number: int) -> Slice:
+    """The slice as the playlist lists it now; hands the work back when it is another one by now."""
 
-    Raises ``InterruptedWork`` after writing a newer plan, so that reconcile claims what is new.
-    """
-    plan = run.plan()
-    if plan is None:
-        raise InterruptedWork("the run is over: its plan is gone")
-    planned = plan.rendition(rendition)
-    recording = run.read_recording()
-    slice_seconds = run.runtime.settings.slice_seconds
-    if planned is not None:
-        slices = slices_of(recording, planned.variant, slice_seconds)
-        if number < len(slices) and slices[number].identity == lease.state.identity:
-            return slices[number]
-    run.replace_plan(RunPlan.make(run.record.session, recording, slice_seconds))
-    raise InterruptedWork(f"slice {number} of {rendition} is another one by now")
+    def is_claimed(slices: tuple[Slice, ...]) -> bool:
+        return number < len(slices) and slices[number].identity == lease.state.identity
+
+    return current_slices(run, plan_of(run).rendition(rendition), is_claimed)[number]

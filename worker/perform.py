@@ -26,7 +26,8 @@ from worker.lease_keeper import LeaseKeeper
 from worker.packaging import package_one
 from worker.publishing import publish_and_commit
 from worker.run import Run
-from worker.run_plan import ASSEMBLE, PACKAGE, PUBLISH
+from worker.run_plan import ASSEMBLE, PACKAGE, PUBLISH, SOUND, TRANSCODE
+from worker.transcoding import encode_sound_of, transcode_one
 
 if TYPE_CHECKING:
     from worker.dispatch import Dispatcher
@@ -94,6 +95,11 @@ def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
     if kind == PACKAGE:
         rendition, _, number = rest.rpartition("/")
         return package_one(run, lease, rendition, int(number), keeper.check)
+    if kind == TRANSCODE:
+        group, _, number = rest.rpartition("/")
+        return transcode_one(run, lease, group, int(number), keeper.check)
+    if kind == SOUND:
+        return encode_sound_of(run, lease, rest, keeper.check)
     if kind == ASSEMBLE:
         return assemble_and_prove(run, rest, keeper.check)
     if kind == PUBLISH:

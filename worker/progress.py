@@ -4,45 +4,81 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.report import not_made_views
-from worker.run import done, packaged
-from worker.run_plan import assemble_item, package_item
+from pipelines.report import RenditionKind, encoding_view, not_made_views
+from worker.rendition_view import published_views
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from worker.run import Run
-    from worker.run_plan import PlannedRendition, RunPlan
-    from worker.work_item import ItemState
+    from worker.run_plan import PlannedRendition
+    from worker.slice_result import SliceResult
+    from worker.standing import Standing
+
+_WORKING = {RenditionKind.COPY: "packaging", RenditionKind.TRANSCODE: "transcoding"}
 
 
 def rendition_views(
-    run: Run, plan: RunPlan, items: dict[str, ItemState]
+    run: Run, standing: Standing, *, committed: bool = False
 ) -> tuple[Mapping[str, Any], ...]:
-    """Every rendition with its state; a URL only where an earlier revision published one."""
-    before = {view["name"]: view.get("url") for view in run.record.renditions}
-    made = [_view(plan, each, items, before.get(each.name)) for each in plan.renditions]
-    return (*made, *not_made_views(plan.not_made))
+    """Every rendition with its state, how far it has come, and how fast.
+
+    One that is proven is ready, and has a URL before the whole session is. While a session is
+    finalized again, what was published before keeps its URL until all of it is ``committed``.
+    """
+    before = {view["name"]: view["url"] for view in published_views(run.record)}
+    names = run.runtime.names(run.session_id)
+    views = []
+    for planned in standing.plan.renditions:
+        ready = standing.assembled(planned) is not None
+        url = None if committed else before.get(planned.name)
+        if ready and url is None:
+            url = names.mp4_url(run.revision, planned.name)
+        state = "ready" if ready else _unfinished_state(standing, planned)
+        views.append(_view(planned, state, url, standing.slices(planned)))
+    return (*views, *not_made_views(standing.plan.not_made))
+
+
+def media_speed(results: Iterable[tuple[SliceResult, float]]) -> float | None:
+    """Seconds of media per second in which at least one slice was worked on; None without any.
+
+    ``results`` are what slices have given, with their seconds of media.
+    """
+    spans = sorted((result.began, result.ended, seconds) for result, seconds in results)
+    busy, until = 0, 0
+    for began, ended, _ in spans:
+        busy += max(0, ended - max(began, until))
+        until = max(until, ended)
+    return round(sum(seconds for *_, seconds in spans) / (busy / 1000), 2) if busy else None
 
 
 def _view(
-    plan: RunPlan, planned: PlannedRendition, items: dict[str, ItemState], url: str | None
+    planned: PlannedRendition, state: str, url: str | None, results: list[SliceResult | None]
 ) -> dict[str, Any]:
-    count = len(planned.slices)
-    finished = sum(
-        done(items, package_item(planned.name, number), identity) is not None
-        for number, identity in enumerate(planned.slices)
-    )
-    state = "packaging"
-    if done(items, assemble_item(planned.name), planned.identity) is not None:
-        state = "verified"
-    elif packaged(items, plan, planned.name) is not None:
-        state = "assembling"
+    done = [
+        (result, each.seconds)
+        for result, each in zip(results, planned.slices, strict=True)
+        if result is not None
+    ]
+    done_seconds = planned.seconds if state == "ready" else sum(seconds for _, seconds in done)
     return {
         "name": planned.name,
-        "kind": "copy",
+        "kind": planned.kind,
         "state": state,
         "url": url,
         "reason": planned.reason,
-        "progress": round(finished / count, 4) if count else 1.0,
+        "progress": round(done_seconds / planned.seconds, 4) if planned.seconds else 1.0,
+        "mediaSeconds": round(planned.seconds, 3),
+        "mediaSecondsDone": round(done_seconds, 3),
+        "speed": media_speed(done),
+        "encoding": encoding_view(planned.video),
     }
+
+
+def _unfinished_state(standing: Standing, planned: PlannedRendition) -> str:
+    if standing.receipts(planned.name) is not None:
+        return "assembling"
+    items = [item for item, _ in standing.plan.work(planned)]
+    items += [group.sound_item for group in standing.plan.groups if planned in group.renditions]
+    begun = any(standing.slices(planned)) or any(map(standing.is_leased, items))
+    return _WORKING[planned.kind] if begun else "waiting"

@@ -11,13 +11,14 @@ import structlog
 import worker
 from pipelines.errors import InterruptedWork
 from pipelines.publish import PublishedRendition
-from pipelines.report import RunOrigin, not_made_views, report
+from pipelines.report import RenditionKind, RunOrigin, report
 from pipelines.session import Phase
 from pipelines.store_errors import ObjectMissing
 from worker.assembling import AssembledRendition
 from worker.cleanup import restore_published
-from worker.run import assembled
-from worker.run_plan import RunPlan, assemble_item
+from worker.planning import make_plan, plan_of
+from worker.progress import rendition_views
+from worker.run_plan import assemble_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pipelines.object_store import ObjectStore
     from pipelines.playlist import Recording
     from worker.run import Run
+    from worker.run_plan import RunPlan
+    from worker.standing import Standing
 
 log = structlog.get_logger(__name__)
 
@@ -37,21 +40,20 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
     the plan was made.
     """
     began = time.monotonic()
-    plan = run.plan()
-    results = assembled(run.items(), plan) if plan else None
-    if plan is None or results is None:
+    plan = plan_of(run)
+    standing = run.standing(plan)
+    results = standing.results
+    if results is None:
         raise InterruptedWork("the renditions are not all there any more")
     recording = run.read_recording()
     if recording.fingerprint != plan.fingerprint:
-        run.replace_plan(
-            RunPlan.make(run.record.session, recording, run.runtime.settings.slice_seconds)
-        )
+        run.replace_plan(make_plan(run, recording))
         raise InterruptedWork("the recording lists other segments than those that were packaged")
     renditions = {name: AssembledRendition.from_json(text) for name, text in results.items()}
     _require_objects(run, renditions)
     written = _report(run, recording, plan, renditions)
     _publish(run, recording, plan, renditions, written, checkpoint)
-    _commit(run, plan, renditions, written, time.monotonic() - began)
+    _commit(run, standing, written, time.monotonic() - began)
     return ""
 
 
@@ -63,7 +65,7 @@ def _require_objects(run: Run, renditions: Mapping[str, AssembledRendition]) -> 
         if not _is_there(run.runtime.output, run.mp4(name), rendition.report["etag"])
     ]
     for name in lost:
-        run.runtime.work.drop(run.key(assemble_item(name)))
+        run.drop(assemble_item(name))
     if lost:
         raise InterruptedWork(f"the MP4s of {', '.join(lost)} are gone")
 
@@ -90,7 +92,7 @@ def _report(
         timings={"sinceRunBegan": (now - run.record.phase_since) / 1000},
     )
     reports = [renditions[planned.name].report for planned in plan.renditions]
-    return report(run.record.session, recording, reports, plan.not_made, origin)
+    return report(run.record.session, recording, reports, plan.not_made, plan.mp4, origin)
 
 
 def _publish(
@@ -101,6 +103,7 @@ def _publish(
     written: dict[str, Any],
     checkpoint: Callable[[], None],
 ) -> None:
+    """Write the playlists of what the recording itself holds, and the report; MP4s lie there."""
     published = [
         PublishedRendition(
             planned.name,
@@ -112,39 +115,23 @@ def _publish(
             tuple(renditions[planned.name].codecs),
         )
         for planned in plan.renditions
+        if planned.kind is RenditionKind.COPY
     ]
     publisher = run.runtime.publisher(run.session_id)
     publisher.publish(run.revision, published, written, checkpoint)
 
 
-def _commit(
-    run: Run,
-    plan: RunPlan,
-    renditions: Mapping[str, AssembledRendition],
-    written: Mapping[str, Any],
-    seconds: float,
-) -> None:
+def _commit(run: Run, standing: Standing, written: Mapping[str, Any], seconds: float) -> None:
     sessions = run.runtime.sessions
     names = run.runtime.names(run.session_id)
     sessions.set_report(run.session_id, json.dumps(written, ensure_ascii=False))
     now = sessions.now_ms()
-    views = [
-        {
-            "name": planned.name,
-            "kind": "copy",
-            "state": "ready",
-            "url": names.mp4_url(run.revision, planned.name),
-            "reason": planned.reason,
-            "progress": 1.0,
-        }
-        for planned in plan.renditions
-    ]
     revision = sessions.commit(
         run.session_id,
         run.generation,
         recording_url=names.recording_url,
-        mp4_url=names.mp4_url(run.revision, plan.mp4),
-        renditions=(*views, *not_made_views(plan.not_made)),
+        mp4_url=names.mp4_url(run.revision, standing.plan.mp4),
+        renditions=rendition_views(run, standing, committed=True),
         due_ms=now,
         event={
             "action": Phase.READY,
@@ -165,5 +152,5 @@ def _commit(
         action="ready",
         revision=revision,
         verdict=written["verdict"],
-        renditions=len(renditions),
+        renditions=len(standing.plan.renditions),
     )

@@ -7,6 +7,7 @@ a lost, late or doubled call changes nothing, and the next one heals it.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,29 +15,39 @@ from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
 from pipelines.errors import ErrorCode, PermanentError, ToolError, TransientError, known_code
+from pipelines.report import RenditionKind
 from pipelines.session import Phase
 from worker.cleanup import clean
+from worker.dispatch import PACKAGING, TRANSCODING, queue_of
 from worker.ending import fail
 from worker.idle import LOOK_AGAIN_MS, end_when_idle, give_up
+from worker.planning import make_plan
 from worker.progress import rendition_views
 from worker.recovery import published_before
-from worker.run import ADOPTS, MAKES, Run, assembled, done, packaged
-from worker.run_plan import PUBLISH, RunPlan, assemble_item, package_item
+from worker.rendition_view import published_views
+from worker.run import ADOPTS, MAKES, PUBLISHED, Run
+from worker.run_plan import PUBLISH, assemble_item
 from worker.work import Claim, Reason, Refused
+from worker.work_item import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from worker.dispatch import Dispatcher
     from worker.records import Changes, SessionRecord
+    from worker.run_plan import RunPlan
     from worker.runtime import Runtime
-    from worker.work_item import ItemState, WorkKey
+    from worker.standing import Standing
+    from worker.work_item import WorkKey
 
 log = structlog.get_logger(__name__)
 
 #: Failures and crashes after which an item of work fails its session.
 MAX_ATTEMPTS = 3
-#: Slices that a session claims at a time, per live worker thread: bounds the queue, and is fair.
+#: Slices that a session claims at a time, per live thread of their queue: bounds the queue, and is
+#: fair to other sessions.
 WINDOW_PER_THREAD = 2
-#: The window when no worker is known to live.
+#: The window of a queue when no worker is known to consume it.
 LEAST_WINDOW = 4
 #: In a run's record: how often a bug of ours stopped the look at the session.
 FAULTS = "faults"
@@ -55,7 +66,8 @@ def reconcile(session_id: str, runtime: Runtime, dispatcher: Dispatcher) -> None
         raise
     except Exception as error:
         log.exception("A bug of ours stopped the look at a session.", action="internal_error")
-        _count_fault(session_id, runtime, error)
+        message = f"an unexpected {type(error).__name__}; see the worker's log"
+        _count_fault(session_id, runtime, ToolError(ErrorCode.INTERNAL_ERROR, message))
 
 
 def _look(record: SessionRecord | None, runtime: Runtime, dispatcher: Dispatcher) -> None:
@@ -67,7 +79,7 @@ def _look(record: SessionRecord | None, runtime: Runtime, dispatcher: Dispatcher
         clean(runtime, record)
 
 
-def _count_fault(session_id: str, runtime: Runtime, error: Exception) -> None:
+def _count_fault(session_id: str, runtime: Runtime, error: ToolError) -> None:
     """Look again a few times, then fail the session: one that can never be looked at is told of."""
     record = runtime.sessions.get(session_id)
     if record is None or record.phase not in (Phase.LIVE, Phase.FINALIZING):
@@ -78,8 +90,7 @@ def _count_fault(session_id: str, runtime: Runtime, error: Exception) -> None:
         runtime.sessions.update(session_id, record.generation, changes)
         runtime.sessions.schedule(session_id, runtime.sessions.now_ms() + LOOK_AGAIN_MS)
         return
-    message = f"an unexpected {type(error).__name__}; see the worker's log"
-    give_up(record, runtime, ToolError(ErrorCode.INTERNAL_ERROR, message))
+    give_up(record, runtime, error)
 
 
 def _advance(run: Run, dispatcher: Dispatcher) -> None:
@@ -100,9 +111,13 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
     except TransientError as error:
         _wait_out(run, error)
         return
-    items = run.items()
-    missing = _missing(run, plan, items)
-    runtime.sessions.schedule(run.session_id, _first_to_run_out(run, items))
+    except ToolError as error:
+        log.warning("The recording could not be planned.", action="plan_failed", error=str(error))
+        _count_fault(run.session_id, runtime, error)
+        return
+    standing = run.standing(plan)
+    missing = _missing(run, standing)
+    runtime.sessions.schedule(run.session_id, _first_to_run_out(run, standing))
     # A message may be on its way for as long as a worker may be silent.
     answers = (
         runtime.work.claim_many(missing, runtime.lease_ms, MAX_ATTEMPTS, (Phase.FINALIZING,))
@@ -114,7 +129,7 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
             dispatcher.perform(answer)
         elif not _tolerable(run, key, answer):
             return
-    _show_progress(run, plan, items)
+    _show_progress(run, standing)
 
 
 def _recovered(run: Run) -> Run:
@@ -130,10 +145,11 @@ def _recovered(run: Run) -> Run:
 def _planned(run: Run) -> RunPlan:
     _adopt(run)
     recording = run.read_recording()
-    slice_seconds = run.runtime.settings.slice_seconds
-    made = RunPlan.make(run.record.session, recording, slice_seconds)
+    made = make_plan(run, recording)
     # Before anything is written that would have to be cleaned up.
-    changes: Changes = {"run": {MAKES: run.revision}}
+    changes: Changes = {
+        "run": {MAKES: run.revision, PUBLISHED: [*published_views(run.record)]},
+    }
     run.runtime.sessions.update(run.session_id, run.generation, changes)
     plan, is_ours = run.keep_plan(made)
     if is_ours:
@@ -142,7 +158,7 @@ def _planned(run: Run) -> RunPlan:
             "planned",
             segments=recording.segment_count,
             seconds=round(recording.duration, 3),
-            renditions=[[each.name, len(each.slices)] for each in plan.renditions],
+            renditions=[[each.name, each.kind, len(each.slices)] for each in plan.renditions],
             notMade=[dict(each) for each in plan.not_made],
         )
     return plan
@@ -160,42 +176,78 @@ def _adopt(run: Run) -> None:
         run.runtime.work.discard_run(run.session_id, earlier)
 
 
-def _missing(run: Run, plan: RunPlan, items: dict[str, ItemState]) -> list[tuple[WorkKey, str]]:
-    """The next items of work, with the identity of their input; slices up to the window."""
-    results = assembled(items, plan)
-    if results is not None:
-        return [(run.key(PUBLISH), plan.identity)]
-    missing: list[tuple[WorkKey, str]] = []
-    now = run.runtime.sessions.now_ms()
-    active = sum(state.active(now) for name, state in items.items() if name.startswith("package/"))
-    threads = run.runtime.roster.threads("package")
-    room = max(LEAST_WINDOW, WINDOW_PER_THREAD * threads) - active
-    for planned in plan.renditions:
-        if packaged(items, plan, planned.name) is not None:
-            if done(items, assemble_item(planned.name), planned.identity) is None:
-                missing.append((run.key(assemble_item(planned.name)), planned.identity))
+def _missing(run: Run, standing: Standing) -> list[tuple[WorkKey, str]]:
+    """The next items of work, with the identity of their input; slices up to the windows."""
+    if standing.results is not None:
+        return [(run.key(PUBLISH), standing.plan.identity)]
+    wanted = [
+        *_lacking_assemblies(standing),
+        *_windowed(run, standing, PACKAGING, _lacking_copies(standing)),
+        *_lacking_sounds(standing),
+        *_windowed(run, standing, TRANSCODING, _lacking_transcodes(standing)),
+    ]
+    return [(run.key(item), identity) for item, identity in wanted]
+
+
+def _lacking_assemblies(standing: Standing) -> Iterator[tuple[str, str]]:
+    for planned in standing.plan.renditions:
+        if standing.assembled(planned) is None and standing.receipts(planned.name) is not None:
+            yield assemble_item(planned.name), planned.identity
+
+
+def _lacking_copies(standing: Standing) -> Iterator[tuple[str, str]]:
+    for planned in standing.plan.renditions:
+        if planned.kind is RenditionKind.COPY and standing.assembled(planned) is None:
+            work = zip(standing.plan.work(planned), standing.slices(planned), strict=True)
+            yield from (item for item, result in work if result is None)
+
+
+def _lacking_sounds(standing: Standing) -> Iterator[tuple[str, str]]:
+    for group in standing.plan.groups:
+        if group.encodes_audio and standing.open(group) and standing.sound(group) is None:
+            yield group.sound_item, group.sound_identity
+
+
+def _lacking_transcodes(standing: Standing) -> Iterator[tuple[str, str]]:
+    """Slices that a rendition lacks which may still get parts; sound is encoded before them."""
+    for group in standing.plan.groups:
+        if group.encodes_audio and standing.sound(group) is None:
             continue
-        lacking = [
-            (run.key(name), identity)
-            for number, identity in enumerate(planned.slices)
-            if _is_free(items.get(name := package_item(planned.name, number)), identity, now)
-        ]
-        missing += lacking[: max(0, room)]
-        room -= len(lacking)
-    return missing
+        lacking: dict[int, tuple[str, str]] = {}
+        for planned in standing.open(group):
+            work = zip(standing.plan.work(planned), standing.slices(planned), strict=True)
+            lacking |= {n: item for n, (item, result) in enumerate(work) if result is None}
+        yield from (lacking[number] for number in sorted(lacking))
 
 
-def _is_free(state: ItemState | None, identity: str, now_ms: int) -> bool:
-    """Whether nobody has the item, and it is not done for this input."""
+def _windowed(
+    run: Run, standing: Standing, queue: str, lacking: Iterable[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """The first items that nobody has, as many as the workers of their queue can soon do."""
+    active = sum(standing.is_active(item) for item in standing.items if queue_of(item) == queue)
+    window = max(LEAST_WINDOW, WINDOW_PER_THREAD * run.runtime.roster.threads(queue))
+    free = (each for each in lacking if _freed(run, standing, *each))
+    return list(islice(free, max(0, window - active)))
+
+
+def _freed(run: Run, standing: Standing, item: str, identity: str) -> bool:
+    """Whether a lacking item can be claimed.
+
+    One that is done and lacks a receipt all the same was done while the rendition needed none, or
+    by another version: it is forgotten first.
+    """
+    state = standing.items.get(item)
     if state is None or state.identity != identity:
         return True
-    return not state.active(now_ms) and state.result is None
+    if state.state is State.DONE:
+        return run.drop(item)
+    return not standing.is_active(item)
 
 
-def _first_to_run_out(run: Run, items: dict[str, ItemState]) -> int:
+def _first_to_run_out(run: Run, standing: Standing) -> int:
     """When to look again even if every message is lost and every worker dies, Unix ms."""
-    now = run.runtime.sessions.now_ms()
-    held = [state.expires for state in items.values() if state.active(now)]
+    now = standing.now_ms
+    held = [state.expires for state in standing.items.values() if state.active(now)]
     return min([*held, now + run.runtime.lease_ms])
 
 
@@ -230,7 +282,7 @@ def _wait_out(run: Run, error: TransientError) -> None:
     log.warning("The recording could not be read yet.", action="store_away", error=str(error))
 
 
-def _show_progress(run: Run, plan: RunPlan, items: dict[str, ItemState]) -> None:
-    views = rendition_views(run, plan, items)
+def _show_progress(run: Run, standing: Standing) -> None:
+    views = rendition_views(run, standing)
     if views != run.record.renditions:
         run.runtime.sessions.update(run.session_id, run.generation, {"renditions": views})

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from pipelines.plan import SOURCE
 from worker.run import MAKES
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ def _changes(names: OutputNames, revision: int, report: Mapping[str, Any]) -> Ch
             "url": each["url"],
             "reason": each["reason"],
             "progress": 1.0 if each["url"] else None,
+            "encoding": each.get("encoding"),
         }
         for each in report["renditions"]
     )
     return {
         "revision": revision,
         "recording_url": names.recording_url,
-        "mp4_url": names.mp4_url(revision, "source"),
+        "mp4_url": names.mp4_url(revision, report.get("mp4", SOURCE)),
         "renditions": renditions,
     }

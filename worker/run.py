@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pipelines.assemble import MP4, NONCE, OpenUpload
 from pipelines.read_recording import read_recording
-from worker.run_plan import RunPlan, assemble_item, package_item
-from worker.work_item import ItemState, State, WorkKey
+from worker.run_plan import RunPlan
+from worker.standing import Standing
+from worker.work_item import WorkKey
 
 if TYPE_CHECKING:
     from pipelines.location import Location
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 #: In a run's record from its plan on, until what it left is removed: the revision it is to make.
 MAKES = "makes"
+#: In a run's record beside it: the renditions of the revision before, as they were shown.
+PUBLISHED = "published"
 #: In a run's record: the generation that it follows, whose finished work it may go on with.
 ADOPTS = "adopts"
 _PLAN = "plan"
 _UPLOAD = "upload/"
+_SOFTWARE = "software"
 _LOST = ""  # in the place of an upload that the store dropped
 
 
@@ -83,6 +87,17 @@ class Run:
         work.replace(self.session_id, self.generation, _PLAN, before, made.to_json())
         return made
 
+    @property
+    def software_only(self) -> bool:
+        """Whether hardware has failed in this run, so that it goes on without."""
+        return bool(self.runtime.work.value(self.session_id, self.generation, _SOFTWARE))
+
+    def go_on_in_software(self) -> bool:
+        """Plan this run without hardware from now on; whether this is the first to say so."""
+        mine = uuid.uuid4().hex
+        work = self.runtime.work
+        return work.set_if_absent(self.session_id, self.generation, _SOFTWARE, mine) == mine
+
     # -- the multipart upload of a rendition -----------------------------------------------
 
     def upload(self, rendition: str) -> OpenUpload | None:
@@ -120,37 +135,11 @@ class Run:
 
     # -- work items ------------------------------------------------------------------------
 
-    def items(self) -> dict[str, ItemState]:
-        """Every item of the run, by name."""
-        return self.runtime.work.items(self.session_id, self.generation)
+    def standing(self, plan: RunPlan) -> Standing:
+        """How the run stands now, measured by a plan."""
+        items = self.runtime.work.items(self.session_id, self.generation)
+        return Standing(plan, items, self.runtime.sessions.now_ms())
 
-
-def done(items: dict[str, ItemState], item: str, identity: str) -> str | None:
-    """The result of an item that is done for exactly this input; else None."""
-    state = items.get(item)
-    if state is None or state.state is not State.DONE or state.identity != identity:
-        return None
-    return state.result or ""
-
-
-def packaged(items: dict[str, ItemState], plan: RunPlan, rendition: str) -> list[str] | None:
-    """The receipts of all slices of a rendition, in order; None while one is missing."""
-    planned = plan.rendition(rendition)
-    if planned is None:
-        return None
-    receipts = [
-        done(items, package_item(rendition, number), identity)
-        for number, identity in enumerate(planned.slices)
-    ]
-    return None if None in receipts else [receipt for receipt in receipts if receipt is not None]
-
-
-def assembled(items: dict[str, ItemState], plan: RunPlan) -> dict[str, str] | None:
-    """The results of all assemblies by rendition; None while one is missing."""
-    results = {
-        planned.name: done(items, assemble_item(planned.name), planned.identity)
-        for planned in plan.renditions
-    }
-    if any(result is None for result in results.values()):
-        return None
-    return {name: result for name, result in results.items() if result is not None}
+    def drop(self, item: str) -> bool:
+        """Have an item done again; False when somebody is on it just now."""
+        return self.runtime.work.drop(self.key(item))

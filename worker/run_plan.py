@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines.plan import plan
-from pipelines.slices import Slice, cut
+from pipelines.plan import Transcode
+from pipelines.report import RenditionKind
+from pipelines.slices import COPY_LENGTHS, TRANSCODE_LENGTHS, Slice, SliceLengths, cut
+from pipelines.transcoding.encoding import VideoEncoding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from pipelines.plan import Plan, Rendition
     from pipelines.playlist import Recording
-    from pipelines.session import Session
 
 #: Raised by one whenever the meaning of a field changes; another one is planned again.
-FORMAT = 1
+FORMAT = 2
 
 ASSEMBLE = "assemble"
 PACKAGE = "package"
 PUBLISH = "publish"
+SOUND = "sound"
+TRANSCODE = "transcode"
+
+_LENGTHS = {RenditionKind.COPY: COPY_LENGTHS, RenditionKind.TRANSCODE: TRANSCODE_LENGTHS}
+#: Names of variants that stand in names of work items as they are; recordings may choose any text.
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def package_item(rendition: str, number: int) -> str:
-    """The work item that packages one slice."""
+    """The work item that copies one slice of a rendition."""
     return f"{PACKAGE}/{rendition}/{number}"
 
 
@@ -34,19 +44,93 @@ def assemble_item(rendition: str) -> str:
     return f"{ASSEMBLE}/{rendition}"
 
 
+class PlannedSlice(NamedTuple):
+    """A slice as it was cut when the plan was made: what it is, and how long, seconds."""
+
+    identity: str
+    seconds: float
+
+
 @dataclass(frozen=True)
 class PlannedRendition:
-    """One MP4 to be made, and its slices by identity, in order."""
+    """One MP4 to be made, and its slices in order.
+
+    For a transcode, ``video`` is None where the pictures are copied, and ``encodes_audio`` says that
+    sound is encoded which browsers cannot play.
+    """
 
     name: str
+    kind: RenditionKind
     variant: str
     reason: str
-    slices: tuple[str, ...]
+    slices: tuple[PlannedSlice, ...]
+    video: VideoEncoding | None = None
+    encodes_audio: bool = False
 
     @property
     def identity(self) -> str:
-        """Which input its assembly is for."""
-        return hashlib.sha256("\n".join(self.slices).encode()).hexdigest()
+        """Which input, made into what, its assembly is for."""
+        return _digest([*(each.identity for each in self.slices), *self.encoding])
+
+    @property
+    def encoding(self) -> tuple[str, ...]:
+        """What its media are made into, in words that differ when the result would."""
+        if self.kind is RenditionKind.COPY:
+            return ()
+        video = self.video.to_json() if self.video else None
+        return (json.dumps([self.name, video, self.encodes_audio], sort_keys=True),)
+
+    @property
+    def seconds(self) -> float:
+        """Sum of EXTINF of its slices."""
+        return sum(each.seconds for each in self.slices)
+
+
+@dataclass(frozen=True)
+class TranscodeGroup:
+    """All transcodes of one variant: each slice is decoded once and encoded for all of them."""
+
+    variant: str
+    renditions: tuple[PlannedRendition, ...]
+
+    @property
+    def key(self) -> str:
+        """The variant in names of work items: its own name, or a digest of one that is not plain."""
+        if _PLAIN.fullmatch(self.variant):
+            return self.variant
+        return f"~{_digest([self.variant])[:16]}"
+
+    @property
+    def slices(self) -> tuple[PlannedSlice, ...]:
+        """The slices, the same for all of its renditions."""
+        return self.renditions[0].slices
+
+    @property
+    def encodes_audio(self) -> bool:
+        """Whether sound is encoded, which is done before any slice."""
+        return any(each.encodes_audio for each in self.renditions)
+
+    def item(self, number: int) -> str:
+        """The work item that transcodes one slice."""
+        return f"{TRANSCODE}/{self.key}/{number}"
+
+    def identity(self, slice_identity: str) -> str:
+        """Which input, made into what, the item of a slice is for."""
+        return _digest([slice_identity, self._encodings])
+
+    @property
+    def sound_item(self) -> str:
+        """The work item that encodes the sound of the whole variant."""
+        return f"{SOUND}/{self.key}"
+
+    @property
+    def sound_identity(self) -> str:
+        """Which input encoding the sound is for."""
+        return sound_identity(each.identity for each in self.slices)
+
+    @cached_property
+    def _encodings(self) -> str:
+        return _digest(line for each in self.renditions for line in each.encoding)
 
 
 @dataclass(frozen=True)
@@ -59,38 +143,68 @@ class RunPlan:
     mp4: str
 
     @classmethod
-    def make(cls, session: Session, recording: Recording, slice_seconds: float | None) -> RunPlan:
-        """Plan what is made of the recording; raises ``PermanentError`` when nothing can be."""
-        decided = plan(session, recording)
-        renditions = tuple(
-            PlannedRendition(
-                copy.name,
-                copy.variant,
-                copy.reason,
-                tuple(each.identity for each in slices_of(recording, copy.variant, slice_seconds)),
-            )
-            for copy in decided.renditions
-        )
+    def make(cls, recording: Recording, decided: Plan, slice_seconds: float | None) -> RunPlan:
+        """The plan with the slices of the recording; raises ``PermanentError`` when it is too long."""
+        renditions = tuple(_planned(each, recording, slice_seconds) for each in decided.renditions)
         not_made = tuple({"name": n.name, "reason": n.reason} for n in decided.not_made)
         return cls(recording.fingerprint, renditions, not_made, decided.mp4)
 
     @property
     def identity(self) -> str:
         """Which input publishing is for."""
-        parts = [self.fingerprint, *(f"{r.name} {r.identity}" for r in self.renditions)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return _digest([self.fingerprint, *(f"{r.name} {r.identity}" for r in self.renditions)])
+
+    @cached_property
+    def groups(self) -> tuple[TranscodeGroup, ...]:
+        """The transcodes by variant."""
+        transcodes = [each for each in self.renditions if each.kind is RenditionKind.TRANSCODE]
+        variants = dict.fromkeys(each.variant for each in transcodes)
+        return tuple(
+            TranscodeGroup(name, tuple(each for each in transcodes if each.variant == name))
+            for name in variants
+        )
+
+    def group(self, key: str) -> TranscodeGroup | None:
+        """The group that stands in names of work items as ``key``."""
+        return next((each for each in self.groups if each.key == key), None)
 
     def rendition(self, name: str) -> PlannedRendition | None:
         """The planned rendition of that name."""
         return next((each for each in self.renditions if each.name == name), None)
 
+    def work(self, planned: PlannedRendition) -> list[tuple[str, str]]:
+        """The work items that make the slices of a rendition, in order, each with its identity."""
+        if planned.kind is RenditionKind.COPY:
+            return [
+                (package_item(planned.name, number), each.identity)
+                for number, each in enumerate(planned.slices)
+            ]
+        group = next(group for group in self.groups if group.variant == planned.variant)
+        return [
+            (group.item(number), group.identity(each.identity))
+            for number, each in enumerate(planned.slices)
+        ]
+
     def to_json(self, by: str = "") -> str:
         """The stored form; ``by`` tells the same plan of two that were made at once apart."""
+        cuts = list(dict.fromkeys(each.slices for each in self.renditions))
         data = {
             "v": FORMAT,
             "by": by,
             "fingerprint": self.fingerprint,
-            "renditions": [[r.name, r.variant, r.reason, list(r.slices)] for r in self.renditions],
+            "slices": cuts,
+            "renditions": [
+                {
+                    "name": each.name,
+                    "kind": each.kind,
+                    "variant": each.variant,
+                    "reason": each.reason,
+                    "slices": cuts.index(each.slices),
+                    "video": each.video.to_json() if each.video else None,
+                    "encodesAudio": each.encodes_audio,
+                }
+                for each in self.renditions
+            ],
             "notMade": list(self.not_made),
             "mp4": self.mp4,
         }
@@ -102,14 +216,62 @@ class RunPlan:
         data: dict[str, Any] = json.loads(text)
         if data.get("v") != FORMAT:
             return None
+        cuts = [tuple(PlannedSlice(*each) for each in slices) for slices in data["slices"]]
         renditions = tuple(
-            PlannedRendition(name, variant, reason, tuple(slices))
-            for name, variant, reason, slices in data["renditions"]
+            PlannedRendition(
+                name=each["name"],
+                kind=RenditionKind(each["kind"]),
+                variant=each["variant"],
+                reason=each["reason"],
+                slices=cuts[each["slices"]],
+                video=VideoEncoding.from_json(each["video"]) if each["video"] else None,
+                encodes_audio=each["encodesAudio"],
+            )
+            for each in data["renditions"]
         )
         return cls(data["fingerprint"], renditions, tuple(data["notMade"]), data["mp4"])
 
 
-def slices_of(recording: Recording, variant: str, slice_seconds: float | None) -> tuple[Slice, ...]:
-    """The slices of one variant of an idle recording."""
+def slices_of(
+    recording: Recording,
+    variant: str,
+    kind: RenditionKind,
+    slice_seconds: float | None,
+    *,
+    idle: bool = True,
+) -> tuple[Slice, ...]:
+    """The slices of one variant, of the usual lengths of their kind or of ``slice_seconds`` each."""
     playlist = recording.variant(variant).playlists[0]
-    return cut(playlist, idle=True, slice_seconds=slice_seconds)
+    lengths = _LENGTHS[kind] if slice_seconds is None else SliceLengths.all(slice_seconds)
+    return cut(playlist, idle=idle, lengths=lengths)
+
+
+def sound_identity(slices: Iterable[str]) -> str:
+    """Which input encoding the sound of these slices (by identity) is for."""
+    return _digest([SOUND, *slices])
+
+
+def kind_of(decided: Rendition) -> RenditionKind:
+    """How a rendition of a plan is made."""
+    return RenditionKind.TRANSCODE if isinstance(decided, Transcode) else RenditionKind.COPY
+
+
+def _planned(
+    decided: Rendition, recording: Recording, slice_seconds: float | None
+) -> PlannedRendition:
+    kind = kind_of(decided)
+    slices = slices_of(recording, decided.variant, kind, slice_seconds)
+    planned = PlannedRendition(
+        decided.name,
+        kind,
+        decided.variant,
+        decided.reason,
+        tuple(PlannedSlice(each.identity, round(each.duration, 6)) for each in slices),
+    )
+    if isinstance(decided, Transcode):
+        return replace(planned, video=decided.video, encodes_audio=decided.encodes_audio)
+    return planned
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()

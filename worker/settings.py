@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pipelines.errors import PermanentError
 from pipelines.location import Location
+from pipelines.transcoding.kit import Hardware
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +103,9 @@ StoreUrl = Annotated[Url, _of_scheme("s3")]
 SourceUrl = Annotated[Url, _of_scheme("s3", "https", "http")]
 HttpUrl = Annotated[Url, _of_scheme("https", "http")]
 SourceTemplate = Annotated[str, AfterValidator(_template)]
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_comma_list)]
 
 
@@ -182,8 +186,20 @@ class Settings(BaseSettings):
     )
     slice_seconds: Seconds | None = Field(
         None,
-        description="Seconds of media that one message packages; for tests and tuning. Default: "
-        "180, and 900 from slice 600 on.",
+        description="Seconds of media that one message copies or transcodes; for tests and tuning. "
+        "Default: 180 for copies; 60, from slice 300 on 180 for transcodes; 900 from slice 600 on.",
+    )
+    default_profiles: bool = Field(
+        False, description="Whether sessions without `profiles` get the default ladder."
+    )
+    preset: Preset = Field("fast", description="Speed of the software encoders, in x264's words.")
+    hardware: Hardware | None = Field(
+        None,
+        description="Hardware that encodes: `nvenc`, `vaapi` or `qsv`. What it cannot do, and "
+        "everything once it fails, is encoded in software. Default: software alone.",
+    )
+    web_for_hevc: bool = Field(
+        False, description="Whether an HEVC source gets a `web.mp4` in H.264 beside it."
     )
     ffmpeg: str | None = Field(None, description="Path of ffmpeg. Default: found on the machine.")
     ffprobe: str | None = Field(None, description="Path of ffprobe. Default: found beside ffmpeg.")

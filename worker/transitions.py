@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pipelines.session import Phase
+from worker.rendition_view import withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -70,6 +71,8 @@ def merged(
     after = replace(record, session=session)
     if session.record and _shows_life(record, session):
         after = moved(after, Phase.LIVE, now_ms)
+        if record.phase is Phase.FINALIZING:
+            after = replace(after, renditions=withdrawn(after, "waiting"))
         events.append(
             {**entering(Phase.LIVE), "reason": f"a sign of life while {record.phase.value}"}
         )

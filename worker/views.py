@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from pipelines.errors import PermanentError
 from pipelines.location import source_location
-from pipelines.session import Phase, Session
+from pipelines.session import FfmpegProfile, Phase, Session
 from pipelines.wire import WireModel
 
 if TYPE_CHECKING:
@@ -40,15 +40,57 @@ class RunError(WireModel):
     message: str
 
 
+class EncodingView(WireModel):
+    """How the pictures of a transcode are encoded."""
+
+    encoder: str = Field(examples=["H.264"])
+    implementation: str = Field(description="ffmpeg's name of the encoder.", examples=["libx264"])
+    preset: str = Field(examples=["fast"])
+    width: int = Field(description="Pixels, square ones.")
+    height: int
+    bitrate: int = Field(description="Target, or with quality the cap, bit/s.")
+    fps: str | None = Field(
+        description="Constant frame rate as a fraction; null: the source's times are kept.",
+        examples=["30000/1001"],
+    )
+    quality: int | None = Field(description="Constant rate factor; null: the bit rate decides.")
+    gop: float | None = Field(
+        description="Seconds between key frames; 0: all are; null: the encoder decides."
+    )
+    profile: str | None = Field(description="H.264 profile.", examples=["H264High"])
+    deinterlaced: bool
+    tone_mapped: bool = Field(description="Whether an HDR source was brought down to BT.709.")
+
+
 class RenditionView(WireModel):
-    """One MP4: where it is, or why there is none."""
+    """One MP4: where it is, how far it has come, or why there is none."""
 
     name: str = Field(examples=["source"])
-    kind: str = Field(examples=["copy"])
-    state: str = Field(examples=["ready"])
-    url: str | None = None
+    kind: str = Field(description="copy, transcode, or none: not made.", examples=["copy"])
+    state: str = Field(
+        description="waiting, packaging (copies), transcoding, assembling (and proving), ready, "
+        "failed, or not_made.",
+        examples=["ready"],
+    )
+    url: str | None = Field(
+        default=None, description="The MP4, as soon as it is proven: before the session is ready."
+    )
     reason: str | None = None
-    progress: float | None = Field(default=None, ge=0, le=1)
+    progress: float | None = Field(default=None, ge=0, le=1, description="Share that is done.")
+    media_seconds: float | None = Field(default=None, description="Media to be done, s.")
+    media_seconds_done: float | None = Field(default=None, description="Media that is done, s.")
+    speed: float | None = Field(
+        default=None, description="Seconds of media per second in which it was worked on."
+    )
+    encoding: EncodingView | None = Field(
+        default=None, description="Of the pictures; null when they are copied."
+    )
+
+
+class ProfileList(WireModel):
+    """Profiles, as a session may carry them."""
+
+    profiles: list[FfmpegProfile]
 
 
 class SessionView(Session):

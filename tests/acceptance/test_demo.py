@@ -45,9 +45,9 @@ def test_a_live_session_becomes_an_mp4_and_the_table_shows_it(tmp_path):
         demo(cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)})
     )
     assert exit_code == 0, said + complained
-    assert re.search(r"source +20\.\d+ s +\d.*✓ proven", said)
-    assert re.search(r"360p0 +20\.\d+ s +\d.*✓ proven", said)
-    assert re.search(r"480p0 .*not made", said)
+    assert re.search(r"source +copy +20\.\d+ s +\d.*✓ proven", said)
+    assert re.search(r"360p0 +copy +20\.\d+ s +\d.*✓ proven", said)
+    assert re.search(r"480p0 +transcode +20\.\d+ s +\d.*✓ proven", said)
     assert re.search(r"Verdict +complete", said)
     assert re.search(r"Idle to ready +\d+\.\d s", said)
     assert "600 pictures, 20 flashes, 20 beeps, no decoding error" in said

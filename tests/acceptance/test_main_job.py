@@ -103,7 +103,7 @@ def test_the_report_proves_the_recording_complete(product, small):
     assert published.json()["renditions"] == report["renditions"]
 
 
-def test_a_profile_gets_the_variant_of_its_name_or_is_told_why_it_gets_none(
+def test_a_profile_gets_the_variant_of_its_name_or_is_transcoded_from_the_best(
     product, small, media, plays
 ):
     session_id = new_id("abr")
@@ -117,15 +117,16 @@ def test_a_profile_gets_the_variant_of_its_name_or_is_told_why_it_gets_none(
         "#EXT-X-STREAM-INF:BANDWIDTH=900000,RESOLUTION=640x360\n360p/index.m3u8\n",
     )
     product.begin(
-        session_id, profiles=[{"name": "180p", **PROFILE}, {"name": "90p", **PROFILE, "width": 160}]
+        session_id,
+        profiles=[{"name": "180p", **PROFILE}, {"name": "144p", **PROFILE, "width": 256}],
     )
     session = ready(product, session_id)
     renditions = {each["name"]: each for each in session["renditions"]}
-    assert {name: each["state"] for name, each in renditions.items()} == {
-        "source": "ready", "180p": "ready", "90p": "not_made",
+    assert {name: (each["kind"], each["state"]) for name, each in renditions.items()} == {
+        "source": ("copy", "ready"), "180p": ("copy", "ready"), "144p": ("transcode", "ready"),
     }  # fmt: skip
-    assert renditions["90p"]["url"] is None
-    assert "90p" in renditions["90p"]["reason"]
+    assert "360p (640x360) to 256x144" in renditions["144p"]["reason"]
+    plays(renditions["144p"]["url"], 12.0)
     assert renditions["source"]["url"] == session["mp4Url"]
     plays(renditions["180p"]["url"], 12.0)
     assert digest(product, renditions["180p"]["url"]) != digest(product, session["mp4Url"])

@@ -146,7 +146,10 @@ def test_a_dry_run_of_a_live_session_tells_the_plan_and_writes_nothing(product, 
     assert "The recording has this one variant." in said
     assert "slice 0: segments 0 to 1, 0.000 s to 4.000 s" in said
     assert "slice 2: segments 4 to 5, 8.000 s to 12.000 s" in said
-    assert "480p0: not made." in said
+    assert "480p0: transcode of variant" in said
+    assert "320x180, H.264 by libx264, at 1000000 bit/s" in said
+    assert "854x480 is larger than the source" in said
+    assert said.count("slice 2: segments 4 to 5, 8.000 s to 12.000 s") == 2
     code(rerun(session_id), 4)
 
 
@@ -171,6 +174,8 @@ def test_a_forced_run_makes_a_revision_and_the_one_before_stays_readable(product
 
 def test_here_does_everything_without_workers_and_without_a_broker(product, rerun, small, plays):
     ids = [ready(product, small) for _ in range(2)]
+    profile = {"name": "144p", "width": 256, "height": 144, "bitrate": 400_000, "fps": 0}
+    product.put(ids[0], profiles=[profile])
     with workers_stopped(product):
         done = code(
             rerun(
@@ -185,7 +190,9 @@ def test_here_does_everything_without_workers_and_without_a_broker(product, reru
             assert session["mp4Url"].endswith("/r2/source.mp4")
             assert product.is_settled(session_id)
     assert done.stdout.count("slice packaged") == 2 * 3
+    assert done.stdout.count("slice transcoded") == 3
     plays(session["mp4Url"], 12.0)
+    plays(product.get(ids[0])["renditions"][1]["url"], 12.0)
 
 
 def test_what_here_gives_up_is_gone_on_with_by_workers(product, rerun, small):
@@ -211,7 +218,7 @@ def test_a_run_that_fails_again_is_5_here_as_well_as_there(product, rerun, small
     for way in ("--wait", "--here"):
         done = code(rerun(way, session_id), 5)
         assert "segment_missing" in done.stderr
-    # Planning reads the playlists only: that a segment is missing shows when it is fetched.
+    # Planning fetches the first segment alone: that a later one is missing shows when it is read.
     product.s3.delete_object(Bucket="recordings", Key=f"{session_id}/index.m3u8")
     assert "playlist_missing" in code(rerun("--dry-run", session_id), 5).stdout
 

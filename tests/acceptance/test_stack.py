@@ -28,7 +28,9 @@ from worker import settings
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.redis, pytest.mark.s3]
 
-PARTS = ["redis", "s3", "api", "control", "worker-1", "worker-2"]
+PARTS = [
+    "redis", "s3", "api", "control", "worker-1", "worker-2", "transcode-1", "transcode-2",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_a_part_that_is_killed_comes_back_on_the_same_port_and_data(stack, name)
 
 def test_two_stacks_run_side_by_side(stack, tmp_path):
     with running_stack(tmp_path / "other", "--workers", "1") as other:
-        assert list(other.pids) == [*PARTS[:4], "worker-1"]
+        assert list(other.pids) == [*PARTS[:4], "worker-1", "transcode-1"]
         assert not _addresses(stack) & _addresses(other)
         assert not set(stack.pids.values()) & set(other.pids.values())
         other.s3().put_object(Bucket="vod", Key="only-here", Body=b"x")

@@ -176,6 +176,7 @@ def test_a_body_over_the_limit_is_413_announced_or_not(api):
         ("GET", "/sessions/s1/events"),
         ("GET", "/sessions/s1/report"),
         ("POST", "/sessions/s1/rerun"),
+        ("GET", "/profiles"),
     ],
 )
 @pytest.mark.parametrize(
@@ -361,6 +362,24 @@ def test_a_rerun_joins_a_run_and_with_force_begins_another(api):
     assert api.http.post("/sessions/s1/rerun").json() == {"generation": generation}
     forced = api.http.post("/sessions/s1/rerun", json={"force": True}).json()
     assert forced["generation"] > generation
+
+
+def test_the_default_ladder_can_be_put_into_a_session(api):
+    ladder = api.http.get("/profiles")
+    assert ladder.status_code == 200
+    profiles = ladder.json()["profiles"]
+    assert [
+        (each["name"], each["width"], each["height"], each["bitrate"]) for each in profiles
+    ] == [
+        ("240p0", 426, 240, 250_000),
+        ("360p0", 640, 360, 800_000),
+        ("480p0", 854, 480, 1_600_000),
+        ("720p0", 1280, 720, 3_000_000),
+    ]
+    assert {each["fps"] for each in profiles} == {0}
+    created = put(api, profiles=profiles)
+    assert created.status_code == 201
+    assert created.json()["profiles"] == profiles
 
 
 def test_a_rerun_of_an_empty_session_looks_at_it_again(api):

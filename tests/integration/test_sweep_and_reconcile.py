@@ -1,15 +1,10 @@
 """One look at a session decides upon what is true now: against a real Redis and a real S3."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-import redis as redis_client
 
 from pipelines.errors import ErrorCode
 from pipelines.session import Phase
-from scripts.embedded import S3Server
-from tests.packaging import upload_folder
+from tests.by_hand import ID, Recorder
 from tests.stack import eventually
 from worker.cleanup import clean
 from worker.perform import perform
@@ -17,116 +12,12 @@ from worker.presence import WorkerProcess
 from worker.reconcile import LEAST_WINDOW, MAX_ATTEMPTS, WINDOW_PER_THREAD, reconcile
 from worker.rerun import start
 from worker.run import Run
-from worker.runtime import Runtime
-from worker.settings import Settings
 from worker.sweep import BATCH, sweep_once
-from worker.work import Claim
 from worker.work_item import State
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
-ID = "s1"
-LONG_AGO = 1_763_794_800_000
 DAY_MS = 86_400_000
-
-
-class Recorder:
-    """A dispatcher that keeps what it is given: the test is the worker."""
-
-    def __init__(self) -> None:
-        self.looks: list[str] = []
-        self.claims: list[Claim] = []
-
-    def reconcile(self, session_id: str) -> None:
-        self.looks.append(session_id)
-
-    def perform(self, claim: Claim) -> None:
-        self.claims.append(claim)
-
-
-class Worker:
-    """One process, opened by hand; its sessions have been silent for long."""
-
-    def __init__(self, runtime: Runtime, s3: Any, client: redis_client.Redis) -> None:
-        self.runtime = runtime
-        self.s3 = s3
-        self.redis = client
-        self.sent = Recorder()
-
-    def look(self, session_id: str = ID) -> Phase:
-        reconcile(session_id, self.runtime, self.sent)
-        return self.record(session_id).phase
-
-    def record(self, session_id: str = ID):
-        return self.runtime.sessions.get(session_id)
-
-    def put(self, session_id: str = ID, **fields: Any) -> None:
-        seen = {"record": True, "lastSeen": LONG_AGO, "createdAt": LONG_AGO}
-        self.runtime.sessions.put(session_id, {**seen, **fields})
-
-    def due_in_ms(self, session_id: str = ID) -> int | None:
-        due = self.runtime.sessions.due_ms(session_id)
-        return None if due is None else due - self.runtime.sessions.now_ms()
-
-    def lease_first(self):
-        """Lease the item that was claimed first."""
-        claim = self.sent.claims.pop(0)
-        return self.runtime.work.lease(claim.key, claim.token, "tests:1", self.runtime.lease_ms)
-
-    def claims_of(self, item: str) -> list[Claim]:
-        return [claim for claim in self.sent.claims if claim.key.item == item]
-
-    def finalize(self) -> None:
-        """Look and work until there is nothing more to do."""
-        self.look()
-        while self.sent.claims:
-            claim = self.sent.claims.pop(0)
-            perform(claim.key, claim.token, self.runtime, self.sent)
-            self.look()
-
-    def items(self):
-        return Run(self.runtime, self.record()).items()
-
-
-@pytest.fixture
-def worker(redis_url, s3_server: S3Server, s3, buckets, monkeypatch) -> Callable[..., Worker]:
-    """Opens a worker with further settings."""
-    keys = s3_server.credentials
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-
-    def opened(**fields: Any) -> Worker:
-        settings = Settings(
-            **{
-                "redis_url": redis_url,
-                "source_url": "s3://recordings/{id}/index.m3u8",
-                "output_url": "s3://vod/",
-                "staging_url": "s3://staging/",
-                "public_url": "http://vod.example/",
-                "idle_timeout": 60,
-                "slice_seconds": 2,
-                **fields,
-            }
-        )
-        return Worker(Runtime.open(settings), s3, client)
-
-    with redis_client.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield opened
-
-
-@pytest.fixture
-def recorded(worker, media) -> Callable[..., Worker]:
-    """Opens a worker with a silent session of twelve seconds in six slices."""
-
-    def opened(**fields: Any) -> Worker:
-        made = worker(**fields)
-        upload_folder(made.s3, media.recording(duration=12.0).parent, "recordings", ID)
-        made.put()
-        return made
-
-    return opened
 
 
 def test_a_session_that_is_not_idle_is_only_looked_at_later(recorded):

@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from worker import settings
+from worker.dispatch import CONTROL, PACKAGING, TRANSCODING
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 
 #: Services that run our own code.
-OURS = ("api", "worker", "control")
+OURS = ("api", "worker", "transcode", "control")
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +68,17 @@ def test_redis_keeps_its_data_and_drops_none(services):
     assert services["redis"]["volumes"] == ["redis:/data"]
 
 
-@pytest.mark.parametrize("name", ["worker", "control"])
-def test_a_process_takes_no_more_messages_than_it_has_threads(services, name):
-    command = services[name]["command"]
-    threads = command[command.index("--threads") + 1]
-    assert services[name]["environment"]["dramatiq_queue_prefetch"] == threads == "2"
+@pytest.mark.parametrize(
+    ("name", "expected"), [("worker", "2"), ("transcode", "1"), ("control", "2")]
+)
+def test_a_process_takes_no_more_messages_than_it_has_threads(services, name, expected):
+    threads = _after(services[name]["command"], "--threads")
+    assert services[name]["environment"]["dramatiq_queue_prefetch"] == threads == expected
 
 
-def test_every_queue_has_a_process_and_control_has_one_of_its_own(services):
+def test_every_queue_has_a_process_of_its_own(services):
     queues = {name: _after(services[name]["command"], "--queues") for name in OURS[1:]}
-    assert queues == {"worker": "package", "control": "control"}
+    assert queues == {"worker": PACKAGING, "transcode": TRANSCODING, "control": CONTROL}
 
 
 def test_the_s3_identities_are_json_and_staging_is_private():

@@ -16,9 +16,10 @@ from pydantic.fields import FieldInfo
 import worker
 from pipelines.errors import ErrorCode
 from pipelines.movie_tables import Dropped, Gap, Period
-from pipelines.report import REPORT_VERSION, Verdict
+from pipelines.report import REPORT_VERSION, Verdict, encoding_view
 from pipelines.session import Phase, RecordingStatus
 from pipelines.verify import TrackProof
+from tests.unit.plans_by_hand import H264
 from worker import http_errors
 from worker.settings import PREFIX, RESERVED, Settings
 
@@ -56,6 +57,8 @@ def _default(field: FieldInfo, said: str) -> str:
     if said:
         return said
     assert field.default_factory is None, "a computed default needs a sentence: Default: …"
+    if isinstance(field.default, bool):
+        return f"`{str(field.default).lower()}`"
     return "none" if field.default in (None, ()) else f"`{field.default}`"
 
 
@@ -182,9 +185,10 @@ def test_the_example_report_has_the_form_that_is_written_now():
     assert example["version"] == REPORT_VERSION
     whole = {*_keys_written(ROOT / "pipelines" / "report.py"), "multivariantPlaylist"}
     assert example.keys() <= whole
-    made, not_made = example["renditions"]
-    assert set(made) > set(not_made)
-    assert {field.name for field in fields(TrackProof)} == set(made["tracks"][0])
+    copied, transcoded = example["renditions"]
+    assert set(copied) == set(transcoded)
+    assert (copied["encoding"], set(transcoded["encoding"])) == (None, set(encoding_view(H264)))
+    assert {field.name for field in fields(TrackProof)} == set(copied["tracks"][0])
 
 
 def test_the_newest_entry_of_the_changelog_is_this_version():

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.location import Location
+from pipelines.transcoding.kit import Hardware
 from worker.settings import PREFIX, RESERVED, InvalidSettings, Settings, load, variables
 
 REQUIRED = {
@@ -61,6 +62,15 @@ def test_values_are_read_with_their_units():
     assert (settings.vod, settings.verify) == ("copy", "full")
 
 
+def test_transcoding_is_in_software_and_asked_for_by_the_session_unless_settings_say_more():
+    settings = load(REQUIRED)
+    assert (settings.preset, settings.hardware) == ("fast", None)
+    assert (settings.default_profiles, settings.web_for_hevc) == (False, False)
+    settings = loaded(PRESET="slow", HARDWARE="nvenc", DEFAULT_PROFILES="1", WEB_FOR_HEVC="true")
+    assert (settings.preset, settings.hardware) == ("slow", Hardware.NVENC)
+    assert (settings.default_profiles, settings.web_for_hevc) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -71,6 +81,9 @@ def test_values_are_read_with_their_units():
         ("GIVE_UP_AFTER", "a day"),
         ("VOD", "move"),
         ("VERIFY", "none"),
+        ("PRESET", "warp"),
+        ("HARDWARE", "cuda"),
+        ("DEFAULT_PROFILES", "some"),
         ("GAP_POLICY", "ignore"),
         ("LOG_FORMAT", "xml"),
         ("REDIS_URL", "http://127.0.0.1"),

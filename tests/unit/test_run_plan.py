@@ -1,0 +1,81 @@
+"""The plan of a run: what it keeps, what its work is called, and when work has to be done again."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.plans_by_hand import H264, copy, plan, slices, transcode
+from worker.run_plan import RunPlan
+
+SMALL, LARGE = transcode("small"), transcode("large", video=replace(H264, width=1280, height=720))
+
+
+def test_a_plan_is_read_back_as_it_was_written():
+    made = plan(copy(), SMALL, LARGE, transcode("web", video=None, encodes_audio=True))
+    assert RunPlan.from_json(made.to_json()) == made
+    assert RunPlan.from_json(made.to_json(by="me")) == made
+    assert made.to_json(by="me") != made.to_json(by="you")
+
+
+def test_a_plan_of_another_version_is_not_there():
+    assert RunPlan.from_json(json.dumps({"v": 1, "renditions": []})) is None
+
+
+def test_slices_of_one_cut_are_written_once():
+    written = json.loads(plan(copy(), SMALL, LARGE).to_json())
+    assert [each["slices"] for each in written["renditions"]] == [0, 1, 1]
+    assert len(written["slices"]) == 2
+
+
+def test_transcodes_of_one_variant_are_one_work_and_copies_are_each_their_own():
+    made = plan(copy(), copy("360p", "middle"), SMALL, LARGE, transcode("other", "middle"))
+    assert [[each.name for each in group.renditions] for group in made.groups] == [
+        ["small", "large"], ["other"],
+    ]  # fmt: skip
+    assert made.work(SMALL) == made.work(LARGE)
+    assert [item for item, _ in made.work(SMALL)] == [f"transcode/best/{n}" for n in range(3)]
+    assert [item for item, _ in made.work(copy("360p", "middle"))] == [
+        "package/360p/0", "package/360p/1",
+    ]  # fmt: skip
+    assert made.groups[0].sound_item == "sound/best"
+    assert made.group("middle") is made.groups[1]
+    assert made.group("gone") is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "720p 0", "ü" * 80, "x" * 65, "~x", "../..", "\udc80"])
+def test_a_variant_may_have_any_name_and_its_work_a_plain_one(name):
+    group = plan(transcode("small", name)).groups[0]
+    assert group.key.isascii()
+    assert len(group.key) == 17
+    assert "/" not in group.key
+    assert plan(transcode("small", name)).group(group.key) == group
+    assert group.key != plan(transcode("small", f"{name}!")).groups[0].key
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (replace(SMALL, reason="because"), True),
+        (replace(SMALL, video=replace(H264, implementation="h264_nvenc")), False),
+        (replace(SMALL, video=replace(H264, bitrate=1)), False),
+        (replace(SMALL, video=None), False),
+        (replace(SMALL, encodes_audio=True), False),
+        (replace(SMALL, name="tiny"), False),
+    ],
+)
+def test_another_encoding_is_other_work(other, same):
+    ours, theirs = plan(SMALL, LARGE), plan(other, LARGE)
+    assert (ours.work(SMALL) == theirs.work(other)) is same
+    assert (SMALL.identity == other.identity) is same
+    assert LARGE.identity == theirs.renditions[1].identity
+    assert (ours.identity == theirs.identity) is same
+
+
+def test_other_slices_are_other_work_for_copies_transcodes_and_sound():
+    longer = replace(SMALL, slices=slices(2.0, 2.0, 2.0, 2.0))
+    ours, theirs = plan(SMALL), plan(longer)
+    assert ours.work(SMALL) == theirs.work(longer)[:3]
+    assert ours.groups[0].sound_identity != theirs.groups[0].sound_identity
+    assert SMALL.identity != longer.identity
+    assert copy().identity != copy(cut=(4.0, 2.0, 1.0)).identity

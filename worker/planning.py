@@ -1,0 +1,78 @@
+"""Planning a run: what its recording's media is and what is made of it, asked in one place.
+
+Planning looks at the media (``survey``) and so costs a fetch of the first segments: it is done once
+for a run, and again only when the recording lists something else or hardware has failed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InterruptedWork
+from pipelines.plan import PlanOptions, plan
+from pipelines.transcoding.kit import probe_kit
+from pipelines.transcoding.survey import survey
+from worker.run_plan import RunPlan, slices_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.plan import Plan
+    from pipelines.playlist import Recording
+    from pipelines.slices import Slice
+    from worker.run import Run
+    from worker.run_plan import PlannedRendition
+
+
+def decide(run: Run, recording: Recording) -> Plan:
+    """What is made of the recording with the settings, the tools and the hardware at hand.
+
+    Raises ``PermanentError`` when nothing can be, ``TransientError`` when the media cannot be read,
+    ``ToolError`` when ffmpeg or ffprobe does not run.
+    """
+    runtime, settings = run.runtime, run.runtime.settings
+    media = survey(runtime.reader, recording.source, runtime.tools.ffprobe)
+    options = PlanOptions(
+        preset=settings.preset,
+        hardware=None if run.software_only else settings.hardware,
+        default_ladder=settings.default_profiles,
+        web_for_hevc=settings.web_for_hevc,
+    )
+    kit = probe_kit(runtime.tools.ffmpeg)
+    return plan(run.record.session, recording, media, kit, options)
+
+
+def make_plan(run: Run, recording: Recording) -> RunPlan:
+    """The plan of the run upon this reading of its recording; raises as ``decide`` does."""
+    return RunPlan.make(recording, decide(run, recording), run.runtime.settings.slice_seconds)
+
+
+def plan_of(run: Run) -> RunPlan:
+    """The plan that counts; raises ``InterruptedWork`` when the run has none any more."""
+    plan = run.plan()
+    if plan is None:
+        raise InterruptedWork("the run is over: its plan is gone")
+    return plan
+
+
+def current_slices(
+    run: Run,
+    planned: PlannedRendition | None,
+    is_claimed: Callable[[tuple[Slice, ...]], bool],
+) -> tuple[Slice, ...]:
+    """The slices of a rendition as its playlist lists them now, for work that was claimed before.
+
+    ``planned`` is None when the plan knows the claimed work no more. Raises ``InterruptedWork`` when
+    the slices are not the claimed ones, after writing a newer plan if they are not the planned ones
+    either, so that reconcile claims what is new.
+    """
+    recording = run.read_recording()
+    if planned is not None:
+        seconds = run.runtime.settings.slice_seconds
+        slices = slices_of(recording, planned.variant, planned.kind, seconds)
+        if is_claimed(slices):
+            return slices
+        if [each.identity for each in slices] == [each.identity for each in planned.slices]:
+            raise InterruptedWork("the run was planned anew since the work was claimed")
+    run.replace_plan(make_plan(run, recording))
+    raise InterruptedWork("the recording is another one by now; it is planned anew")

@@ -1,0 +1,34 @@
+"""Which renditions were published, while a run shows its own and after one without a result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.run import MAKES, PUBLISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.records import SessionRecord
+
+
+def published_views(record: SessionRecord) -> tuple[Mapping[str, Any], ...]:
+    """The renditions of the published revision as they were shown then; () when there is none."""
+    if not record.revision:
+        return ()
+    if record.run.get(MAKES) == record.revision + 1:
+        return tuple(record.run.get(PUBLISHED, record.renditions))
+    return record.renditions
+
+
+def withdrawn(record: SessionRecord, state: str) -> tuple[Mapping[str, Any], ...]:
+    """The renditions once nothing comes of a run: what was published before, unchanged.
+
+    Of a session that has published nothing yet, those of the run, in ``state`` and without URLs.
+    """
+    if record.revision:
+        return published_views(record)
+    return tuple(
+        view if view["state"] == "not_made" else {**view, "state": state, "url": None}
+        for view in record.renditions
+    )

@@ -1,0 +1,170 @@
+"""Transcoding for a run: one slice of all renditions that are made from one variant, and its sound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipelines.errors import ErrorCode, InterruptedWork, ToolError
+from pipelines.package import Packaged
+from pipelines.staging import SliceLost
+from pipelines.transcoding.sound import encode_sound
+from pipelines.transcoding.transcode import HardwareFailed, RenditionOutput, transcode_slice
+from worker.packaging import RenditionUpload
+from worker.planning import current_slices, make_plan, plan_of
+from worker.run_plan import sound_identity
+from worker.slice_result import SliceResult
+from worker.standing import sound_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipelines.slices import Slice
+    from pipelines.staging import SliceReceipt
+    from worker.run import Run
+    from worker.run_plan import PlannedRendition, RunPlan, TranscodeGroup
+    from worker.work import Lease
+
+log = structlog.get_logger(__name__)
+
+#: Folder of encoded sound in staging, beside those of renditions; no rendition has such a name.
+_SOUND_FOLDER = ".sound"
+
+
+def transcode_one(
+    run: Run, lease: Lease, key: str, number: int, checkpoint: Callable[[], None]
+) -> str:
+    """Transcode slice ``number`` of a group; a ``SliceResult`` as JSON.
+
+    Only renditions that may still get parts are made. When the hardware fails, the run is planned
+    anew without it and the work is handed back.
+    """
+    began = run.runtime.sessions.now_ms()
+    plan = plan_of(run)
+    group = _group(plan, key)
+    work = _current_slice(run, lease, group, number)
+    wanted = run.standing(plan).open(group)
+    packaged = _transcoded(run, plan, group, work, wanted, checkpoint)
+    receipts = _staged(run, lease, packaged, checkpoint)
+    ended = run.runtime.sessions.now_ms()
+    _tell(run, work, packaged, (ended - began) / 1000)
+    return SliceResult(began, ended, receipts).to_json()
+
+
+def encode_sound_of(run: Run, lease: Lease, key: str, checkpoint: Callable[[], None]) -> str:
+    """Encode the sound of a whole variant, once for all slices; their receipts as JSON."""
+    began = run.runtime.sessions.now_ms()
+    group = _group(plan_of(run), key)
+
+    def is_claimed(slices: tuple[Slice, ...]) -> bool:
+        return sound_identity(each.identity for each in slices) == lease.state.identity
+
+    slices = current_slices(run, group.renditions[0], is_claimed)
+    staging = run.runtime.staging(run.session_id)
+    receipts: list[SliceReceipt] = []
+
+    def stage(packaged: Packaged) -> None:
+        checkpoint()
+        receipts.append(staging.write(run.generation, _SOUND_FOLDER, lease.token, packaged))
+
+    encode_sound(slices, run.runtime.packager, stage, checkpoint)
+    details = {
+        "variant": key,
+        "slices": len(receipts),
+        "seconds": (run.runtime.sessions.now_ms() - began) / 1000,
+        "mediaSeconds": round(sum(each.duration for each in slices), 3),
+    }
+    log.info("The sound of a variant is encoded.", action="sound_encoded", **details)
+    run.runtime.sessions.add_event(run.session_id, "sound_encoded", **details)
+    return sound_result(receipts)
+
+
+def _group(plan: RunPlan, key: str) -> TranscodeGroup:
+    """The group that an item names; hands the work back when the plan has none such any more."""
+    group = plan.group(key)
+    if group is None:
+        raise InterruptedWork("the run was planned anew since the work was claimed")
+    return group
+
+
+def _current_slice(run: Run, lease: Lease, group: TranscodeGroup, number: int) -> Slice:
+    """The slice as the playlist lists it now; hands the work back when it is another one by now."""
+
+    def is_claimed(slices: tuple[Slice, ...]) -> bool:
+        if number >= len(slices):
+            return False
+        return group.identity(slices[number].identity) == lease.state.identity
+
+    return current_slices(run, group.renditions[0], is_claimed)[number]
+
+
+def _transcoded(
+    run: Run,
+    plan: RunPlan,
+    group: TranscodeGroup,
+    work: Slice,
+    wanted: Sequence[PlannedRendition],
+    checkpoint: Callable[[], None],
+) -> dict[str, Packaged]:
+    if not wanted:
+        return {}
+    outputs = [
+        RenditionOutput(each.name, each.video, each.encodes_audio, RenditionUpload(run, each.name))
+        for each in wanted
+    ]
+    sound = _sound(run, plan, group, work.number) if group.encodes_audio else None
+    try:
+        return transcode_slice(work, run.runtime.packager, outputs, sound, checkpoint)
+    except HardwareFailed as error:
+        _go_on_in_software(run, wanted, error)
+        raise InterruptedWork(f"hardware failed, software goes on: {error.message}") from error
+
+
+def _sound(run: Run, plan: RunPlan, group: TranscodeGroup, number: int) -> Packaged:
+    """The encoded sound of one slice; when it is lost, all of it is encoded again."""
+    receipts = run.standing(plan).sound(group)
+    if receipts is None:
+        raise InterruptedWork(f"the sound of {group.variant} is not there any more")
+    staging = run.runtime.staging(run.session_id)
+    try:
+        tables = staging.tables(receipts[number])
+        return Packaged(tables, staging.payload(receipts[number]))
+    except SliceLost as error:
+        run.drop(group.sound_item)
+        message = f"the encoded sound of slice {number} is lost; it is encoded again"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
+
+
+def _staged(
+    run: Run, lease: Lease, packaged: dict[str, Packaged], checkpoint: Callable[[], None]
+) -> dict[str, SliceReceipt]:
+    staging = run.runtime.staging(run.session_id)
+    receipts = {}
+    for name, each in packaged.items():
+        checkpoint()
+        receipts[name] = staging.write(run.generation, name, lease.token, each)
+    return receipts
+
+
+def _go_on_in_software(run: Run, wanted: Sequence[PlannedRendition], error: HardwareFailed) -> None:
+    """Plan the run anew without hardware; told once, by the first slice that finds it failing."""
+    if run.go_on_in_software():
+        failed = {each.video.implementation for each in wanted if each.video}
+        details = {"implementation": ", ".join(sorted(failed)), "reason": error.message}
+        message = "A hardware encoder failed; software encoders go on."
+        log.warning(message, action="encoder_fallback", **details)
+        run.runtime.sessions.add_event(run.session_id, "encoder_fallback", **details)
+    run.replace_plan(make_plan(run, run.read_recording()))
+
+
+def _tell(run: Run, work: Slice, packaged: dict[str, Packaged], seconds: float) -> None:
+    details = {
+        "renditions": sorted(packaged),
+        "slice": work.number,
+        "seconds": seconds,
+        "mediaSeconds": round(work.duration, 3),
+        "bytes": sum(each.tables.payload_bytes for each in packaged.values()),
+    }
+    log.info("A slice is transcoded.", action="slice_transcoded", **details)
+    run.runtime.sessions.add_event(run.session_id, "slice_transcoded", **details)
