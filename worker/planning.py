@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from pipelines.errors import InterruptedWork
 from pipelines.plan import PlanOptions, plan
-from pipelines.transcoding.kit import probe_kit
+from pipelines.transcoding.kit import hardware_implementation, probe_kit
 from pipelines.transcoding.survey import survey
 from worker.run_plan import RunPlan, slices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from pipelines.plan import Plan
     from pipelines.playlist import Recording
     from pipelines.slices import Slice
     from worker.run import Run
     from worker.run_plan import PlannedRendition
+
+log = structlog.get_logger(__name__)
 
 
 def decide(run: Run, recording: Recording) -> Plan:
@@ -45,6 +49,27 @@ def decide(run: Run, recording: Recording) -> Plan:
 def make_plan(run: Run, recording: Recording) -> RunPlan:
     """The plan of the run upon this reading of its recording; raises as ``decide`` does."""
     return RunPlan.make(recording, decide(run, recording), run.runtime.settings.slice_seconds)
+
+
+def unlisted_hardware(run: Run, plan: RunPlan) -> set[str]:
+    """Names of the hardware encoders that the settings prefer and this ffmpeg does not even list."""
+    hardware = run.runtime.settings.hardware
+    if hardware is None:
+        return set()
+    wanted = {
+        hardware_implementation(each.video.encoder, hardware)
+        for each in plan.renditions
+        if each.video is not None
+    }
+    return {name for name in wanted if name} - probe_kit(run.runtime.tools.ffmpeg).encoders
+
+
+def tell_fallback(run: Run, implementations: Collection[str], reason: str) -> None:
+    """Say in the log and in the session's events that software encodes what hardware should have."""
+    details = {"implementation": ", ".join(sorted(implementations)), "reason": reason}
+    message = "A hardware encoder cannot be used; software encoders go on."
+    log.warning(message, action="encoder_fallback", **details)
+    run.runtime.sessions.add_event(run.session_id, "encoder_fallback", **details)
 
 
 def plan_of(run: Run) -> RunPlan:

@@ -21,7 +21,7 @@ from worker.cleanup import clean
 from worker.dispatch import PACKAGING, TRANSCODING, queue_of
 from worker.ending import fail
 from worker.idle import LOOK_AGAIN_MS, end_when_idle, give_up
-from worker.planning import make_plan
+from worker.planning import make_plan, tell_fallback, unlisted_hardware
 from worker.progress import rendition_views
 from worker.recovery import published_before
 from worker.rendition_view import published_views
@@ -161,6 +161,8 @@ def _planned(run: Run) -> RunPlan:
             renditions=[[each.name, each.kind, len(each.slices)] for each in plan.renditions],
             notMade=[dict(each) for each in plan.not_made],
         )
+        if lacking := unlisted_hardware(run, plan):
+            tell_fallback(run, lacking, "this ffmpeg was built without it")
     return plan
 
 

@@ -12,7 +12,7 @@ from pipelines.staging import SliceLost
 from pipelines.transcoding.sound import encode_sound
 from pipelines.transcoding.transcode import HardwareFailed, RenditionOutput, transcode_slice
 from worker.packaging import RenditionUpload
-from worker.planning import current_slices, make_plan, plan_of
+from worker.planning import current_slices, make_plan, plan_of, tell_fallback
 from worker.run_plan import sound_identity
 from worker.slice_result import SliceResult
 from worker.standing import sound_result
@@ -151,10 +151,7 @@ def _go_on_in_software(run: Run, wanted: Sequence[PlannedRendition], error: Hard
     """Plan the run anew without hardware; told once, by the first slice that finds it failing."""
     if run.go_on_in_software():
         failed = {each.video.implementation for each in wanted if each.video}
-        details = {"implementation": ", ".join(sorted(failed)), "reason": error.message}
-        message = "A hardware encoder failed; software encoders go on."
-        log.warning(message, action="encoder_fallback", **details)
-        run.runtime.sessions.add_event(run.session_id, "encoder_fallback", **details)
+        tell_fallback(run, failed, error.message)
     run.replace_plan(make_plan(run, run.read_recording()))
 
 

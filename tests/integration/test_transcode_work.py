@@ -252,6 +252,20 @@ def test_hardware_that_cannot_be_opened_gives_way_to_software_for_the_whole_run(
     assert told[0]["reason"]
 
 
+def test_hardware_that_ffmpeg_was_built_without_gives_way_in_the_plan_and_is_told(
+    recorded, media_tools, tmp_path
+):
+    stand_in = tmp_path / "ffmpeg"
+    stand_in.write_text(f'#!/bin/sh\n{media_tools.ffmpeg} "$@" | sed /nvenc/d\n')
+    stand_in.chmod(0o755)
+    worker = recorded({"profiles": [SMALL, LARGE]}, hardware="nvenc", ffmpeg=str(stand_in))
+    worker.look()
+    worker.look()
+    assert views(worker)["small"]["encoding"]["implementation"] == "libx264"
+    told = [e for e in worker.runtime.sessions.events(ID) if e["action"] == "encoder_fallback"]
+    assert [event["implementation"] for event in told] == ["h264_nvenc"]
+
+
 def test_sessions_without_profiles_get_the_default_ladder_when_settings_say_so(recorded):
     worker = recorded(default_profiles=True)
     worker.look()
