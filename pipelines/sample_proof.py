@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from pipelines.mpegts.nal import SET_LIMIT
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipelines.media import Configuration
     from pipelines.packaged_slice import Expectation, Samples
 
@@ -24,16 +27,24 @@ TOLERANCE_TICKS = 2
 AUDIO_TOLERANCE_SECONDS = 0.002
 
 
-def as_left_out(expected: Expectation, optional: np.ndarray, sizes: np.ndarray) -> Expectation:
-    """The expectation without what ffmpeg leaves out of all samples, if the first lacks it."""
-    where = np.flatnonzero((optional > 0) & (expected.sizes != UNKNOWN_SIZE))
-    if not len(where) or len(sizes) != len(expected):
-        return expected
-    if sizes[where[0]] == expected.sizes[where[0]]:
+def as_left_out(
+    expected: Expectation, optional: Sequence[np.ndarray], sizes: np.ndarray
+) -> Expectation:
+    """The expectation without what ffmpeg left out of all samples.
+
+    ``optional`` are bytes of each expected size (int64[n]) that it leaves out for one reason or
+    another, depending on its version: all of a kind, or none.
+    """
+    if len(sizes) != len(expected.sizes):
         return expected
     known = expected.sizes != UNKNOWN_SIZE
-    left = np.where(known, expected.sizes - optional, UNKNOWN_SIZE)
-    return replace(expected, sizes=left)
+    kinds = [kind for kind in optional if kind[known].any()]
+    for count in range(1, len(kinds) + 1):
+        for chosen in itertools.combinations(kinds, count):
+            left = np.where(known, expected.sizes - sum(chosen), UNKNOWN_SIZE)
+            if np.array_equal(left[known], sizes[known]):
+                return replace(expected, sizes=left)
+    return expected
 
 
 def compare(

@@ -73,9 +73,14 @@ class TrackIndex:
     continues_previous: bool  #: payload before the first unit ends a unit of the segment before
     ends_unfinished: bool  #: the last unit is known to go on in the next segment
     first_offset: int  #: byte in the segment by which the first complete unit has ended
-    carried: int = 0  #: bytes that the last picture of the segment before gets from this one
+    carried: int = 0  #: bytes that the last picture of the segment before gets from this one;
+    #: ``UNKNOWN_SIZE`` where that cannot be told
     optional: np.ndarray | None = None  #: bytes of ``sizes`` that a muxer may leave out: parameter
     #: sets of HEVC; None: none
+    padding: np.ndarray | None = (
+        None  #: bytes of ``sizes`` that are zeros behind NAL units, which a
+    )
+    #: muxer may leave out as well; None: none
     second_fields: np.ndarray | None = None  #: bool per unit: the second field of a picture whose
     #: first is the unit before; None: all units are whole pictures
     configuration_change: str | None = None  #: what changed inside the segment, in words

@@ -7,6 +7,7 @@ slices that were cut stay as they are.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ MAX_SEGMENTS = 400
 MAX_SLICES = 1237
 #: Most segments that a slice is offered as its lead-in.
 MAX_LEAD_IN = 64
+#: Most segments of a tagged period's start that are looked at for its first picture.
+MAX_PERIOD_START = 3
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,29 @@ TRANSCODE_LENGTHS = SliceLengths(((0, 60.0), (300, 180.0), (600, 900.0)))
 
 
 @dataclass(frozen=True)
+class PeriodStart:
+    """How a tagged period begins, seen from a later place in it, or from the start itself."""
+
+    segments: tuple[Segment, ...]  #: its first, MAX_PERIOD_START at most
+    elapsed: float  #: sum of EXTINF from the period's start to that place, seconds
+
+
+@dataclass(frozen=True)
 class Slice:
     """A time window of a rendition: what one message packages.
 
     ``lead_in`` are the segments before it in its tagged period, nearest last: what a decoder may
     need first. ``lead_out`` is the segment after it, unless a tagged discontinuity lies between.
-    ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not grow any more.
+    ``period`` is how the tagged period begins in which its first segment lies; it names no segment
+    behind the slice. ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not
+    grow any more.
     """
 
     number: int
     segments: tuple[Segment, ...]
     lead_in: tuple[Segment, ...]
     lead_out: Segment | None
+    period: PeriodStart
     start: float
     settled: bool
 
@@ -79,6 +93,16 @@ class Slice:
     def duration(self) -> float:
         """Sum of EXTINF of its segments, seconds."""
         return sum(segment.duration for segment in self.segments)
+
+    def period_at(self, sequence: int) -> PeriodStart:
+        """How the tagged period begins in which its segment of that media sequence lies."""
+        position = sequence - self.segments[0].sequence
+        tags = (at for at in range(position, -1, -1) if self.segments[at].discontinuity)
+        begin = next(tags, 0)
+        elapsed = sum(segment.duration for segment in self.segments[begin:position])
+        if not self.segments[begin].discontinuity:
+            return PeriodStart(self.period.segments, self.period.elapsed + elapsed)
+        return PeriodStart(_period_start(self.segments, begin, len(self.segments)), elapsed)
 
 
 def cut(
@@ -94,12 +118,14 @@ def cut(
 
     ``idle`` says that no segment will come, ENDLIST or not. A live window may have lost its
     beginning: then ``first_sequence``, ``start_number`` and ``start`` say from which media
-    sequence, slice number and time (s) on to cut, and earlier segments serve as lead-in only.
+    sequence, slice number and time (s) on to cut, and earlier segments serve as lead-in only; a
+    period whose first segments it has lost begins with the first that are left.
 
     Raises PermanentError (``recording_too_long``) beyond 1,237 slices.
     """
     segments = playlist.segments
     first = max(0, first_sequence - segments[0].sequence) if segments and first_sequence else 0
+    periods = _periods(segments)
     slices: list[Slice] = []
     for number, (begin, end) in enumerate(
         _windows(segments, first, start_number, lengths), start_number
@@ -116,6 +142,9 @@ def cut(
                 segments=window,
                 lead_in=_lead_in(segments, begin),
                 lead_out=_lead_out(segments, end),
+                period=PeriodStart(
+                    _period_start(segments, periods[begin][0], end), periods[begin][1]
+                ),
                 start=start,
                 settled=end < len(segments) or playlist.ended or idle,
             )
@@ -144,6 +173,24 @@ def _lead_in(segments: Sequence[Segment], begin: int) -> tuple[Segment, ...]:
     while earliest > max(0, begin - MAX_LEAD_IN) and not segments[earliest].discontinuity:
         earliest -= 1
     return tuple(segments[earliest:begin])
+
+
+def _periods(segments: Sequence[Segment]) -> list[tuple[int, float]]:
+    """For every segment the position at which its tagged period begins, and EXTINF up to it (s)."""
+    found: list[tuple[int, float]] = []
+    begin, elapsed = 0, 0.0
+    for position, segment in enumerate(segments):
+        if segment.discontinuity:
+            begin, elapsed = position, 0.0
+        found.append((begin, elapsed))
+        elapsed += segment.duration
+    return found
+
+
+def _period_start(segments: Sequence[Segment], begin: int, end: int) -> tuple[Segment, ...]:
+    """The first segments of the period that begins at ``begin``, none from ``end`` on."""
+    first, *others = segments[begin : min(end, begin + MAX_PERIOD_START)]
+    return (first, *itertools.takewhile(lambda segment: not segment.discontinuity, others))
 
 
 def _lead_out(segments: Sequence[Segment], end: int) -> Segment | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.cutter import Window
 from pipelines.errors import ErrorCode, PermanentError
-from pipelines.media import Codec, TrackKind
+from pipelines.media import TrackKind
 from pipelines.packaged_slice import Expectation
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE, TrackIndex
 from pipelines.segment_stream import ticks_90k
@@ -18,16 +18,9 @@ from pipelines.timeline import Relation, step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pipelines.media import Codec
     from pipelines.segment_stream import IndexedSegment, SegmentStream
     from pipelines.timeline import Span
-
-#: Codecs that MPEG-TS carries and MP4 takes as they are.
-COPIED = frozenset(
-    {
-        *(Codec.H264, Codec.HEVC, Codec.MPEG2_VIDEO),
-        *(Codec.AAC, Codec.MP3, Codec.MP2, Codec.AC3, Codec.EAC3),
-    }
-)
 
 
 class TsRunFeed:
@@ -59,6 +52,7 @@ class TsRunFeed:
         self._clock: dict[int, Span] = {}
         self._own: dict[int, list[Expectation]] = {track.track: [] for track in self.tracks}
         self._optional: dict[int, list[np.ndarray]] = {number: [] for number in self._own}
+        self._padding: dict[int, list[np.ndarray]] = {number: [] for number in self._own}
         self._unfinished = dict.fromkeys(self._own, False)
         self._began = False  # with a segment of its own
         #: 90 kHz, of the first unit fed: which round of the clock it is.
@@ -107,10 +101,12 @@ class TsRunFeed:
             np.concatenate([each.sizes for each in own]),
         )
 
-    def optional(self, number: int) -> np.ndarray:
-        """Bytes of each expected size that ffmpeg may leave out, int64[n]."""
-        pieces = self._optional[number]
-        return np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
+    def optional(self, number: int) -> tuple[np.ndarray, ...]:
+        """Bytes of each expected size that ffmpeg may leave out, int64[n], by the reason why."""
+        return tuple(
+            np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
+            for pieces in (self._optional[number], self._padding[number])
+        )
 
     def _tail(self, following: IndexedSegment | None) -> IndexedSegment | None:
         """What is fed behind the run, so that its last units come out whole."""
@@ -134,7 +130,8 @@ class TsRunFeed:
                 continue
             sizes = own[-1].sizes
             if self._kinds[number] is TrackKind.VIDEO:
-                sizes[-1] += after.carried if after else 0
+                carried = after.carried if after else 0
+                sizes[-1] = UNKNOWN_SIZE if carried == UNKNOWN_SIZE else sizes[-1] + carried
             elif self._unfinished[number] != (after is not None and after.continues_previous):
                 sizes[-1] = UNKNOWN_SIZE  # cut off in the source, or something else behind it
 
@@ -179,10 +176,12 @@ class TsRunFeed:
             first = track.headless if opens else 0
             dts, pts, sync = track.dts[first:], track.pts[first:], track.sync[first:]
             sizes = track.sizes[first:].copy()
-            optional = track.optional
-            self._optional[track.track].append(
-                np.zeros(len(sizes), np.int64) if optional is None else optional[first:]
-            )
+            for kept, left_out in (
+                (self._optional, track.optional),
+                (self._padding, track.padding),
+            ):
+                nothing = np.zeros(len(sizes), np.int64)
+                kept[track.track].append(nothing if left_out is None else left_out[first:])
             if opens and track.continues_previous and len(sizes):
                 sizes[0] = UNKNOWN_SIZE  # ffmpeg may take what comes before for a part of it
             self._own[track.track].append(
@@ -234,8 +233,4 @@ def _tracks_of(segments: Sequence[IndexedSegment]) -> tuple[TrackIndex, ...]:
     if len(tracks) > 1 and tracks[1].kind is TrackKind.VIDEO:
         message = f"{where} holds more than one video track"
         raise PermanentError(ErrorCode.RENDITION_UNSUPPORTED, message)
-    for track in tracks:
-        if track.codec not in COPIED:
-            message = f"{where}: {track.codec} cannot be copied into MP4"
-            raise PermanentError(ErrorCode.CODEC_UNSUPPORTED, message)
     return tuple(tracks)

@@ -62,6 +62,7 @@ def index_h264(stream: ElementaryStream) -> Units:
         stamped_at=nals.codes[begins] + 3,
         sync=sync,
         sizes=bytes_of.sizes,
+        padding=bytes_of.padding,
         carried=bytes_of.carried,
         second_fields=_second_fields(nals, events, kinds, unit, sets),
         configuration=_configuration(sets),

@@ -62,6 +62,7 @@ def index_hevc(stream: ElementaryStream) -> Units:
         sync=sync,
         sizes=bytes_of.sizes,
         optional=bytes_of.optional,
+        padding=bytes_of.padding,
         carried=bytes_of.carried,
         configuration=_configuration(sets),
         configuration_change=sets.change,

@@ -205,6 +205,7 @@ def _track(media: _Media, reference: int, change: str | None) -> TrackIndex:
         first_offset=media.first_end,
         carried=units.carried,
         optional=units.optional,
+        padding=units.padding,
         second_fields=units.second_fields,
         configuration_change=change or units.configuration_change,
         headless=media.headless,

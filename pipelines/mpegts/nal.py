@@ -136,7 +136,8 @@ class SampleSizes:
     """Bytes of access units as MP4 holds them."""
 
     sizes: Offsets
-    optional: Offsets  #: bytes of those that a muxer may leave out
+    optional: Offsets  #: bytes of those that need not be in samples, where muxers leave them out
+    padding: Offsets  #: bytes of those that are zeros behind NAL units
     carried: int  #: bytes of the unit that began in the segment before
 
 
@@ -144,10 +145,11 @@ def sample_sizes(nals: NalUnits, begins: Offsets, optional: Offsets) -> SampleSi
     """Bytes of each access unit as a sample of MP4, and those of the unit before the first.
 
     ``begins`` are the numbers of the NAL units that begin access units, ``optional`` those that
-    need not be in samples. In a sample each NAL unit
-    stands behind four bytes of length instead of its start code (ISO/IEC 14496-15, 4.3.2); zeros
-    behind a NAL unit stay with it but for the one that belongs to the next start code. The last
-    size is unknown where a start code may lie across the end of the segment.
+    need not be in samples. In a sample each NAL unit stands behind four bytes of length instead of
+    its start code (ISO/IEC 14496-15, 4.3.2). Zeros behind a NAL unit (``trailing_zero_8bits``) stay
+    with it, but for the one that belongs to the next start code, or not: ffmpeg 5.1 writes them,
+    9.0 does not. The last size is unknown where a start code may lie across the end of the
+    segment, and so is ``carried`` where zeros are at its end.
     """
     ends = np.append(code_starts(nals)[1:], len(nals.data))
     framed = ends - nals.codes - len(START_CODE) + LENGTH_BYTES
@@ -155,7 +157,32 @@ def sample_sizes(nals: NalUnits, begins: Offsets, optional: Offsets) -> SampleSi
     tail = bytes(nals.data[-len(START_CODE) - 1 :])
     if tail.endswith(b"\0") or START_CODE in tail:
         sizes[-1] = UNKNOWN_SIZE
+    zeros = _zeros_behind(nals, ends)
     left_out = np.zeros(len(framed), np.int64)
-    left_out[optional] = framed[optional]
-    carried = int(code_starts(nals)[0]) + int(framed[: int(begins[0])].sum())
-    return SampleSizes(sizes, np.add.reduceat(left_out, begins), carried)
+    left_out[optional] = framed[optional] - zeros[optional]
+    first = int(begins[0])
+    return SampleSizes(
+        sizes=sizes,
+        optional=np.add.reduceat(left_out, begins),
+        padding=np.add.reduceat(zeros, begins),
+        carried=_carried(nals, framed[:first], zeros[:first]),
+    )
+
+
+def _carried(nals: NalUnits, framed: Offsets, zeros: Offsets) -> int:
+    """Bytes of the unit from the segment before, given the sizes of its NAL units here."""
+    head = int(code_starts(nals)[0])
+    if zeros.any() or nals.data[:head].endswith(b"\0"):
+        return UNKNOWN_SIZE
+    return head + int(framed.sum())
+
+
+def _zeros_behind(nals: NalUnits, ends: Offsets) -> Offsets:
+    """Zeros at the end of each NAL unit that ends before ``ends``."""
+    zeros: Offsets = np.zeros(len(ends), np.int64)
+    octets = np.frombuffer(nals.data, np.uint8)
+    for number in np.flatnonzero(octets[ends - 1] == 0):
+        begin = int(nals.codes[number]) + len(START_CODE)
+        unit = bytes(nals.data[begin : int(ends[number])])
+        zeros[number] = len(unit) - len(unit.rstrip(b"\0"))
+    return zeros

@@ -22,7 +22,8 @@ class Units:
     ``starts`` are the byte offsets at which units begin; ``stamped_at`` the offsets that decide
     which PES packet's time stamps they take. ``samples`` at ``sample_rate`` last one audio unit.
     ``sizes`` are the bytes that each unit has as a sample of MP4, ``UNKNOWN_SIZE`` where that
-    cannot be told; ``carried`` those that the unit before the first one gets from this stream.
+    cannot be told; ``carried`` those that the unit before the first one gets from this stream,
+    ``UNKNOWN_SIZE`` too.
     """
 
     codec: Codec
@@ -32,6 +33,7 @@ class Units:
     sizes: Offsets
     carried: int = 0
     optional: Offsets | None = None  #: bytes of ``sizes`` that a muxer may leave out; None: none
+    padding: Offsets | None = None  #: zeros in ``sizes`` that a muxer may leave out; None: none
     second_fields: Flags | None = None  #: units that end the picture of the one before; None: none
     configuration: Configuration | None = None
     configuration_change: str | None = None

@@ -15,6 +15,7 @@ from pipelines.process import FilterProcess, open_pipes
 from pipelines.profile import Encoder
 from pipelines.segment_index import NO_TIME
 from pipelines.transcoding.command import EncodedOutput, transcode_argv
+from pipelines.transcoding.filter_chain import grid
 from pipelines.transcoding.picture_times import expectation, in_presentation_order, usual_duration
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ class EncodedPictures:
         if expected.timescale != scale:
             message = f"{name}: {scale} ticks per second instead of {expected.timescale}"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
-        ticks = round(shift * scale)
+        on_grid = grid(self.encoding, source_timescale, own.anchor)
+        ticks = round(shift * scale) + (on_grid.phase if on_grid else 0)
         pts = np.where(expected.pts == NO_TIME, NO_TIME, expected.pts + ticks)
         return PackagedTrack(
             track=number,

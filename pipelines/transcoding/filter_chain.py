@@ -7,12 +7,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from pipelines.transcoding.encoder_options import upload_format
+from pipelines.transcoding.picture_grid import PictureGrid
 
 if TYPE_CHECKING:
     from pipelines.transcoding.encoding import VideoEncoding
-
-#: Least ticks per picture of a constant rate: the tracks' times must also tell odd ends apart.
-LEAST_TICKS_PER_PICTURE = 1000
 
 #: Brightness in cd/m2 that tone mapping takes for white: that of BT.709 screens.
 TONE_MAP_NITS = 100
@@ -22,42 +20,31 @@ TONE_MAP_NITS = 100
 class PictureWindow:
     """Presentation times that are a slice's own, ticks of the source: first <= t < end.
 
-    None: no bound on that side. Times are those that ffmpeg counts with ``-copyts``.
+    None: no bound on that side. Times are those that ffmpeg counts with ``-copyts``. ``anchor`` is
+    a time, anywhere, at which constant rates show a picture.
     """
 
     first: int | None
     end: int | None
+    anchor: int = 0
 
     def moved(self, ticks: int) -> PictureWindow:
         """The same bounds on another clock."""
         first, end = (None if bound is None else bound + ticks for bound in (self.first, self.end))
-        return PictureWindow(first, end)
-
-    def on_grid(self, timescale: int, rate: Fraction) -> PictureWindow:
-        """The same bounds in numbers of the grid of ``rate`` pictures/s."""
-        first, end = (
-            None if bound is None else grid(bound, timescale, rate)
-            for bound in (self.first, self.end)
-        )
-        return PictureWindow(first, end)
+        return PictureWindow(first, end, self.anchor + ticks)
 
 
-def grid(ticks: int, timescale: int, rate: Fraction) -> int:
-    """Number k of the grid point k/rate that ffmpeg's ``fps`` (round=near) moves a time to.
-
-    Halves go away from zero (AV_ROUND_NEAR_INF).
-    """
-    exact = Fraction(ticks, timescale) * rate
-    nearest = int((2 * abs(exact) + 1) // 2)
-    return nearest if exact >= 0 else -nearest
+def grid(encoding: VideoEncoding, source_timescale: int, anchor: int) -> PictureGrid | None:
+    """The grid on which the pictures are shown; None when they keep the source's times."""
+    if not encoding.constant_rate:
+        return None
+    return PictureGrid(encoding.nominal_rate, source_timescale, anchor)
 
 
 def video_timescale(encoding: VideoEncoding, source_timescale: int) -> int:
     """Ticks/s of an output's video track: the source's, or such that the grid is exact."""
-    if not encoding.constant_rate:
-        return source_timescale
-    rate = encoding.nominal_rate
-    return rate.numerator * -(-LEAST_TICKS_PER_PICTURE // rate.denominator)
+    on_grid = grid(encoding, source_timescale, 0)
+    return on_grid.timescale if on_grid else source_timescale
 
 
 def time_base(encoding: VideoEncoding, source_timescale: int) -> Fraction:
@@ -77,13 +64,10 @@ def filtered(
     pictures: Any, encoding: VideoEncoding, window: PictureWindow, source_timescale: int
 ) -> Any:
     """ffmpeg-python's stream of the window's pictures as the encoder wants them."""
-    if encoding.constant_rate:
-        rate = encoding.nominal_rate
-        pictures = pictures.filter("fps", f"{rate.numerator}/{rate.denominator}", round="near")
-        window = window.on_grid(source_timescale, rate)
-        pictures = _held(pictures, window)
-    else:
-        pictures = pictures.filter("settb", f"1/{source_timescale}")
+    on_grid = grid(encoding, source_timescale, window.anchor)
+    pictures = pictures.filter("settb", f"1/{video_timescale(encoding, source_timescale)}")
+    if on_grid:
+        pictures, window = _steady(pictures, on_grid, window)
     pictures = _own(pictures, window)
     pictures = pictures.filter(
         "scale", encoding.width, encoding.height, flags="bicubic", out_range="tv"
@@ -94,6 +78,20 @@ def filtered(
     for name, *arguments in upload_format(encoding.implementation):
         pictures = pictures.filter(name, *arguments)
     return pictures
+
+
+def _steady(
+    pictures: Any, on_grid: PictureGrid, window: PictureWindow
+) -> tuple[Any, PictureWindow]:
+    """A picture at every point of the grid, timed by its number; the window in such numbers."""
+    rate = on_grid.rate
+    pictures = pictures.filter("setpts", f"PTS{-on_grid.subtracted:+}")
+    pictures = pictures.filter("fps", f"{rate.numerator}/{rate.denominator}", round="near")
+    first, end = (
+        None if bound is None else on_grid.number(bound) for bound in (window.first, window.end)
+    )
+    window = PictureWindow(first, end)
+    return _held(pictures, window), window
 
 
 def _held(pictures: Any, window: PictureWindow) -> Any:

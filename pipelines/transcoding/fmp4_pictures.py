@@ -95,6 +95,7 @@ class Fmp4PictureFeed:
         *,
         neighbours: bool,
         reaches: bool | None,
+        anchor: int | None = None,
     ) -> None:
         """As ``TsPictureFeed``."""
         first = stream.peek()
@@ -119,7 +120,13 @@ class Fmp4PictureFeed:
         self._sound = SampleCutter(_Counted(), {t.track_id: Window() for t in self.sound_tracks})
         scale = self.video.timescale if self.video else 1
         self._ownership = ownership(
-            self._first_picture(), self._next_pictures(), scale, coming, max_hole, reaches
+            self._first_picture(),
+            self._next_pictures(),
+            scale,
+            coming,
+            max_hole,
+            reaches,
+            anchor or 0,
         )
 
     def probe_bytes(self) -> int:

@@ -44,13 +44,13 @@ class Ownership:
     first: int | None  #: when its first picture is shown; None: all that is decoded is its own
     following: NextPictures | None  #: behind the slice, on the clock of the run's first segment
     reaches: bool  #: whether the run goes on to the slice's end, as far as could be told at first
+    anchor: int = 0  #: a time, anywhere, at which constant rates show a picture
 
     @property
     def window(self) -> PictureWindow:
         """The bounds, as they were taken when the run began."""
-        return PictureWindow(
-            self.first, self.following.begin if self.following and self.reaches else None
-        )
+        end = self.following.begin if self.following and self.reaches else None
+        return PictureWindow(self.first, end, self.anchor)
 
     def pictures(self, log: PictureLog, *, reached: bool, held: bool) -> OwnPictures:
         """The run's own out of all pictures that were fed.
@@ -78,6 +78,7 @@ def ownership(
     coming: Sequence[Segment],
     max_hole: Fraction,
     reaches: bool | None,
+    anchor: int = 0,
 ) -> Ownership:
     """What a run owns whose first picture is shown at ``first``.
 
@@ -92,7 +93,7 @@ def ownership(
             and not any(segment.discontinuity for segment in coming[1:])
             and first < following.begin <= first + _longest(coming, max_hole) * timescale
         )
-    return Ownership(coming[0].sequence, first, following, reaches)
+    return Ownership(coming[0].sequence, first, following, reaches, anchor)
 
 
 def refuse_distant_key(

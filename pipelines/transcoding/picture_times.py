@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +10,13 @@ import numpy as np
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.packaged_slice import Expectation, Samples
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
-from pipelines.transcoding.filter_chain import PictureWindow, grid, video_timescale
+from pipelines.transcoding.filter_chain import PictureWindow, grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.transcoding.encoding import VideoEncoding
+    from pipelines.transcoding.picture_grid import PictureGrid
 
 #: Ticks of 90 kHz by which a picture's time may differ from its source's.
 TOLERANCE_TICKS = 2
@@ -71,7 +71,7 @@ class PictureLog:
         if window.end is not None:
             own &= pts < window.end
         times = np.unique(pts[own & timed])
-        return OwnPictures(times, int(own.sum()) - len(times), window.end)
+        return OwnPictures(times, int(own.sum()) - len(times), window.end, window.anchor)
 
 
 def _joined(pieces: Sequence[np.ndarray], kind: type) -> np.ndarray:
@@ -85,6 +85,7 @@ class OwnPictures:
     times: np.ndarray  #: int64[n], ascending, of those that have a time of their own
     untimed: int  #: how many have none: ffmpeg shows them between the others
     end: int | None  #: when the first picture behind them is shown; None when none follows
+    anchor: int = 0  #: a time, anywhere, at which constant rates show a picture
 
     def __len__(self) -> int:
         return len(self.times) + self.untimed
@@ -92,7 +93,7 @@ class OwnPictures:
     def moved(self, ticks: int) -> OwnPictures:
         """The same pictures on another clock."""
         end = None if self.end is None else self.end + ticks
-        return OwnPictures(self.times + ticks, self.untimed, end)
+        return OwnPictures(self.times + ticks, self.untimed, end, self.anchor + ticks)
 
 
 def in_presentation_order(samples: Samples, usual: int, name: str) -> Samples:
@@ -134,16 +135,17 @@ def expectation(
     name: str,
 ) -> Expectation:
     """What the source demands of encoded pictures that are shown at ``pts``, int64[n], in decode
-    order, ticks of ``video_timescale``; the key flags are the encoder's own.
+    order, ticks of ``video_timescale``; the key flags are the encoder's own. Those on a grid are
+    shown its ``phase`` later in truth.
 
     Raises ``ToolError`` (``verification_failed``) when they are not exactly the source's own
     pictures, or those of the constant rate's grid.
     """
-    timescale = video_timescale(encoding, source_timescale)
-    if encoding.constant_rate:
-        wanted, untimed = _on_grid(len(pts), own, encoding, source_timescale), 0
+    on_grid = grid(encoding, source_timescale, own.anchor)
+    if on_grid:
+        timescale, wanted, untimed = on_grid.timescale, _points(len(pts), own, on_grid), 0
     else:
-        wanted, untimed = own.times, own.untimed
+        timescale, wanted, untimed = source_timescale, own.times, own.untimed
     if len(pts) != len(wanted) + untimed:
         message = f"{name}: {len(wanted) + untimed} pictures in the source, {len(pts)} encoded"
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
@@ -176,24 +178,20 @@ def _beside(pts: np.ndarray, wanted: np.ndarray, timescale: int, name: str) -> n
     return shown
 
 
-def _on_grid(
-    count: int, own: OwnPictures, encoding: VideoEncoding, source_timescale: int
-) -> np.ndarray:
-    """The grid's times that the pictures cover, ticks of the output.
+def _points(count: int, own: OwnPictures, on_grid: PictureGrid) -> np.ndarray:
+    """The grid's points that the pictures cover, in its ticks, without its phase.
 
     Where none follows, the last picture lasts for as long as ffmpeg takes it to: that decides
     whether it covers one time or a few, of ``count`` in all.
     """
     if not len(own.times):
         return own.times
-    rate = encoding.nominal_rate
-    first, last = (grid(int(own.times[at]), source_timescale, rate) for at in (0, -1))
+    first, last = (on_grid.number(int(own.times[at])) for at in (0, -1))
     if own.end is not None:
-        end = grid(own.end, source_timescale, rate)
+        end = on_grid.number(own.end)
     else:
-        usual = usual_duration(own.times, round(source_timescale / rate))
-        behind = grid(int(own.times[-1]) + 2 * usual, source_timescale, rate)
+        usual = usual_duration(own.times, round(on_grid.source_timescale / on_grid.rate))
+        behind = on_grid.number(int(own.times[-1]) + 2 * usual)
         end = min(max(first + count, last), behind + 1)
-    per_picture = Fraction(video_timescale(encoding, source_timescale)) / rate
-    numbers: np.ndarray = np.arange(first, end, dtype=np.int64) * int(per_picture)
-    return numbers
+    points: np.ndarray = np.arange(first, end, dtype=np.int64) * on_grid.step
+    return points

@@ -13,6 +13,7 @@ from pipelines.package import Edges, Packaged, packaged, refuse_mixed
 from pipelines.parts import PartWriter, estimated_part_bytes, first_part_number, part_bytes
 from pipelines.segment_stream import SegmentStream
 from pipelines.source import measure, read_ahead
+from pipelines.transcoding.anchor import fmp4_anchor, ts_anchor
 from pipelines.transcoding.encoded_run import NothingEncoded
 from pipelines.transcoding.fmp4_pictures import Fmp4Edges, Fmp4PictureFeed
 from pipelines.transcoding.fmp4_transcode import Fmp4Rendition, transcode_fmp4_run
@@ -147,13 +148,20 @@ class _Attempt:
         """Whether pictures depend on those beside them."""
         return any(out.video and out.video.deinterlace for out in self.outputs)
 
+    @property
+    def _on_grid(self) -> bool:
+        """Whether pictures are shown at a constant rate."""
+        return any(out.video and out.video.constant_rate for out in self.outputs)
+
     def _ts_runs(
         self, fetched: Iterator[FetchedSegment], writers: Sequence[PartWriter]
     ) -> Iterator[list[PackagedRun]]:
+        reader = self.packager.reader
         edges = Edges(self.work, self.packager)
         stream = SegmentStream(fetched, edges.announced_before, self.checkpoint)
         number = 0
         while (first := stream.peek()) is not None:
+            period = self.work.period_at(first.segment.sequence)
             feed = TsPictureFeed(
                 stream,
                 edges,
@@ -161,6 +169,7 @@ class _Attempt:
                 self.packager.max_hole,
                 neighbours=self._neighbours,
                 reaches=self.reaching.get(first.segment.sequence),
+                anchor=ts_anchor(period, first, reader) if self._on_grid else None,
             )
             renditions = [
                 TsRendition(feed, writer, out.video, *self._laid_in(out, feed, number))
@@ -192,6 +201,7 @@ class _Attempt:
         edges = Fmp4Edges(self.work, reader, inits, max_hole)
         stream = Fmp4Stream(fetched, inits, self.checkpoint)
         while (first := stream.peek()) is not None:
+            period = self.work.period_at(first.segment.sequence)
             feed = Fmp4PictureFeed(
                 stream,
                 edges,
@@ -200,6 +210,7 @@ class _Attempt:
                 max_hole,
                 neighbours=self._neighbours,
                 reaches=self.reaching.get(first.segment.sequence),
+                anchor=fmp4_anchor(period, first, reader, inits) if self._on_grid else None,
             )
             renditions = [
                 Fmp4Rendition(feed, writer, out.video)

@@ -11,6 +11,7 @@ from pipelines.media import TrackKind
 from pipelines.mpegts.packets import read_packets
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 from pipelines.segment_stream import ticks_90k
+from pipelines.transcoding.anchor import earliest_picture
 from pipelines.transcoding.ownership import NextPictures, ownership, refuse_distant_key
 from pipelines.transcoding.picture_times import PictureLog
 from pipelines.ts_feed import TsRunFeed
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.playlist import Segment
     from pipelines.segment_index import TrackIndex
     from pipelines.segment_stream import IndexedSegment, SegmentStream
+    from pipelines.transcoding.anchor import TsAnchor
     from pipelines.transcoding.filter_chain import PictureWindow
     from pipelines.transcoding.picture_times import OwnPictures
 
@@ -51,10 +53,12 @@ class TsPictureFeed(TsRunFeed):
         *,
         neighbours: bool,
         reaches: bool | None,
+        anchor: TsAnchor | None = None,
     ) -> None:
         """``coming``: the slice's segments from the run's first on. ``neighbours``: pictures depend
         on those beside them, so that some of each side are fed too. ``reaches``: whether the run
-        reaches the slice's end, None to judge that by the clock."""
+        reaches the slice's end, None to judge that by the clock. ``anchor``: that of constant
+        rates; None to count from the clock's zero."""
         first = stream.peek()
         if first is None:
             raise LookupError("a run needs a segment")
@@ -67,7 +71,10 @@ class TsPictureFeed(TsRunFeed):
         self._behind = edges.following({track.track: track.codec for track in self.tracks})
         shown = self._first_picture(first)
         following = self._next_pictures(shown)
-        self._ownership = ownership(shown, following, TS_TIMESCALE, coming, max_hole, reaches)
+        begin = 0 if anchor is None or shown is None else anchor.on_clock(shown)
+        self._ownership = ownership(
+            shown, following, TS_TIMESCALE, coming, max_hole, reaches, begin
+        )
         self._counts_from = _clock_offset([*lead_in, first])
 
     @property
@@ -90,7 +97,7 @@ class TsPictureFeed(TsRunFeed):
     def _first_picture(self, first: IndexedSegment) -> int | None:
         """When the first picture of the run's own is shown; None to take all that is decoded."""
         track = first.index.track(self.video.track) if self.video else None
-        shown = _earliest(track) if track else None
+        shown = earliest_picture(track) if track else None
         if track is None or shown is None:
             latest = self._log.latest
             return None if latest is None else latest + 1
@@ -102,7 +109,7 @@ class TsPictureFeed(TsRunFeed):
     def _next_pictures(self, shown: int | None) -> NextPictures | None:
         """The pictures behind the slice, on the round of the clock next to ``shown``."""
         track = self._behind.index.track(self.video.track) if self._behind and self.video else None
-        earliest = _earliest(track) if track else None
+        earliest = earliest_picture(track) if track else None
         if track is None or earliest is None or shown is None:
             return None
         clean = track.starts_clean and not track.continues_previous
@@ -144,12 +151,6 @@ class TsPictureFeed(TsRunFeed):
                 return self._behind
         tail = super()._tail(following)
         return tail if tail is None or self.video is None else _without_pictures(tail, self.video)
-
-
-def _earliest(track: TrackIndex) -> int | None:
-    """When the first picture of a segment is shown, by the segment's own clock."""
-    known = track.pts[track.pts != NO_TIME]
-    return int(known.min()) if len(known) else None
 
 
 def _clock_offset(fed: Sequence[IndexedSegment]) -> int:

@@ -23,7 +23,8 @@ from pipelines.transcoding.command import (
     transcode_argv,
 )
 from pipelines.transcoding.encoding import VideoEncoding
-from pipelines.transcoding.filter_chain import PictureWindow, grid, video_timescale
+from pipelines.transcoding.filter_chain import PictureWindow
+from pipelines.transcoding.picture_grid import PictureGrid
 
 pytestmark = pytest.mark.ffmpeg
 
@@ -278,30 +279,30 @@ def test_the_window_keeps_exactly_its_own_pictures(make, encode, media_tools, en
 @pytest.mark.parametrize(
     "lavfi", [PLAIN, f"testsrc2=s=320x180:r=30,{UNEVEN}", "testsrc2=s=320x180:r=60"]
 )
-def test_a_constant_rate_is_a_grid_from_clock_zero(make, encode, media_tools, rate, lavfi):
+def test_a_constant_rate_is_a_grid_from_its_anchor(make, encode, media_tools, rate, lavfi):
     source = make(lavfi, "-fps_mode", "passthrough")
     steady = encoding(nominal_rate=rate, constant_rate=True)
     times = probe(media_tools, source.path).times
-    points = _points(encode(source, steady), steady)
+    grid = PictureGrid(rate, TS_TIMESCALE, times[3])
+    points = _points(encode(source, steady, PictureWindow(None, None, times[3])), grid)
     assert points == list(range(points[0], points[0] + len(points)))
-    assert points[0] == grid(times[0], TS_TIMESCALE, rate)
+    assert points[0] == grid.number(times[0])
     # How long the last picture lasts is ffmpeg's guess: the grid is filled up to its end.
     shortest, longest = min(np.diff(times)), max(np.diff(times))
     assert (
-        grid(int(times[-1] + shortest), TS_TIMESCALE, rate)
+        grid.number(int(times[-1] + shortest))
         <= points[-1] + 1
-        <= grid(int(times[-1] + longest), TS_TIMESCALE, rate)
+        <= grid.number(int(times[-1] + longest))
     )
     first, end = times[5], times[15]
-    cut = _points(encode(source, steady, PictureWindow(first, end)), steady)
-    assert cut == list(range(grid(first, TS_TIMESCALE, rate), grid(end, TS_TIMESCALE, rate)))
+    cut = _points(encode(source, steady, PictureWindow(first, end, times[3])), grid)
+    assert cut == list(range(grid.number(first), grid.number(end)))
 
 
-def _points(result: Probed, steady: VideoEncoding) -> list[int]:
-    step = video_timescale(steady, TS_TIMESCALE) / steady.nominal_rate
-    assert result.stream["time_base"] == f"1/{video_timescale(steady, TS_TIMESCALE)}"
-    assert all(time % step == 0 for time in result.times)
-    return [int(time // step) for time in result.times]
+def _points(result: Probed, grid: PictureGrid) -> list[int]:
+    assert result.stream["time_base"] == f"1/{grid.timescale}"
+    assert all(time % grid.step == 0 for time in result.times)
+    return [time // grid.step for time in result.times]
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

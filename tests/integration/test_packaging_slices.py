@@ -60,6 +60,15 @@ def test_slicing_leaves_no_trace(spec, media, finalizer, media_tools, tmp_path):
     assert len(made.tables.periods) == 1
 
 
+def test_a_found_recording_with_zeros_behind_its_pictures_is_copied(
+    corpus, recording_of, finalizer, media_tools, tmp_path
+):
+    """Its first picture ends with a zero that is no part of any start code."""
+    found = sorted((corpus / "ts-mp3-bframes-id3").glob("*.ts"))
+    path = recording_of(*((each.read_bytes(), "") for each in found), seconds=3.0)
+    assert_slicing_leaves_no_trace(finalizer, path, media_tools, tmp_path, 3.0)
+
+
 def cut_anywhere(path, pieces, shift=0):
     """A recording's transport stream cut without regard for what lies at the cuts."""
     stream = b"".join(each.read_bytes() for each in sorted(path.parent.glob("*.ts")))

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from pipelines.media import TrackKind
+from pipelines.packaged_slice import encode
 from pipelines.profile import Encoder, H264Profile
-from pipelines.transcoding.transcode import HardwareFailed
+from pipelines.transcoding.transcode import HardwareFailed, RenditionOutput, transcode_slice
 from tests.framehash import packets
-from tests.media import beep_times, picture_numbers, run
-from tests.packaging import small_encoding
+from tests.media import beep_times, flash_times, picture_numbers, run
+from tests.packaging import never_cancelled, small_encoding
 from tests.sample_tables import movie_of
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -40,9 +41,11 @@ def shown(made, kind=TrackKind.VIDEO):
         ({"fps": "24000/1001", "b_frames": 2}, Fraction(30000, 1001)),
         ({"fps": "60"}, Fraction(30)),
         ({"filters": UNEVEN, "encoder_options": ("-fps_mode", "vfr")}, Fraction(30)),
-        ({"fps": "24", "container": "fmp4"}, Fraction(25)),
+        ({"fps": "24", "container": "fmp4", "start": 5.0123}, Fraction(25)),
+        ({"fps": "30", "b_frames": 2, "start": 95_441.717}, Fraction(25)),
+        ({"fps": "30000/1001", "start": 95_441.717}, Fraction(24_000, 1001)),
     ],
-    ids=["30-25", "23.98-29.97", "60-30", "vfr-30", "fmp4-24-25"],
+    ids=["30-25", "23.98-29.97", "60-30", "vfr-30", "fmp4-24-25", "wrap-30-25", "wrap-29.97-23.98"],
 )
 def test_a_constant_rate_is_one_grid_over_all_slices(spec, rate, media, media_tools, transcoded):
     path = media.recording(duration=4.0, segment=1.0, gop=24, numbered=True, **spec)
@@ -56,6 +59,91 @@ def test_a_constant_rate_is_one_grid_over_all_slices(spec, rate, media, media_to
     numbers = picture_numbers(media_tools, sliced_file)
     assert numbers == picture_numbers(media_tools, whole_file)
     assert numbers == sorted(numbers)
+
+
+#: Recordings whose first picture is not on the grid that begins at the clock's zero.
+OFF_GRID = {
+    "30-30": ({"fps": "30", "start": 50.0123}, Fraction(30), 1),
+    "29.97-29.97": (
+        {"fps": "30000/1001", "start": 7.0123, "b_frames": 2}, Fraction(30_000, 1001), 1
+    ),
+    "60-30": ({"fps": "60", "start": 3.0077}, Fraction(30), 2),
+    "59.94-29.97": ({"fps": "60000/1001", "start": 3.0077}, Fraction(30_000, 1001), 2),
+    "wrap": ({"fps": "30", "start": 95_441.717 + 0.0023}, Fraction(30), 1),
+    "23.98-wrap": (
+        {"fps": "24000/1001", "start": 95_441.717, "b_frames": 2}, Fraction(24_000, 1001), 1
+    ),
+    "fmp4": ({"fps": "30", "container": "fmp4", "start": 5.0123}, Fraction(30), 1),
+    "fmp4-29.97": (
+        {"fps": "30000/1001", "container": "fmp4", "b_frames": 2, "start": 5.0123},
+        Fraction(30_000, 1001), 1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "rate", "every"), OFF_GRID.values(), ids=OFF_GRID.keys())
+def test_pictures_that_have_the_rate_keep_their_times(
+    spec, rate, every, media, media_tools, transcoded, finalizer
+):
+    """Down to a tick, whatever the first one's time is: so sound and pictures stay together."""
+    path = media.recording(duration=4.0, segment=1.0, gop=24, numbered=True, **spec)
+    copied, _ = finalizer().finalize(path)
+    asked = small_encoding(nominal_rate=rate, constant_rate=True)
+    [(whole, _)] = transcoded(path, v=asked).values()
+    [(sliced, file)] = transcoded(path, 1.0, v=asked).values()
+    assert shown(sliced).tolist() == shown(whole).tolist()
+    wanted = shown(copied)[::every]
+    assert shown(sliced)[: len(wanted)] == pytest.approx(wanted, abs=1 / 90_000)
+    assert picture_numbers(media_tools, file)[: len(wanted)] == [
+        *range(0, every * len(wanted), every)
+    ]
+    sound = shown(copied, TrackKind.AUDIO)
+    assert shown(sliced, TrackKind.AUDIO) == pytest.approx(sound, abs=1 / 48_000)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"start": 50.0123}, {"start": 95_441.717}, {"container": "fmp4", "start": 5.0123}],
+    ids=["ts", "wrap", "fmp4"],
+)
+def test_flashes_and_beeps_stay_together_at_a_constant_rate(
+    spec, media, media_tools, transcoded, finalizer, tmp_path
+):
+    path = media.recording(duration=4.0, segment=1.0, gop=30, **spec)
+    one = finalizer()
+    one.finalize(path)
+    copied = one.download(tmp_path / "copied.mp4")
+    asked = small_encoding(nominal_rate=Fraction(30), constant_rate=True)
+    [(_, file)] = transcoded(path, 1.0, v=asked).values()
+    assert beep_times(media_tools, file) == pytest.approx(beep_times(media_tools, copied), abs=1e-9)
+    flashes = flash_times(media_tools, copied)
+    assert len(flashes) == 4
+    assert flash_times(media_tools, file) == pytest.approx(flashes, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "implementation"),
+    [
+        (Encoder.H264, "libx264"),
+        (Encoder.HEVC, "libx265"),
+        (Encoder.VP9, "libvpx-vp9"),
+    ],
+)
+def test_a_slice_that_is_transcoded_again_is_the_same(encoder, implementation, media, finalizer):
+    """Bytes in parts and tables: it may be made anew after others were sent."""
+    path = media.recording(duration=4.0, b_frames=2)
+    asked = small_encoding(
+        encoder=encoder, implementation=implementation, preset="fast", bitrate=100_000
+    )
+    one = finalizer(slice_seconds=2.0)
+    outputs = [RenditionOutput("v", asked, False, one.upload)]
+    work = one.slices(one.playlist(path))[1]
+    first, again = (
+        transcode_slice(work, one.packager, outputs, None, never_cancelled)["v"] for _ in range(2)
+    )
+    assert len(first.staged) == first.tables.payload_bytes > 20_000
+    assert first.staged == again.staged
+    assert encode(first.tables) == encode(again.tables)
 
 
 def test_pictures_at_uneven_times_keep_them(media, media_tools, transcoded, finalizer):

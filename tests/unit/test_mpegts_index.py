@@ -16,6 +16,7 @@ from tests.unit.mpegts_by_hand import (
     HEVC,
     ID3,
     IDR,
+    LATER_SLICE,
     MP3,
     PPS,
     SLICE,
@@ -178,6 +179,26 @@ def test_a_picture_that_goes_on_has_its_bytes_in_both_segments():
     whole = 12 + len(DELIMITER) + 2 * len(SLICE) + 300
     assert before.sizes[-1] + after.carried == whole
     assert len(after) == 1
+
+
+def test_zeros_behind_nal_units_are_told_apart():
+    """The last zero before a start code is a part of it; a muxer may leave the others out."""
+    padded = unit(DELIMITER, SLICE + bytes(3), LATER_SLICE)
+    segment = (
+        Segment((H264, VIDEO)).add(VIDEO, pes(KEY, 0)).add(VIDEO, pes(padded + bytes(2), 3000))
+    )
+    [video] = index_segment(segment.add(VIDEO, pes(OTHER, 6000)).data).tracks
+    assert video.padding.tolist() == [0, 5, 0]
+    proper = 12 + len(DELIMITER) + len(SLICE) + len(LATER_SLICE)
+    assert (video.sizes - video.padding).tolist()[1] == proper
+
+
+def test_zeros_behind_what_a_segment_ends_leave_its_size_unknown():
+    picture = unit(DELIMITER, SLICE + b"\x55" * 300)
+    for zeros, carried in ((bytes(1), UNKNOWN_SIZE), (b"", len(picture) - 150)):
+        second = Segment((H264, VIDEO)).add(VIDEO, picture[150:] + zeros, start=False)
+        [after] = index_segment(second.add(VIDEO, pes(OTHER, 6000)).data).tracks
+        assert after.carried == carried
 
 
 def test_a_start_code_across_the_end_of_a_segment_leaves_the_size_unknown():

@@ -135,15 +135,16 @@ def test_a_picture_without_a_time_may_be_anywhere_but_must_be_there():
 def test_a_constant_rate_covers_the_window_to_its_end():
     at_25 = {"constant_rate": True, "nominal_rate": Fraction(25)}
     own = own_of(*range(0, 90_000, 3000), end=90_000)
-    grid = [number * 1000 for number in range(25)]
+    grid = [number * 3600 for number in range(25)]
     assert expected_of(grid, own, **at_25) == grid
-    assert expected_of(grid, own.moved(0), **at_25) == grid
+    later = [7 * 3600 + time for time in grid]
+    assert expected_of(later, own.moved(7 * 3600 + 200), **at_25) == later
     with pytest.raises(ToolError):
         expected_of(grid[:-1], own, **at_25)
     open_end = own_of(*range(0, 90_000, 3000))
     assert expected_of(grid, open_end, **at_25) == grid
     with pytest.raises(ToolError):
-        expected_of([number * 1000 for number in range(40)], open_end, **at_25)
+        expected_of([number * 3600 for number in range(40)], open_end, **at_25)
 
 
 def test_the_usual_duration_is_that_of_most_pictures():

@@ -5,7 +5,8 @@ import pytest
 
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, Configuration
-from pipelines.sample_proof import compare_configuration, compare_sizes
+from pipelines.packaged_slice import Expectation
+from pipelines.sample_proof import as_left_out, compare_configuration, compare_sizes
 from pipelines.segment_index import UNKNOWN_SIZE
 from tests.unit.mp4_by_hand import audio_entry, avcc, esds, visual_entry
 
@@ -31,6 +32,26 @@ def test_a_sample_cut_in_half_is_refused():
 def test_unknown_sizes_are_not_compared():
     compare_sizes(np.array([5, 6]), np.array([UNKNOWN_SIZE, 6]), "PID 0x100")
     compare_sizes(np.array([5, 6]), np.zeros(0, np.int64), "fMP4")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([100, 52, 30], [100, 52, UNKNOWN_SIZE]),
+        ([60, 52, 30], [60, 52, UNKNOWN_SIZE]),
+        ([100, 50, 30], [100, 50, UNKNOWN_SIZE]),
+        ([60, 50, 30], [60, 50, UNKNOWN_SIZE]),
+        ([60, 51, 30], [100, 52, UNKNOWN_SIZE]),
+        ([60, 50], [100, 52, UNKNOWN_SIZE]),
+    ],
+    ids=["nothing", "parameter-sets", "zeros", "both", "something-else", "a-sample"],
+)
+def test_what_muxers_leave_out_is_left_out_of_all_samples_or_of_none(sizes, expected):
+    times, sync = np.arange(3), np.ones(3, np.bool_)
+    source = Expectation(90_000, times, times, sync, np.array([100, 52, UNKNOWN_SIZE]))
+    parameter_sets, zeros = np.array([40, 0, 0]), np.array([0, 2, 3])
+    left = as_left_out(source, (parameter_sets, zeros), np.array(sizes))
+    assert left.sizes.tolist() == expected
 
 
 def test_parameter_sets_are_compared_by_content_whatever_their_numbers():

@@ -22,6 +22,7 @@ from pipelines.playlist import (
 from pipelines.slices import (
     COPY_LENGTHS,
     MAX_LEAD_IN,
+    MAX_PERIOD_START,
     MAX_SEGMENTS,
     MAX_SLICES,
     TRANSCODE_LENGTHS,
@@ -128,6 +129,31 @@ def test_lead_in_begins_with_the_tagged_segment():
     second = cut(listed([10.0] * 40, tags={5}), idle=True)[1]
     assert sequences(second.lead_in) == list(range(5, 18))
     assert second.lead_out.sequence == 36
+
+
+@settings(deadline=None)
+@given(durations, st.sets(st.integers(0, 120)), limits)
+def test_every_segment_knows_how_its_period_begins(seconds, tags, limit):
+    playlist = listed(seconds, tags)
+    begin, elapsed = 0, 0.0
+    known = {}
+    for segment in playlist.segments:
+        if segment.discontinuity:
+            begin, elapsed = segment.sequence, 0.0
+        known[segment.sequence] = begin, elapsed
+        elapsed += segment.duration
+    for piece in cut(playlist, idle=True, lengths=limit):
+        assert piece.period == piece.period_at(piece.segments[0].sequence)
+        for segment in piece.segments:
+            begin, elapsed = known[segment.sequence]
+            period = piece.period_at(segment.sequence)
+            assert period.elapsed == pytest.approx(elapsed)
+            found = sequences(period.segments)
+            assert found == list(range(begin, begin + len(found)))
+            last = piece.segments[-1].sequence
+            assert len(found) == MAX_PERIOD_START or found[-1] == last or found[-1] + 1 in tags
+            assert not any(other.discontinuity for other in period.segments[1:])
+            assert found[-1] <= last
 
 
 def test_a_slice_closes_at_three_minutes_or_400_segments():

@@ -4,8 +4,6 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipelines.media import Codec
 from pipelines.profile import Encoder, H264Profile
@@ -19,7 +17,7 @@ from pipelines.transcoding.command import (
 )
 from pipelines.transcoding.encoder_options import allows_b_frames, encoder_options
 from pipelines.transcoding.encoding import VideoEncoding
-from pipelines.transcoding.filter_chain import PictureWindow, grid, video_timescale
+from pipelines.transcoding.filter_chain import PictureWindow, video_timescale
 
 NTSC = Fraction(30_000, 1001)
 ENCODING = VideoEncoding(
@@ -123,43 +121,30 @@ def test_no_window_selects_nothing():
 
 def test_on_a_grid_the_window_is_cut_behind_fps_by_its_numbers():
     steady = replace(ENCODING, constant_rate=True, nominal_rate=NTSC)
-    window = PictureWindow(3003 * 10 + 1500, 3003 * 20 + 1502)
+    anchor = 700
+    window = PictureWindow(anchor + 3003 * 10, anchor + 3003 * 20 + 1502, anchor)
     arguments = argv(EncodedOutput(3, steady), window=window)
     filters = graph(arguments)
-    assert filters.index("fps=30000/1001:round=near") < filters.index("gte(pts,10)*lt(pts,21)")
+    steps = [
+        "settb=1/90000",
+        "setpts=PTS-542[",  # a nineteenth of a step less than the anchor's 700
+        "fps=30000/1001:round=near",
+        "tpad=stop=11:",
+        "gte(pts,10)*lt(pts,21)",
+    ]
+    places = [filters.index(step) for step in steps]
+    assert places == sorted(places)
     assert value(arguments, "-enc_time_base:v") == "1001:30000"
-    assert value(arguments, "-video_track_timescale") == "30000"
-
-
-@pytest.mark.parametrize(
-    ("ticks", "rate", "number"),
-    [
-        (0, Fraction(25), 0),
-        (1799, Fraction(25), 0),
-        (1800, Fraction(25), 1),
-        (-1800, Fraction(25), -1),
-        (-1799, Fraction(25), 0),
-        (3003 * 7, NTSC, 7),
-        (8_589_933_000, Fraction(25), 2_386_093),
-    ],
-)
-def test_grid_points_are_rounded_to_as_ffmpeg_does(ticks, rate, number):
-    assert grid(ticks, 90_000, rate) == number
-
-
-@given(st.integers(-(2**40), 2**40), st.sampled_from([Fraction(25), NTSC, Fraction(15, 2)]))
-def test_a_grid_point_is_never_farther_than_half_a_step(ticks, rate):
-    assert abs(grid(ticks, 90_000, rate) / rate - Fraction(ticks, 90_000)) <= 1 / rate / 2
+    assert value(arguments, "-video_track_timescale") == "90000"
 
 
 @pytest.mark.parametrize(
     ("rate", "timescale"),
-    [(Fraction(25), 25_000), (NTSC, 30_000), (Fraction(60), 60_000), (Fraction(15, 2), 7500)],
+    [(Fraction(25), 90_000), (NTSC, 90_000), (Fraction(24_000, 1001), 360_000)],
 )
-def test_a_grid_is_exact_in_its_tracks_ticks(rate, timescale):
+def test_a_track_on_a_grid_counts_so_that_its_points_are_exact(rate, timescale):
     steady = replace(ENCODING, constant_rate=True, nominal_rate=rate)
     assert video_timescale(steady, 90_000) == timescale
-    assert (timescale / rate).denominator == 1
     assert video_timescale(replace(steady, constant_rate=False), 12_800) == 12_800
 
 

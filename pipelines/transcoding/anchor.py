@@ -1,0 +1,79 @@
+"""The anchor of constant rates: when the first picture of a tagged period is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipelines.fmp4_run import Fmp4Segment
+from pipelines.media import TrackKind
+from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
+from pipelines.segment_stream import index_fetched
+from pipelines.source import FetchedSegment, fetch_segment
+from pipelines.transcoding.fmp4_pictures import pictures
+
+if TYPE_CHECKING:
+    from pipelines.fmp4_run import InitSections
+    from pipelines.segment_index import TrackIndex
+    from pipelines.segment_stream import IndexedSegment
+    from pipelines.slices import PeriodStart
+    from pipelines.source import SourceReader
+
+
+@dataclass(frozen=True)
+class TsAnchor:
+    """When a period's first picture is shown, by the clock of its segment."""
+
+    shown: int  #: ticks of 90 kHz
+    elapsed: float  #: seconds from the period's start to the run that counts from it, as listed
+
+    def on_clock(self, begin: int) -> int:
+        """The same time in that round of the clock in which the run begins at ``begin``."""
+        expected = self.shown + round(self.elapsed * TS_TIMESCALE)
+        return self.shown - TS_WRAP * round((expected - begin) / TS_WRAP)
+
+
+def ts_anchor(period: PeriodStart, first: IndexedSegment, reader: SourceReader) -> TsAnchor | None:
+    """The anchor of the run that begins with ``first``; None when the period begins without a picture."""
+    known = {track.track: track.codec for track in first.index.tracks}
+    for segment in period.segments:
+        indexed = first
+        if segment != first.segment:
+            data = fetch_segment(reader, segment)
+            indexed = index_fetched(FetchedSegment(segment, data), known)
+        tracks = [track for track in indexed.index.tracks if track.kind is TrackKind.VIDEO]
+        shown = earliest_picture(tracks[0]) if tracks else None
+        if shown is not None:
+            return TsAnchor(shown, period.elapsed)
+    return None
+
+
+def earliest_picture(track: TrackIndex) -> int | None:
+    """When the first picture of a segment is shown, by the segment's own clock."""
+    known = track.pts[track.pts != NO_TIME]
+    return int(known.min()) if len(known) else None
+
+
+def fmp4_anchor(
+    period: PeriodStart, first: Fmp4Segment, reader: SourceReader, inits: InitSections
+) -> int | None:
+    """The anchor of the run that begins with ``first``, ticks of its pictures' track.
+
+    None when the period begins without a picture.
+    """
+    for segment in period.segments:
+        found = first
+        if segment != first.segment:
+            data = fetch_segment(reader, segment)
+            found = Fmp4Segment(FetchedSegment(segment, data), inits.movie(segment))
+        pts, _ = pictures(found)
+        if len(pts):
+            return round(Fraction(int(pts.min()), _timescale(found)) * _timescale(first))
+    return None
+
+
+def _timescale(segment: Fmp4Segment) -> int:
+    """Ticks/s of a segment's pictures; 1 when it can have none."""
+    tracks = segment.movie.tracks
+    return next((track.timescale for track in tracks if track.kind is TrackKind.VIDEO), 1)
