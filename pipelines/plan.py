@@ -7,8 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from pipelines.errors import ErrorCode, PermanentError
+from pipelines.errors import PermanentError
+from pipelines.media import Codec
+from pipelines.packageable import require_packageable
 from pipelines.profile import Encoder
+from pipelines.segment_index import Container
 from pipelines.transcoding.asked_encoding import asked_encoding
 from pipelines.transcoding.browsers import odd_pictures, odd_sound
 from pipelines.transcoding.frame_size import Size, displayed, exceeds
@@ -16,12 +19,13 @@ from pipelines.transcoding.ladder import DEFAULT_LADDER
 from pipelines.transcoding.web import WEB, web_encoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from pipelines.plan_options import PlanOptions
     from pipelines.playlist import Recording, Variant
     from pipelines.session import FfmpegProfile, Session
     from pipelines.transcoding.encoding import VideoEncoding
-    from pipelines.transcoding.kit import EncoderKit, Hardware
+    from pipelines.transcoding.kit import EncoderKit
     from pipelines.transcoding.source_media import SourceMedia, SourceVideo
 
 #: Name of the rendition that is always made: a copy of the best variant.
@@ -33,29 +37,23 @@ BITRATE_TOLERANCE = 0.2
 #: How far a variant's frame rate may lie from the profile's: 29.97 is meant by 30.
 RATE_TOLERANCE = 0.01
 
-#: The encoder's codec by how the names in CODECS begin (RFC 6381).
-_CODECS = {
-    "avc1": Encoder.H264,
-    "avc3": Encoder.H264,
-    "hvc1": Encoder.HEVC,
-    "hev1": Encoder.HEVC,
-    "vp09": Encoder.VP9,
+#: Codecs of pictures by how their names in CODECS begin (RFC 6381).
+_NAMED_CODECS = {
+    "avc1": Codec.H264,
+    "avc3": Codec.H264,
+    "hvc1": Codec.HEVC,
+    "hev1": Codec.HEVC,
+    "dvh1": Codec.HEVC,
+    "dvhe": Codec.HEVC,
+    "vp09": Codec.VP9,
+    "av01": Codec.AV1,
 }
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What the settings say about plans.
-
-    ``preset`` is the speed of software encoders in x264's words; ``hardware`` the encoders to
-    prefer; ``default_ladder``: sessions without ``profiles`` get Livepeer's; ``web_for_hevc``:
-    browsers are taken not to play HEVC.
-    """
-
-    preset: str
-    hardware: Hardware | None = None
-    default_ladder: bool = False
-    web_for_hevc: bool = False
+#: The codec that an encoder makes.
+_MADE_CODECS = {
+    Encoder.H264: Codec.H264,
+    Encoder.HEVC: Codec.HEVC,
+    Encoder.VP9: Codec.VP9,
+}
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,6 @@ class Copy:
     name: str
     variant: str
     reason: str
-
-    @property
-    def object_name(self) -> str:
-        """Name of its MP4 below the revision's folder."""
-        return f"{self.name}.mp4"
 
 
 @dataclass(frozen=True)
@@ -85,11 +78,6 @@ class Transcode:
     reason: str
     video: VideoEncoding | None
     encodes_audio: bool
-
-    @property
-    def object_name(self) -> str:
-        """Name of its MP4 below the revision's folder."""
-        return f"{self.name}.mp4"
 
 
 Rendition: TypeAlias = Copy | Transcode
@@ -140,35 +128,6 @@ def plan(
     return Plan(tuple(_naming_twins(made)), not_made, WEB if web else SOURCE)
 
 
-def require_packageable(variant: Variant) -> None:
-    """Refuse a variant that cannot be packaged, by what its playlist says.
-
-    Raises PermanentError: ``playlist_missing`` (it lists no segment), ``segment_missing``
-    (EXT-X-GAP), ``encryption_unsupported``, ``rendition_unsupported`` (its audio lies in playlists
-    of its own).
-    """
-    where = variant.location
-    if any(rendition.location for rendition in variant.audio):
-        raise PermanentError(
-            ErrorCode.RENDITION_UNSUPPORTED,
-            f"The audio of {where} lies in playlists of its own; only muxed audio is packaged.",
-        )
-    if not variant.segments:
-        raise PermanentError(ErrorCode.PLAYLIST_MISSING, f"{where} lists no segment.")
-    for segment in variant.segments:
-        if segment.gap:
-            raise PermanentError(
-                ErrorCode.SEGMENT_MISSING,
-                f"{where} marks segment {segment.sequence} ({segment.location}) as missing"
-                " (EXT-X-GAP), and nothing is skipped.",
-            )
-        if segment.encryption:
-            raise PermanentError(
-                ErrorCode.ENCRYPTION_UNSUPPORTED,
-                f"{where} is encrypted ({segment.encryption.method}), which is not packaged.",
-            )
-
-
 def _profiles(session: Session, options: PlanOptions) -> Sequence[FfmpegProfile]:
     """What is asked for; an empty list asks for nothing, an absent one for the default ladder."""
     if options.default_ladder and "profiles" not in session.model_fields_set:
@@ -187,7 +146,7 @@ class _Planner:
 
     def of_profile(self, profile: FfmpegProfile) -> Rendition | NotMade:
         """A copy of the variant that is what the profile asks for, else a transcode."""
-        match = _match(profile, self._variants())
+        match = _match(profile, tuple(self._candidates()))
         if match is not None:
             return Copy(profile.name, match[0].name, match[1])
         video = self.media.video
@@ -197,7 +156,7 @@ class _Planner:
             encoding = asked_encoding(profile, video, self.kit, self.options)
             encodes_audio = self._encodes_audio()
         best = self.recording.source
-        reason = _why_transcoded(profile, best.name, video, encoding)
+        reason = _why_transcoded(profile, best.name, video, encoding) + self._kept_sound()
         return Transcode(profile.name, best.name, reason, encoding, encodes_audio)
 
     def web(self) -> Transcode | None:
@@ -210,28 +169,49 @@ class _Planner:
             ):
                 odd.append(pictures)
                 encoding = web_encoding(video, best.bandwidth, self.kit, self.options)
-            if sound := odd_sound(self.media.audio):
-                odd.append(sound)
             encodes_audio = self._encodes_audio()
+            if encodes_audio and (sound := odd_sound(self.media.audio)):
+                odd.append(sound)
         if not odd:
             return None
-        reason = _why_web(" or ".join(odd), encoding, encodes_audio)
+        reason = _why_web(" or ".join(odd), encoding, encodes_audio) + self._kept_sound()
         return Transcode(WEB, best.name, reason, encoding, encodes_audio)
 
     def _encodes_audio(self) -> bool:
-        if odd_sound(self.media.audio) is None:
+        """Whether sound becomes AAC: out of MPEG-TS alone; fragmented MP4 can only copy it."""
+        if odd_sound(self.media.audio) is None or self.media.container is Container.FMP4:
             return False
         self.kit.require_encoder("aac", "AAC")
         return True
 
-    def _variants(self) -> Iterator[Variant]:
-        """The variants; the best one with its true size where the playlist names none."""
+    def _kept_sound(self) -> str:
+        """A further sentence for a rendition whose sound browsers do not play all the same."""
+        odd = odd_sound(self.media.audio)
+        if odd is None or self.media.container is not Container.FMP4:
+            return ""
+        return f" Its {odd} is copied, which browsers do not play: fragmented MP4 keeps its sound."
+
+    def _candidates(self) -> Iterator[_Candidate]:
+        """The variants; of the best one, the true size is known, and the codec."""
+        video = self.media.video
         for variant in self.recording.variants:
-            if variant is self.recording.source and self.media.video and not variant.width:
-                size = displayed(self.media.video)
-                yield replace(variant, width=size.width, height=size.height)
-            else:
-                yield variant
+            named = (_NAMED_CODECS.get(name.split(".")[0]) for name in variant.codecs)
+            codecs = frozenset(codec for codec in named if codec)
+            if variant is not self.recording.source or video is None:
+                yield _Candidate(variant, codecs)
+                continue
+            size = displayed(video)
+            sized = replace(variant, width=size.width, height=size.height)
+            seen = frozenset({Codec(video.codec)})
+            yield _Candidate(variant if variant.width else sized, seen)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A variant that a profile may mean; ``codecs`` of its pictures, empty when nobody knows."""
+
+    variant: Variant
+    codecs: frozenset[Codec]
 
 
 @contextlib.contextmanager
@@ -296,13 +276,12 @@ def _product(rendition: Rendition) -> Rendition:
     return replace(rendition, name="", reason="")
 
 
-def _match(profile: FfmpegProfile, variants: Iterable[Variant]) -> tuple[Variant, str] | None:
+def _match(profile: FfmpegProfile, candidates: Sequence[_Candidate]) -> tuple[Variant, str] | None:
     """The variant that is what the profile asks for, and why: by name, else by size and bit rate."""
-    variants = tuple(variants)
-    for variant in variants:
-        if variant.name.lower() == profile.name.lower():
-            return variant, "A variant of the recording has this name."
-    alike = [variant for variant in variants if _fits(profile, variant)]
+    for candidate in candidates:
+        if candidate.variant.name.lower() == profile.name.lower():
+            return candidate.variant, "A variant of the recording has this name."
+    alike = [candidate.variant for candidate in candidates if _fits(profile, candidate)]
     nearest = min(alike, key=lambda variant: _bitrate_distance(profile, variant), default=None)
     if nearest is None or _bitrate_distance(profile, nearest) > BITRATE_TOLERANCE:
         return None
@@ -313,12 +292,12 @@ def _match(profile: FfmpegProfile, variants: Iterable[Variant]) -> tuple[Variant
     )
 
 
-def _fits(profile: FfmpegProfile, variant: Variant) -> bool:
-    """Whether the variant has the size, and nothing that its playlist says speaks against it."""
+def _fits(profile: FfmpegProfile, candidate: _Candidate) -> bool:
+    """Whether the variant has the size, is known to have the codec, and no other frame rate."""
     return (
-        _same_size(profile, variant)
-        and not _another_codec(profile, variant)
-        and not _another_rate(profile, variant)
+        _same_size(profile, candidate.variant)
+        and _MADE_CODECS[profile.encoder or Encoder.H264] in candidate.codecs
+        and not _another_rate(profile, candidate.variant)
     )
 
 
@@ -331,11 +310,6 @@ def _same_size(profile: FfmpegProfile, variant: Variant) -> bool:
 
 def _even(pixels: int) -> int:
     return pixels - pixels % 2
-
-
-def _another_codec(profile: FfmpegProfile, variant: Variant) -> bool:
-    found = {_CODECS.get(name.split(".")[0]) for name in variant.codecs} - {None}
-    return profile.encoder is not None and bool(found) and profile.encoder not in found
 
 
 def _another_rate(profile: FfmpegProfile, variant: Variant) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import signal
 import subprocess
@@ -31,10 +32,21 @@ STDOUT = 1
 READ_BYTES = 1 << 20
 #: Size wished for the pipes (Linux, F_SETPIPE_SZ); the default of 64 KiB costs a switch each.
 PIPE_BYTES = 1 << 20
-#: Bytes of stderr that are kept for the error message and the log.
+#: Bytes of stderr that are kept for the error message and the log, of its end.
 STDERR_BYTES = 64 << 10
+#: Bytes of stderr that are kept of its beginning, where the cause of what follows stands.
+STDERR_HEAD_BYTES = 8 << 10
+#: Characters of one line of stderr in an error message.
+LINE_LENGTH = 300
+#: The longest deadline that a child is given: the queue's limit for a message lies above it.
+LONGEST_DEADLINE_SECONDS = 5 * 3600.0
 #: Seconds between two looks at the deadline and the checkpoint while the child is silent.
 POLL_SECONDS = 0.5
+
+#: How ffmpeg marks what made it fail under ``-loglevel level+…``.
+_ERROR = re.compile(r"\[(error|fatal|panic)\] ?")
+#: Where the thing that speaks lies in ffmpeg's memory: another place in every run.
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,20 @@ class OutputPipe:
         """Close both ends; once."""
         self.hand_over()
         os.close(self.reader)
+
+
+def last_words(head: str, tail: str) -> str:
+    """What a failed child said, in a sentence: the first line that tells of an error, and the last.
+
+    The first is the cause; what ffmpeg says at its end is often only that nothing was written.
+    ``head`` and ``tail`` are the beginning and the end of its stderr; either may hold all of it.
+    """
+    lines = [line.strip() for line in f"{head}\n{tail}".splitlines() if line.strip()]
+    if not lines:
+        return "it said nothing"
+    first = next((line for line in lines if _ERROR.search(line)), lines[0])
+    said = (_ADDRESS.sub("", _ERROR.sub("", line))[:LINE_LENGTH] for line in (first, lines[-1]))
+    return " … ".join(dict.fromkeys(said))
 
 
 @contextlib.contextmanager
@@ -104,8 +130,10 @@ class FilterProcess:
         self._argv = argv
         self._pipes = pipes
         self._source = source
+        self._deadline_seconds = deadline_seconds
         self._deadline = time.monotonic() + deadline_seconds
         self._checkpoint = checkpoint
+        self._stderr_head = bytearray()
         self._stderr: deque[bytes] = deque()
         self._stderr_bytes = 0
         self._stderr_lines = 0
@@ -183,9 +211,9 @@ class FilterProcess:
         tail = b"".join(self._stderr)[-STDERR_BYTES:].decode("utf-8", "replace").strip()
         code = self._child.returncode
         if code != 0:
-            last = tail.splitlines()[-1] if tail else "it said nothing"
+            head = self._stderr_head.decode("utf-8", "replace")
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
-            raise ToolError(ErrorCode.FFMPEG_FAILED, f"ffmpeg {how}: {last}")
+            raise ToolError(ErrorCode.FFMPEG_FAILED, f"ffmpeg {how}: {last_words(head, tail)}")
         if self._cut_off:
             message = "ffmpeg ended before it had read all of its input"
             raise ToolError(ErrorCode.FFMPEG_FAILED, message)
@@ -196,7 +224,8 @@ class FilterProcess:
             raise self._source_error
         self._checkpoint()
         if time.monotonic() > self._deadline:
-            raise ToolError(ErrorCode.FFMPEG_FAILED, "ffmpeg did not finish within its deadline")
+            message = f"ffmpeg did not finish within its deadline of {self._deadline_seconds:.0f} s"
+            raise ToolError(ErrorCode.FFMPEG_FAILED, message)
 
     def _wait(self) -> None:
         while True:
@@ -234,6 +263,7 @@ class FilterProcess:
         assert self._child.stderr is not None
         while piece := self._child.stderr.read1(4096):  # type: ignore[attr-defined]
             self._stderr_lines += piece.count(b"\n")
+            self._stderr_head += piece[: STDERR_HEAD_BYTES - len(self._stderr_head)]
             self._stderr.append(piece)
             self._stderr_bytes += len(piece)
             while self._stderr_bytes - len(self._stderr[0]) >= STDERR_BYTES:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from fractions import Fraction
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pipelines.wire import WholeNumber, WireModel
 
@@ -15,6 +23,11 @@ RESERVED_NAMES = frozenset({"source", "web", "index", "recording"})
 
 #: Frame rates that may be asked for, frames/s: slower than that, a slice may show nothing.
 LOWEST_RATE, HIGHEST_RATE = 1, 240
+#: Largest terms of a frame rate in lowest terms: the ticks/s of a track are a multiple of the
+#: numerator, in 32 bits, and ffmpeg counts in fractions of 32 bits.
+LARGEST_NUMERATOR, LARGEST_DENOMINATOR = 1_000_000, 100_000
+#: Longest distance between key frames that may be asked for, seconds: slices are no longer.
+LONGEST_GOP = 900
 #: Largest bit rate that may be asked for, bit/s: what encoders count in 32 bits.
 LARGEST_BITRATE = 1_000_000_000
 
@@ -41,6 +54,8 @@ def _gop(value: object) -> object:
         value = str(value)
     if isinstance(value, str) and value != "intra" and not _GOP.fullmatch(value):
         raise ValueError('must be "intra" or a number of seconds, 0 or more, such as "2.0"')
+    if isinstance(value, str) and value != "intra" and float(value) > LONGEST_GOP:
+        raise ValueError(f"must be at most {LONGEST_GOP} seconds")
     return value
 
 
@@ -109,6 +124,17 @@ class FfmpegProfile(WireModel):
     encoder: Annotated[Encoder, BeforeValidator(_encoder)] | None = Field(
         default=None, description="Video encoder; h264, hevc, vp9 are read too. Unset is H.264."
     )
+
+    @field_validator("fps_den")
+    @classmethod
+    def _rate_can_be_counted(cls, denominator: int | None, read: ValidationInfo) -> int | None:
+        rate = Fraction(read.data.get("fps", 0), denominator or 1)
+        if rate.numerator > LARGEST_NUMERATOR or rate.denominator > LARGEST_DENOMINATOR:
+            raise ValueError(
+                f"makes the rate {rate}; in lowest terms, it must not exceed"
+                f" {LARGEST_NUMERATOR}/{LARGEST_DENOMINATOR}: write it with smaller numbers"
+            )
+        return denominator
 
     @model_validator(mode="after")
     def _rate_can_be_made(self) -> Self:

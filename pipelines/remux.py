@@ -27,8 +27,8 @@ PROBE_MARGIN_BYTES = 512 << 10
 ANALYZE_MICROSECONDS = 60_000_000
 
 
-#: Options for the whole command: say what is wrong, and nothing else.
-QUIET = ("-hide_banner", "-nostats", "-loglevel", "warning")
+#: Options for the whole command: say what is wrong, how badly, and nothing else.
+QUIET = ("-hide_banner", "-nostats", "-loglevel", "level+warning")
 
 #: ffmpeg's demuxers; edit lists are not applied, so that the times are those of the samples.
 _DEMUXING: dict[Container, dict[str, str | int]] = {

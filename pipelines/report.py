@@ -202,15 +202,20 @@ def failed_report(
     session: Session,
     code: str,
     message: str,
-    not_made: Sequence[Mapping[str, str]],
+    failed: Sequence[str],
+    renditions: Sequence[Mapping[str, Any]],
     generation: int,
 ) -> dict[str, Any]:
-    """The report of a run that could not finish: the same shape, with the reason."""
+    """The report of a run that could not finish: the same shape, with the reason.
+
+    ``renditions`` are those that were planned, as far as they came; ``failed`` names the ones whose
+    failure ended the run, as far as it was one of theirs.
+    """
     return {
         "version": REPORT_VERSION,
         "verdict": Verdict.FAILED,
-        "error": {"code": code, "message": message},
-        "renditions": not_made_views(not_made),
+        "error": {"code": code, "message": message, "renditions": [*failed]},
+        "renditions": [*renditions],
         "gaps": [],
         "repairs": [],
         "run": {"generation": generation},
@@ -227,6 +232,11 @@ def not_made_views(not_made: Sequence[Mapping[str, str]]) -> list[dict[str, Any]
             "state": "not_made",
             "url": None,
             "reason": each["reason"],
+            "progress": None,
+            "mediaSeconds": None,
+            "mediaSecondsDone": 0.0,
+            "speed": None,
+            "encoding": None,
         }
         for each in not_made
     ]

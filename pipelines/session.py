@@ -13,6 +13,7 @@ from pydantic import (
     StrictBool,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -159,7 +160,10 @@ class Session(WireModel):
     kind: str | None = Field(default=None, description="stream or session (deprecated).")
     playback_id: str | None = Field(default=None, description="Playback id of the stream object.")
     profiles: list[FfmpegProfile] = Field(
-        default=[], max_length=100, description="Renditions asked for, beside the source itself."
+        default=[],
+        max_length=100,
+        description="Renditions asked for, beside the source itself; null is as if it was never"
+        " given.",
     )
     recording_spec: dict[str, Any] | None = Field(
         default=None, description="Livepeer's recordingSpec, kept as given."
@@ -176,6 +180,14 @@ class Session(WireModel):
         default=None, description="URL of the closed HLS playlist, once ready."
     )
     mp4_url: str | None = Field(default=None, description="URL of the MP4, once ready.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_profiles_are_absent(cls, values: Any) -> Any:
+        """``null`` takes profiles back: no list, where an empty one would ask for none."""
+        if isinstance(values, dict) and values.get("profiles", ()) is None:
+            return {name: value for name, value in values.items() if name != "profiles"}
+        return values
 
     @field_validator("profiles")
     @classmethod

@@ -66,11 +66,6 @@ class TsRunOutput:
         self._cutter: SampleCutter | None = None
         self._clock_offset = 0  # 90 kHz ticks that ffmpeg's clock lies below the index's
 
-    @property
-    def begun(self) -> bool:
-        """Whether a fragment has come."""
-        return self._cutter is not None
-
     def take(self, piece: bytes) -> None:
         """Read the next bytes of ffmpeg's output; ``Mp4Error`` for what is damaged."""
         for event in self._reader.feed(piece):

@@ -31,6 +31,10 @@ def never_cancelled() -> None:
     """A checkpoint that lets everything go on."""
 
 
+def nobody(seconds: float) -> None:
+    """Is told of progress, and does nothing with it."""
+
+
 def small_encoding(**options: Any) -> VideoEncoding:
     """An encoding to 160x90 that is quick to make; ``options`` are other fields."""
     usual = {
@@ -186,7 +190,9 @@ class Transcoder:
             encode_sound(slices, first.packager, sound.append, never_cancelled)
         for work in slices:
             staged = sound[work.number] if sound else None
-            made = transcode_slice(work, first.packager, outputs, staged, never_cancelled)
+            made = dict(
+                transcode_slice(work, first.packager, outputs, staged, never_cancelled, nobody)
+            )
             assert made.keys() == self.renditions.keys()
             for name, packaged in made.items():
                 self.renditions[name].stage(packaged)

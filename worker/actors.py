@@ -70,7 +70,7 @@ class ProcessLife(Middleware):
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Begin to sweep and to be seen."""
         queues = worker.consumer_whitelist or broker.get_declared_queues()
-        warn_of_prefetch(worker.worker_threads, os.environ.get(PREFETCH))
+        warn_of_prefetch(worker.worker_threads, os.environ.get(PREFETCH), queues)
         warn_of_queues(queues)
         warn_of_redis(self._runtime.settings)
         probe_encoders(self._runtime.tools.ffmpeg)
@@ -92,12 +92,17 @@ class ProcessLife(Middleware):
             self._presence.__exit__(None, None, None)
 
 
-def warn_of_prefetch(threads: int, prefetch: str | None) -> None:
+def warn_of_prefetch(threads: int, prefetch: str | None, queues: Collection[str]) -> None:
     """Warn when this process would hold messages that idle workers could do (DESIGN 9)."""
     if threads <= 2 and prefetch == str(threads):
         return
+    advised = 1 if set(queues) == {TRANSCODING} else 2
+    message = (
+        f"Slices will not spread evenly: run `dramatiq -t {advised}` with "
+        f"dramatiq_queue_prefetch={advised}."
+    )
     log.warning(
-        "Slices will not spread evenly: run `dramatiq -t 2` with dramatiq_queue_prefetch=2.",
+        message,
         action="prefetch_uneven",
         threads=threads,
         prefetch=prefetch or "twice the threads",

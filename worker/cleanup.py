@@ -11,13 +11,10 @@ import structlog
 from redis.exceptions import LockError
 
 from pipelines.errors import TransientError
-from pipelines.plan import SOURCE
 from pipelines.publish import MULTIVARIANT
 from pipelines.session import Phase
 from pipelines.store_errors import ObjectMissing
-from pipelines.transcoding.ladder import DEFAULT_LADDER
-from pipelines.transcoding.web import WEB
-from worker.run import MAKES, Run
+from worker.run_memory import AFTER, MAKES, WROTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,18 +79,15 @@ def _clean(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
 
 
 def _remove_leftovers(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
-    plan = Run(runtime, record).plan()
-    names = {SOURCE, WEB, *(profile.name for profile in record.session.profiles)}
-    names |= {each.name for each in (plan.renditions if plan else DEFAULT_LADDER)}
+    folder = runtime.names(record.id).folder
     runtime.work.discard_run(record.id, record.generation)
-    for name in sorted(names):
-        for revision in (record.revision, record.revision + 1):
-            lock.reacquire()
-            _abort_uploads(runtime, runtime.names(record.id).mp4(revision, name))
+    for name in record.run.get(WROTE, ()):
+        lock.reacquire()
+        _abort_uploads(runtime, folder.child(name))
     lock.reacquire()
     runtime.staging(record.id).remove()
     lock.reacquire()
-    if record.run.get(MAKES) == record.revision + 1:  # else nothing was ever written there
+    if MAKES in record.run:  # else nothing was ever written there
         _remove_unpublished(runtime, record)
 
 
@@ -103,13 +97,31 @@ def _abort_uploads(runtime: Runtime, location: Location) -> None:
 
 
 def _remove_unpublished(runtime: Runtime, record: SessionRecord) -> None:
-    """Remove objects of the revision that was not reached, and what refers to them."""
+    """Remove objects of revisions that were not reached, and what refers to them; also objects in
+    the reached one of renditions that were given up on the way."""
     folder = runtime.names(record.id).folder
-    objects = runtime.output.list(folder.child(f"r{record.revision + 1}/"))
+    objects = [
+        each
+        for each in runtime.output.list(folder.child("r"))
+        if _is_unpublished(record, each.key.removeprefix(folder.key))
+    ]
     if not objects:
         return
     restore_published(runtime, record)
     runtime.output.delete(objects)
+
+
+def _is_unpublished(record: SessionRecord, name: str) -> bool:
+    """Whether an object of the session was written by the record's run, and not published."""
+    found = _REVISION.match(name)
+    if found is None or int(found.group(1)) <= record.run[AFTER]:
+        return False
+    if int(found.group(1)) != record.revision:
+        return True
+    inside, slash, _ = name[found.end() :].partition("/")
+    rendition = inside if slash else inside.removesuffix(".mp4")
+    made = {view["name"] for view in record.renditions if view["url"]}
+    return inside != "recording.json" and rendition not in made
 
 
 def restore_published(runtime: Runtime, record: SessionRecord) -> None:

@@ -10,24 +10,36 @@ import structlog
 from pipelines.report import failed_report
 from pipelines.session import Phase
 from worker.cleanup import clean
+from worker.progress import rendition_views
 from worker.records import RecordedError
-from worker.rendition_view import withdrawn
+from worker.rendition_view import unmade_view, withdrawn
+from worker.run_plan import PACKAGE, PUBLISH, SOUND, TRANSCODE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipelines.errors import ErrorCode
     from worker.run import Run
 
 log = structlog.get_logger(__name__)
 
 
-def fail(run: Run, code: ErrorCode, message: str) -> None:
-    """Move the session to ``failed`` with its reason, unless it has moved on by itself."""
+def fail(run: Run, code: ErrorCode, message: str, item: str | None = None) -> None:
+    """Move the session to ``failed`` with its reason, unless it has moved on by itself.
+
+    ``item`` names the work that failed, if it was work: the message then begins with it.
+    """
     sessions = run.runtime.sessions
     plan = run.plan()
     record = sessions.get(run.session_id) or run.record
+    failed = plan.made_by(item) if plan and item else ()
+    if item is not None:
+        message = f"{work_in_words(item, failed)}: {message}"
     if run.record.revision == 0:
-        not_made = plan.not_made if plan else ()
-        report = failed_report(run.record.session, code, message, not_made, run.generation)
+        views = rendition_views(run, run.standing(plan)) if plan else ()
+        unmade = [unmade_view(view, "failed") for view in views]
+        session = run.record.session
+        report = failed_report(session, code, message, failed, unmade, run.generation)
         sessions.set_report(run.session_id, json.dumps(report, ensure_ascii=False))
     moved = sessions.transition(
         run.session_id,
@@ -46,3 +58,17 @@ def fail(run: Run, code: ErrorCode, message: str) -> None:
         ended = sessions.get(run.session_id)
         if ended is not None:
             clean(run.runtime, ended)
+
+
+def work_in_words(item: str, renditions: Sequence[str]) -> str:
+    """What a work item does, for people; ``renditions`` are those that it is for."""
+    kind, _, rest = item.partition("/")
+    number = rest.rpartition("/")[2]
+    names = ", ".join(renditions) or rest
+    if kind == PACKAGE:
+        return f"copying slice {number} of {names}"
+    if kind == TRANSCODE:
+        return f"transcoding slice {number} to {names}"
+    if kind == SOUND:
+        return f"encoding the sound of {names}"
+    return "publishing" if kind == PUBLISH else f"assembling {names}"

@@ -9,7 +9,7 @@ import structlog
 from pipelines.errors import ErrorCode, FinalizerError, PermanentError, TransientError
 from pipelines.session import Phase
 from worker.ending import fail
-from worker.run import ADOPTS, Run
+from worker.run import Run
 
 if TYPE_CHECKING:
     from worker.records import SessionRecord
@@ -62,7 +62,6 @@ def end_when_idle(record: SessionRecord, runtime: Runtime) -> SessionRecord | No
         expect={Phase.LIVE},
         reason="idle",
         last_seen=record.session.last_seen,
-        changes={"run": {ADOPTS: record.generation, **record.run}},
     )
     return runtime.sessions.get(record.id)
 
@@ -79,7 +78,6 @@ def give_up(record: SessionRecord, runtime: Runtime, error: FinalizerError) -> N
         expect={record.phase},
         reason="given up",
         last_seen=record.session.last_seen,
-        changes={"run": {ADOPTS: record.generation, **record.run}},
     )
     begun = runtime.sessions.get(record.id)
     if begun is not None and begun.phase is Phase.FINALIZING:

@@ -1,4 +1,7 @@
-"""Keeps a lease alive from the background while its holder works, and says when to stop."""
+"""Keeps a lease alive from the background while its holder works, and says when to stop.
+
+What the holder says of its progress is written down with a renewal.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 RENEWALS = 3
 #: After a failure it is tried again this many times in the time of one lease.
 RETRIES = 12
+#: Seconds between two looks at the progress; a renewal tells of it when there is any.
+TELLS_EVERY = 2.0
 
 
 class LeaseKeeper:
@@ -36,6 +41,7 @@ class LeaseKeeper:
         self._ended = threading.Event()
         self._lost = threading.Event()
         self._outage = ""
+        self._done_seconds = 0.0
         self._held_until = time.monotonic() + ttl_ms / 1000
         self._thread = threading.Thread(
             target=self._renew, name=f"lease-{lease.key.item}", daemon=True
@@ -71,6 +77,10 @@ class LeaseKeeper:
         if self._stop.is_set():
             raise InterruptedWork(f"The worker stops; {item} will be done by another one.")
 
+    def progress(self, done_seconds: float) -> None:
+        """Note how many seconds of the item's media are done; cheap, call it as often as you like."""
+        self._done_seconds = done_seconds
+
     def confirm(self) -> None:
         """Ask Redis now whether the lease still holds: before a write that others will read.
 
@@ -79,7 +89,7 @@ class LeaseKeeper:
         self.check()
         asked = time.monotonic()
         try:
-            renewed = self._work.renew(self._lease, self._ttl_ms)
+            renewed = self._work.renew(self._lease, self._ttl_ms, self._done_seconds)
         except RedisError as error:
             name = type(error).__name__
             raise InterruptedWork(f"Redis did not confirm the lease ({name}).") from error
@@ -91,17 +101,22 @@ class LeaseKeeper:
     def _renew(self) -> None:
         period = self._ttl_ms / 1000
         pause = period / RENEWALS
-        while not self._ended.wait(pause):
+        due = time.monotonic() + pause
+        told = 0.0
+        while not self._ended.wait(min(TELLS_EVERY, max(0.0, due - time.monotonic()))):
             # Counted from before the call: we never believe in a lease longer than Redis does.
-            asked = time.monotonic()
+            asked, done = time.monotonic(), self._done_seconds
+            if asked < due and done == told:
+                continue
             try:
-                renewed = self._work.renew(self._lease, self._ttl_ms)
+                renewed = self._work.renew(self._lease, self._ttl_ms, done)
             except RedisError as error:
                 self._outage = f" ({type(error).__name__})"
-                pause = period / RETRIES
+                due = asked + period / RETRIES
                 continue
             if not renewed:
                 self._lost.set()
                 return
+            told = done
             self._held_until = asked + period
-            pause = period / RENEWALS
+            due = asked + pause

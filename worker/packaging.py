@@ -10,14 +10,13 @@ import structlog
 from pipelines.errors import TransientError
 from pipelines.package import package_slice
 from pipelines.store_errors import UploadMissing
-from worker.planning import current_slices, plan_of
+from worker.planning import current_slice, plan_of
 from worker.slice_result import SliceResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.object_store import UploadedPart
-    from pipelines.slices import Slice
     from worker.run import Run
     from worker.work import Lease
 
@@ -47,7 +46,8 @@ def package_one(
 ) -> str:
     """Package slice ``number``; a ``SliceResult`` as JSON. Its objects carry the lease's token."""
     began = run.runtime.sessions.now_ms()
-    work = _current_slice(run, lease, rendition, number)
+    planned = plan_of(run).rendition(rendition)
+    work = current_slice(run, planned, number, lambda each: each.identity == lease.state.identity)
     upload = RenditionUpload(run, rendition)
     packaged = package_slice(work, run.runtime.packager, upload, checkpoint)
     checkpoint()
@@ -64,12 +64,3 @@ def package_one(
     log.info("A slice is packaged.", action="slice_packaged", **details)
     run.runtime.sessions.add_event(run.session_id, "slice_packaged", **details)
     return SliceResult(began, ended, {rendition: receipt}).to_json()
-
-
-def _current_slice(run: Run, lease: Lease, rendition: str, number: int) -> Slice:
-    """The slice as the playlist lists it now; hands the work back when it is another one by now."""
-
-    def is_claimed(slices: tuple[Slice, ...]) -> bool:
-        return number < len(slices) and slices[number].identity == lease.state.identity
-
-    return current_slices(run, plan_of(run).rendition(rendition), is_claimed)[number]

@@ -76,7 +76,7 @@ def _leased(lease: Lease, runtime: Runtime) -> None:
             result = _do(run, lease, keeper)
     except PermanentError as error:
         runtime.work.release(lease, counts=False, error=(error.code, error.message))
-        fail(run, error.code, error.message)
+        fail(run, error.code, error.message, key.item)
     except FinalizerError as error:
         _release(lease, runtime, error)
     except RedisError:
@@ -97,7 +97,7 @@ def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
         return package_one(run, lease, rendition, int(number), keeper.check)
     if kind == TRANSCODE:
         group, _, number = rest.rpartition("/")
-        return transcode_one(run, lease, group, int(number), keeper.check)
+        return transcode_one(run, lease, group, int(number), keeper.check, keeper.progress)
     if kind == SOUND:
         return encode_sound_of(run, lease, rest, keeper.check)
     if kind == ASSEMBLE:

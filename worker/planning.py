@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.errors import InterruptedWork
-from pipelines.plan import PlanOptions, plan
+from pipelines.plan import plan
+from pipelines.plan_options import PlanOptions
 from pipelines.transcoding.kit import hardware_implementation, probe_kit
 from pipelines.transcoding.survey import survey
 from worker.run_plan import RunPlan, slices_of
@@ -48,7 +49,8 @@ def decide(run: Run, recording: Recording) -> Plan:
 
 def make_plan(run: Run, recording: Recording) -> RunPlan:
     """The plan of the run upon this reading of its recording; raises as ``decide`` does."""
-    return RunPlan.make(recording, decide(run, recording), run.runtime.settings.slice_seconds)
+    decided = decide(run, recording)
+    return RunPlan.make(recording, run.record.session, decided, run.runtime.settings.slice_seconds)
 
 
 def unlisted_hardware(run: Run, plan: RunPlan) -> set[str]:
@@ -87,17 +89,28 @@ def current_slices(
 ) -> tuple[Slice, ...]:
     """The slices of a rendition as its playlist lists them now, for work that was claimed before.
 
-    ``planned`` is None when the plan knows the claimed work no more. Raises ``InterruptedWork`` when
-    the slices are not the claimed ones, after writing a newer plan if they are not the planned ones
-    either, so that reconcile claims what is new.
+    Raises ``InterruptedWork`` when they are not the claimed ones by now, after having another run
+    follow this one, and when the plan (None: no such rendition) is not that of the claim.
     """
-    recording = run.read_recording()
-    if planned is not None:
-        seconds = run.runtime.settings.slice_seconds
-        slices = slices_of(recording, planned.variant, planned.kind, seconds)
-        if is_claimed(slices):
-            return slices
-        if [each.identity for each in slices] == [each.identity for each in planned.slices]:
-            raise InterruptedWork("the run was planned anew since the work was claimed")
-    run.replace_plan(make_plan(run, recording))
+    if planned is None:
+        raise InterruptedWork("the plan knows nothing of what was claimed")
+    seconds = run.runtime.settings.slice_seconds
+    slices = slices_of(run.read_recording(), planned.variant, planned.kind, seconds)
+    if is_claimed(slices):
+        return slices
+    run.begin_anew("the recording is another one by now")
     raise InterruptedWork("the recording is another one by now; it is planned anew")
+
+
+def current_slice(
+    run: Run,
+    planned: PlannedRendition | None,
+    number: int,
+    is_claimed: Callable[[Slice], bool],
+) -> Slice:
+    """One slice, as ``current_slices`` gives all."""
+
+    def is_there(slices: tuple[Slice, ...]) -> bool:
+        return number < len(slices) and is_claimed(slices[number])
+
+    return current_slices(run, planned, is_there)[number]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from worker.slice_result import SliceResult
     from worker.standing import Standing
 
+#: How soon a session is looked at again, and so shown anew, while a slice of it is transcoded, ms.
+SHOWN_EVERY_MS = 3_000
+
 _WORKING = {RenditionKind.COPY: "packaging", RenditionKind.TRANSCODE: "transcoding"}
 
 
@@ -35,7 +38,7 @@ def rendition_views(
         if ready and url is None:
             url = names.mp4_url(run.revision, planned.name)
         state = "ready" if ready else _unfinished_state(standing, planned)
-        views.append(_view(planned, state, url, standing.slices(planned)))
+        views.append(_view(planned, state, url, standing))
     return (*views, *not_made_views(standing.plan.not_made))
 
 
@@ -53,14 +56,16 @@ def media_speed(results: Iterable[tuple[SliceResult, float]]) -> float | None:
 
 
 def _view(
-    planned: PlannedRendition, state: str, url: str | None, results: list[SliceResult | None]
+    planned: PlannedRendition, state: str, url: str | None, standing: Standing
 ) -> dict[str, Any]:
     done = [
         (result, each.seconds)
-        for result, each in zip(results, planned.slices, strict=True)
+        for result, each in zip(standing.slices(planned), planned.slices, strict=True)
         if result is not None
     ]
-    done_seconds = planned.seconds if state == "ready" else sum(seconds for _, seconds in done)
+    done_seconds = sum((seconds for _, seconds in done), 0.0) + standing.seconds_under_way(planned)
+    if state == "ready":
+        done_seconds = planned.seconds
     return {
         "name": planned.name,
         "kind": planned.kind,

@@ -16,9 +16,9 @@ from pipelines.session import Phase
 from pipelines.store_errors import ObjectMissing
 from worker.assembling import AssembledRendition
 from worker.cleanup import restore_published
-from worker.planning import make_plan, plan_of
+from worker.planning import plan_of
 from worker.progress import rendition_views
-from worker.run_plan import assemble_item
+from worker.run_plan import asked_of, assemble_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,9 +45,12 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
     results = standing.results
     if results is None:
         raise InterruptedWork("the renditions are not all there any more")
+    if plan.asked != asked_of(run.record.session):
+        run.begin_anew("other profiles are asked for")
+        raise InterruptedWork("the session asks for other profiles than those that were made")
     recording = run.read_recording()
     if recording.fingerprint != plan.fingerprint:
-        run.replace_plan(make_plan(run, recording))
+        run.begin_anew("the recording is another one by now")
         raise InterruptedWork("the recording lists other segments than those that were packaged")
     renditions = {name: AssembledRendition.from_json(text) for name, text in results.items()}
     _require_objects(run, renditions)

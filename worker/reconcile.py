@@ -7,7 +7,7 @@ a lost, late or doubled call changes nothing, and the next one heals it.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,11 +22,12 @@ from worker.dispatch import PACKAGING, TRANSCODING, queue_of
 from worker.ending import fail
 from worker.idle import LOOK_AGAIN_MS, end_when_idle, give_up
 from worker.planning import make_plan, tell_fallback, unlisted_hardware
-from worker.progress import rendition_views
+from worker.progress import SHOWN_EVERY_MS, rendition_views
 from worker.recovery import published_before
 from worker.rendition_view import published_views
-from worker.run import ADOPTS, MAKES, PUBLISHED, Run
-from worker.run_plan import PUBLISH, assemble_item
+from worker.run import Run
+from worker.run_memory import ADOPTS, FINISHED, decided, is_decided
+from worker.run_plan import PUBLISH, asked_of, assemble_item
 from worker.work import Claim, Reason, Refused
 from worker.work_item import State
 
@@ -49,6 +50,8 @@ MAX_ATTEMPTS = 3
 WINDOW_PER_THREAD = 2
 #: The window of a queue when no worker is known to consume it.
 LEAST_WINDOW = 4
+#: How many leases the claim of a transcode lasts: its message waits behind slices of minutes.
+TRANSCODE_CLAIM_LEASES = 10
 #: In a run's record: how often a bug of ours stopped the look at the session.
 FAULTS = "faults"
 #: How soon a session is looked at again while an earlier run is cleaned up.
@@ -86,8 +89,9 @@ def _count_fault(session_id: str, runtime: Runtime, error: ToolError) -> None:
         return
     faults = int(record.run.get(FAULTS, 0)) + 1
     if faults < MAX_ATTEMPTS:
-        changes: Changes = {"run": {**record.run, FAULTS: faults}}
-        runtime.sessions.update(session_id, record.generation, changes)
+        runtime.sessions.update_by(
+            session_id, record.generation, lambda now: {"run": {**now.run, FAULTS: faults}}
+        )
         runtime.sessions.schedule(session_id, runtime.sessions.now_ms() + LOOK_AGAIN_MS)
         return
     give_up(record, runtime, error)
@@ -97,6 +101,10 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
     """Claim whatever the run still lacks and send it to the workers."""
     runtime = run.runtime
     known = run.plan()
+    if known is not None and known.asked != asked_of(run.record.session):
+        run.begin_anew("other profiles are asked for")
+        dispatcher.reconcile(run.session_id)
+        return
     if known is None and runtime.sessions.cleanup_lock(run.session_id).locked():
         # What an earlier run left is being removed under the names that this one will use.
         runtime.sessions.schedule(run.session_id, runtime.sessions.now_ms() + CLEANING_MS)
@@ -104,7 +112,9 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
     try:
         if known is None:
             run = _recovered(run)
-        plan = known or _planned(run)
+            run, plan = _planned(run)
+        else:
+            plan = known
     except PermanentError as error:
         fail(run, error.code, error.message)
         return
@@ -117,19 +127,25 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
         return
     standing = run.standing(plan)
     missing = _missing(run, standing)
-    runtime.sessions.schedule(run.session_id, _first_to_run_out(run, standing))
-    # A message may be on its way for as long as a worker may be silent.
-    answers = (
-        runtime.work.claim_many(missing, runtime.lease_ms, MAX_ATTEMPTS, (Phase.FINALIZING,))
-        if missing
-        else []
-    )
-    for (key, _), answer in zip(missing, answers, strict=True):
-        if isinstance(answer, Claim):
-            dispatcher.perform(answer)
-        elif not _tolerable(run, key, answer):
-            return
-    _show_progress(run, standing)
+    runtime.sessions.schedule(run.session_id, _next_look(run, standing))
+    if _claimed(run, missing, dispatcher):
+        _show_progress(run, standing)
+
+
+def _claimed(run: Run, missing: list[tuple[WorkKey, str]], dispatcher: Dispatcher) -> bool:
+    """Claim what is missing and send it; whether the run goes on."""
+    work, lease_ms = run.runtime.work, run.runtime.lease_ms
+    for is_long, wanted in groupby(missing, key=lambda each: queue_of(each[0].item) == TRANSCODING):
+        # A message may be on its way for as long as a worker may be silent, and wait in its queue.
+        ttl_ms = lease_ms * (TRANSCODE_CLAIM_LEASES if is_long else 1)
+        named = list(wanted)
+        answers = work.claim_many(named, ttl_ms, MAX_ATTEMPTS, (Phase.FINALIZING,))
+        for (key, _), answer in zip(named, answers, strict=True):
+            if isinstance(answer, Claim):
+                dispatcher.perform(answer)
+            elif not _tolerable(run, key, answer):
+                return False
+    return True
 
 
 def _recovered(run: Run) -> Run:
@@ -137,25 +153,26 @@ def _recovered(run: Run) -> Run:
     changes = published_before(run.runtime, run.record)
     if not changes:
         return run
-    event = {"action": "recovered", "revision": changes["revision"]}
+    event = {"action": "recovered", "revision": changes.get("revision", 0)}
     run.runtime.sessions.update(run.session_id, run.generation, changes, event=event)
     return Run(run.runtime, replace(run.record, **changes))
 
 
-def _planned(run: Run) -> RunPlan:
-    _adopt(run)
+def _planned(run: Run) -> tuple[Run, RunPlan]:
+    """Plan the run and give it its revision; the run that knows it, and the plan that counts."""
+    earlier = run.at(run.record.run[ADOPTS]) if ADOPTS in run.record.run else None
+    if earlier is not None and earlier.software_only:
+        run.note_software_only()
     recording = run.read_recording()
     made = make_plan(run, recording)
     # Before anything is written that would have to be cleaned up.
-    changes: Changes = {
-        "run": {MAKES: run.revision, PUBLISHED: [*published_views(run.record)]},
-    }
-    run.runtime.sessions.update(run.session_id, run.generation, changes)
+    run = _decided(run, made, earlier)
     plan, is_ours = run.keep_plan(made)
     if is_ours:
         run.runtime.sessions.add_event(
             run.session_id,
             "planned",
+            revision=run.revision,
             segments=recording.segment_count,
             seconds=round(recording.duration, 3),
             renditions=[[each.name, each.kind, len(each.slices)] for each in plan.renditions],
@@ -163,19 +180,35 @@ def _planned(run: Run) -> RunPlan:
         )
         if lacking := unlisted_hardware(run, plan):
             tell_fallback(run, lacking, "this ffmpeg was built without it")
-    return plan
+    elif plan.identity != made.identity:
+        # The revision may have been decided upon for this plan, which is not the one that counts.
+        run.begin_anew("two looks at once planned differently")
+        raise TransientError("two looks at once planned differently; it is planned anew")
+    return run, plan
 
 
-def _adopt(run: Run) -> None:
-    """Go on with what a run finished that a late sign of life ended: late heartbeats are normal.
+def _decided(run: Run, made: RunPlan, earlier: Run | None) -> Run:
+    """The run with its revision, going on with what an earlier one finished if that fits.
 
-    Its results count as far as their input is still the same, and only for the same revision.
+    A run that a late sign of life ended is followed by one that wants the same, or almost: late
+    heartbeats are normal. Decided once for a run; adopting again does no harm.
     """
-    earlier = run.record.run.get(ADOPTS)
-    if earlier and run.record.run.get(MAKES) == run.revision:
-        run.adopt(earlier)
-    elif earlier:
-        run.runtime.work.discard_run(run.session_id, earlier)
+    work = run.runtime.work
+    items = work.items(run.session_id, earlier.generation) if earlier else {}
+
+    def remembered(record: SessionRecord) -> Changes:
+        if is_decided(record):
+            return {}
+        return {"run": decided(record, made, items, published_views(record))}
+
+    record = run.runtime.sessions.update_by(run.session_id, run.generation, remembered)
+    if record is None:
+        raise TransientError("the session has moved on; it is looked at again")
+    if earlier is not None and record.run.get(ADOPTS) == earlier.generation:
+        run.adopt(earlier.generation)
+    elif earlier is not None and earlier.generation != run.generation:
+        work.discard_run(run.session_id, earlier.generation)
+    return replace(run, record=record)
 
 
 def _missing(run: Run, standing: Standing) -> list[tuple[WorkKey, str]]:
@@ -246,11 +279,17 @@ def _freed(run: Run, standing: Standing, item: str, identity: str) -> bool:
     return not standing.is_active(item)
 
 
-def _first_to_run_out(run: Run, standing: Standing) -> int:
-    """When to look again even if every message is lost and every worker dies, Unix ms."""
+def _next_look(run: Run, standing: Standing) -> int:
+    """When to look again even if every message is lost and every worker dies, Unix ms.
+
+    Soon while a transcode is under way: only a look shows how far it has come.
+    """
     now = standing.now_ms
     held = [state.expires for state in standing.items.values() if state.active(now)]
-    return min([*held, now + run.runtime.lease_ms])
+    moves = any(
+        standing.is_leased(each) for each in standing.items if queue_of(each) == TRANSCODING
+    )
+    return min([*held, now + (SHOWN_EVERY_MS if moves else run.runtime.lease_ms)])
 
 
 def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:
@@ -259,16 +298,20 @@ def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:
     if refused.reason is Reason.STALE:
         return False
     if refused.reason is Reason.POISON:
-        code, message = ErrorCode.SLICE_POISON, f"{key.item} ended its worker {MAX_ATTEMPTS} times"
+        code = ErrorCode.SLICE_POISON
+        message = (
+            f"it ended its worker {MAX_ATTEMPTS} times; see the workers' logs (out of memory?), "
+            "then run the session again"
+        )
         if refused.error is not None and refused.error.code != ErrorCode.INTERRUPTED:
             code, message = known_code(refused.error.code), refused.error.message
-        fail(run, code, message)
+        fail(run, code, message, key.item)
         return False
     if refused.reason is Reason.WAITING and state is not None:
         patience = run.runtime.settings.give_up_after * 1000
         now = run.runtime.sessions.now_ms()
         if state.error and state.failing_since and now - state.failing_since > patience:
-            fail(run, known_code(state.error.code), f"given up: {state.error.message}")
+            fail(run, known_code(state.error.code), f"given up: {state.error.message}", key.item)
             return False
         run.runtime.sessions.schedule(run.session_id, state.not_before, earlier_only=True)
     return True
@@ -285,6 +328,22 @@ def _wait_out(run: Run, error: TransientError) -> None:
 
 
 def _show_progress(run: Run, standing: Standing) -> None:
+    """Write what the API shows; a number of a revision under which an MP4 is finished is used up."""
     views = rendition_views(run, standing)
-    if views != run.record.renditions:
-        run.runtime.sessions.update(run.session_id, run.generation, {"renditions": views})
+    finished = {
+        planned.name: planned.identity
+        for planned in standing.plan.renditions
+        if standing.assembled(planned) is not None
+    }
+    if views == run.record.renditions and finished == run.record.run.get(FINISHED, {}):
+        return
+
+    def shown(record: SessionRecord) -> Changes:
+        changes: Changes = {"renditions": views}
+        if finished:
+            before = record.run.get(FINISHED, {})
+            changes["run"] = {**record.run, FINISHED: {**before, **finished}}
+            changes["used_revision"] = run.revision
+        return changes
+
+    run.runtime.sessions.update_by(run.session_id, run.generation, shown)

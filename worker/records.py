@@ -41,6 +41,7 @@ class Changes(TypedDict, total=False):
 
     error: RecordedError | None
     revision: int
+    used_revision: int
     recording_url: str | None
     mp4_url: str | None
     renditions: tuple[Mapping[str, Any], ...]
@@ -52,9 +53,10 @@ class SessionRecord:
     """One session as it was read, at ``version``; every write of it makes the next version.
 
     ``generation`` is the fencing token of the current run (0: none yet), ``revision`` counts
-    published results, ``phase_since`` is when the phase was entered (Unix ms). ``renditions`` are
-    shown by the API as they are. ``run`` is what the current run must remember between two rounds
-    of reconcile; a new generation starts with an empty one.
+    published results (numbers may be skipped), ``used_revision`` is the highest under which an MP4
+    was finished. ``phase_since`` is when the phase was entered (Unix ms). ``renditions`` are shown
+    by the API as they are. ``run`` is what is remembered between two rounds of reconcile
+    (``worker.run_memory``).
     """
 
     session: Session
@@ -62,6 +64,7 @@ class SessionRecord:
     phase_since: int
     generation: int = 0
     revision: int = 0
+    used_revision: int = 0
     version: int = 0
     error: RecordedError | None = None
     recording_url: str | None = None
@@ -91,6 +94,7 @@ def encode(record: SessionRecord) -> dict[str, str]:
         "phase_since": str(record.phase_since),
         "generation": str(record.generation),
         "revision": str(record.revision),
+        "used_revision": str(record.used_revision) if record.used_revision else None,
         "last_seen": str(record.session.last_seen),
         "recording_url": record.recording_url,
         "mp4_url": record.mp4_url,
@@ -116,6 +120,7 @@ def decode(session_id: str, fields: Mapping[str, str]) -> SessionRecord:
         phase_since=int(fields["phase_since"]),
         generation=int(fields["generation"]),
         revision=int(fields["revision"]),
+        used_revision=int(fields.get("used_revision", "0")),
         version=int(fields["version"]),
         error=RecordedError(**json.loads(fields["error"])) if "error" in fields else None,
         recording_url=fields.get("recording_url"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.run import MAKES, PUBLISHED
+from worker.run_memory import MAKES, PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ def published_views(record: SessionRecord) -> tuple[Mapping[str, Any], ...]:
     """The renditions of the published revision as they were shown then; () when there is none."""
     if not record.revision:
         return ()
-    if record.run.get(MAKES) == record.revision + 1:
+    if record.run.get(MAKES, 0) > record.revision:
         return tuple(record.run.get(PUBLISHED, record.renditions))
     return record.renditions
 
@@ -28,7 +28,9 @@ def withdrawn(record: SessionRecord, state: str) -> tuple[Mapping[str, Any], ...
     """
     if record.revision:
         return published_views(record)
-    return tuple(
-        view if view["state"] == "not_made" else {**view, "state": state, "url": None}
-        for view in record.renditions
-    )
+    return tuple(unmade_view(view, state) for view in record.renditions)
+
+
+def unmade_view(view: Mapping[str, Any], state: str) -> Mapping[str, Any]:
+    """A rendition of a run of which nothing comes, in ``state`` and without a URL."""
+    return view if view["state"] == "not_made" else {**view, "state": state, "url": None}

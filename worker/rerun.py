@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.session import Phase
-from worker.run import ADOPTS
 
 if TYPE_CHECKING:
     from worker.records import SessionRecord
@@ -57,7 +56,6 @@ def start(store: SessionStore, session_id: str, *, force: bool) -> int:
             expect={record.phase},
             to=to,
             reason="re-run, forced" if force else "re-run",
-            changes={"run": {ADOPTS: record.generation, **record.run}},
         )
         if generation is not None:
             return generation

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipelines.assemble import MP4, NONCE, OpenUpload
 from pipelines.read_recording import read_recording
+from pipelines.session import Phase
+from worker.run_memory import revision_made
 from worker.run_plan import RunPlan
 from worker.standing import Standing
 from worker.work_item import WorkKey
@@ -19,12 +21,6 @@ if TYPE_CHECKING:
     from worker.records import SessionRecord
     from worker.runtime import Runtime
 
-#: In a run's record from its plan on, until what it left is removed: the revision it is to make.
-MAKES = "makes"
-#: In a run's record beside it: the renditions of the revision before, as they were shown.
-PUBLISHED = "published"
-#: In a run's record: the generation that it follows, whose finished work it may go on with.
-ADOPTS = "adopts"
 _PLAN = "plan"
 _UPLOAD = "upload/"
 _SOFTWARE = "software"
@@ -51,7 +47,7 @@ class Run:
     @property
     def revision(self) -> int:
         """The revision that this run will publish."""
-        return self.record.revision + 1
+        return revision_made(self.record)
 
     def key(self, item: str) -> WorkKey:
         """Names one of the run's work items."""
@@ -74,29 +70,38 @@ class Run:
         return RunPlan.from_json(text) if text else None
 
     def keep_plan(self, made: RunPlan) -> tuple[RunPlan, bool]:
-        """Keep a plan unless there is one already; the one that counts, and whether it is ours."""
+        """Keep a plan unless there is one already; the one that counts, and whether it is ours.
+
+        One in the format of another version of ours does not count.
+        """
         work = self.runtime.work
         ours = made.to_json(by=uuid.uuid4().hex)
-        text = work.set_if_absent(self.session_id, self.generation, _PLAN, ours)
-        return RunPlan.from_json(text) or self.replace_plan(made), text == ours
-
-    def replace_plan(self, made: RunPlan) -> RunPlan:
-        """Put a newer plan in the place of the one that counted."""
-        work = self.runtime.work
         before = work.value(self.session_id, self.generation, _PLAN) or ""
-        work.replace(self.session_id, self.generation, _PLAN, before, made.to_json())
-        return made
+        known = RunPlan.from_json(before) if before else None
+        if known is not None:
+            return known, False
+        text = work.replace(self.session_id, self.generation, _PLAN, before, ours)
+        return RunPlan.from_json(text) or made, text == ours
+
+    def begin_anew(self, reason: str) -> bool:
+        """Have another run follow this one, since what it was planned upon is no longer so.
+
+        A run has one plan; the next one goes on with whatever is finished and still wanted. False
+        when the session has moved on by itself.
+        """
+        begun = self.runtime.sessions.begin_generation(
+            self.session_id, expect={Phase.FINALIZING}, generation=self.generation, reason=reason
+        )
+        return begun is not None
 
     @property
     def software_only(self) -> bool:
         """Whether hardware has failed in this run, so that it goes on without."""
         return bool(self.runtime.work.value(self.session_id, self.generation, _SOFTWARE))
 
-    def go_on_in_software(self) -> bool:
-        """Plan this run without hardware from now on; whether this is the first to say so."""
-        mine = uuid.uuid4().hex
-        work = self.runtime.work
-        return work.set_if_absent(self.session_id, self.generation, _SOFTWARE, mine) == mine
+    def note_software_only(self) -> None:
+        """Note that hardware has failed: this run and those that follow it plan without."""
+        self.runtime.work.set_if_absent(self.session_id, self.generation, _SOFTWARE, "1")
 
     # -- the multipart upload of a rendition -----------------------------------------------
 
@@ -132,6 +137,10 @@ class Run:
     def adopt(self, earlier: int) -> None:
         """Go on with the finished work and the open uploads of an earlier generation."""
         self.runtime.work.adopt(self.session_id, earlier, self.generation, _UPLOAD)
+
+    def at(self, generation: int) -> Run:
+        """The same session's run of another generation."""
+        return replace(self, record=replace(self.record, generation=generation))
 
     # -- work items ------------------------------------------------------------------------
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from pipelines.plan import Plan, Rendition
     from pipelines.playlist import Recording
+    from pipelines.session import Session
 
 #: Raised by one whenever the meaning of a field changes; another one is planned again.
-FORMAT = 2
+FORMAT = 3
 
 ASSEMBLE = "assemble"
 PACKAGE = "package"
@@ -135,19 +136,26 @@ class TranscodeGroup:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The plan of a run upon one reading of the recording, ``fingerprint``."""
+    """The plan of a run upon one reading of the recording (``fingerprint``) and of the session.
+
+    ``asked`` is what the session asked for then, as ``asked_of`` tells it.
+    """
 
     fingerprint: str
     renditions: tuple[PlannedRendition, ...]
     not_made: tuple[Mapping[str, str], ...]
     mp4: str
+    asked: str
 
     @classmethod
-    def make(cls, recording: Recording, decided: Plan, slice_seconds: float | None) -> RunPlan:
+    def make(
+        cls, recording: Recording, session: Session, decided: Plan, slice_seconds: float | None
+    ) -> RunPlan:
         """The plan with the slices of the recording; raises ``PermanentError`` when it is too long."""
         renditions = tuple(_planned(each, recording, slice_seconds) for each in decided.renditions)
         not_made = tuple({"name": n.name, "reason": n.reason} for n in decided.not_made)
-        return cls(recording.fingerprint, renditions, not_made, decided.mp4)
+        asked = asked_of(session)
+        return cls(recording.fingerprint, renditions, not_made, decided.mp4, asked)
 
     @property
     def identity(self) -> str:
@@ -171,6 +179,15 @@ class RunPlan:
     def rendition(self, name: str) -> PlannedRendition | None:
         """The planned rendition of that name."""
         return next((each for each in self.renditions if each.name == name), None)
+
+    def made_by(self, item: str) -> tuple[str, ...]:
+        """Names of the renditions that a work item is for; () for one that is for all."""
+        kind, _, rest = item.partition("/")
+        name = rest.rpartition("/")[0] if kind in (PACKAGE, TRANSCODE) else rest
+        if kind in (TRANSCODE, SOUND):
+            group = self.group(name)
+            return tuple(each.name for each in group.renditions) if group else ()
+        return (name,) if kind in (PACKAGE, ASSEMBLE) else ()
 
     def work(self, planned: PlannedRendition) -> list[tuple[str, str]]:
         """The work items that make the slices of a rendition, in order, each with its identity."""
@@ -207,6 +224,7 @@ class RunPlan:
             ],
             "notMade": list(self.not_made),
             "mp4": self.mp4,
+            "asked": self.asked,
         }
         return json.dumps(data, separators=(",", ":"))
 
@@ -229,7 +247,8 @@ class RunPlan:
             )
             for each in data["renditions"]
         )
-        return cls(data["fingerprint"], renditions, tuple(data["notMade"]), data["mp4"])
+        not_made = tuple(data["notMade"])
+        return cls(data["fingerprint"], renditions, not_made, data["mp4"], data["asked"])
 
 
 def slices_of(
@@ -244,6 +263,14 @@ def slices_of(
     playlist = recording.variant(variant).playlists[0]
     lengths = _LENGTHS[kind] if slice_seconds is None else SliceLengths.all(slice_seconds)
     return cut(playlist, idle=idle, lengths=lengths)
+
+
+def asked_of(session: Session) -> str:
+    """What a session asks to be made, in a word that differs when that does.
+
+    Settings are no part of it: workers whose settings differ must not plan against one another.
+    """
+    return _digest([session.model_dump_json(include={"profiles"}, exclude_unset=True)])
 
 
 def sound_identity(slices: Iterable[str]) -> str:

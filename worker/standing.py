@@ -76,6 +76,15 @@ class Standing:
         state = self.items.get(item)
         return state is not None and state.state is State.LEASED and state.active(self.now_ms)
 
+    def seconds_under_way(self, planned: PlannedRendition) -> float:
+        """Seconds of media done in those slices of a rendition that workers are on."""
+        work = zip(self.plan.work(planned), planned.slices, self.slices(planned), strict=True)
+        return sum(
+            min(self.items[item].progress or 0.0, each.seconds)
+            for (item, identity), each, result in work
+            if result is None and self.is_leased(item) and self.items[item].identity == identity
+        )
+
     @cached_property
     def _slices(self) -> dict[str, list[SliceResult | None]]:
         parsed: dict[str, SliceResult | None] = {}

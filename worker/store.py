@@ -12,10 +12,11 @@ from pipelines.session import Phase, merge
 from worker import listing
 from worker.guarded import KEPT_EVENTS, Due, GuardedRecords, Write, lua, millis
 from worker.records import Changes, SessionRecord, json_text
+from worker.run_memory import carried_on, revision_made
 from worker.transitions import entering, matches, merged, moved
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from redis.lock import Lock
 
@@ -140,23 +141,24 @@ class SessionStore:
         expect: Collection[Phase],
         reason: str,
         to: Phase = Phase.FINALIZING,
+        generation: int | None = None,
         last_seen: int | None = None,
-        changes: Changes | None = None,
     ) -> int | None:
         """Start a run under a new fencing token; None, and nothing changed, if a guard fails.
 
         The token is ``max(previous + 1, server time in ms)``: a server that lost its last writes
-        hands none out twice. The last run's error and memory are cleared, the session is due now.
+        hands none out twice. The last run's error is cleared, the session is due now, and the new
+        run remembers what ``carried_on`` says of the last one. Guards as in ``transition``.
         """
 
         def decide(record: SessionRecord | None, now: int) -> Write | None:
-            if not matches(record, expect=expect, last_seen=last_seen):
+            if not matches(record, expect=expect, generation=generation, last_seen=last_seen):
                 return None
             if not record.session.record:
                 return None
             token = max(record.generation + 1, now)
-            fresh: Changes = {"error": None, "run": {}}
-            begun = replace(moved(record, to, now), generation=token, **(fresh | (changes or {})))
+            fresh: Changes = {"error": None, "run": carried_on(record)}
+            begun = replace(moved(record, to, now), generation=token, **fresh)
             return Write(begun, ({**entering(to), "generation": token, "reason": reason},), now)
 
         write = self._records.change(session_id, decide)
@@ -170,13 +172,27 @@ class SessionStore:
         event: Mapping[str, Any] | None = None,
     ) -> bool:
         """Write a run's progress; False, and nothing changed, if the generation is another."""
+        return self.update_by(session_id, generation, lambda _: changes, event) is not None
+
+    def update_by(
+        self,
+        session_id: str,
+        generation: int,
+        changes: Callable[[SessionRecord], Changes],
+        event: Mapping[str, Any] | None = None,
+    ) -> SessionRecord | None:
+        """Write as ``update`` does what ``changes`` makes of the record as it is; the record then.
+
+        None, and nothing changed, if the generation is another.
+        """
 
         def decide(record: SessionRecord | None, now: int) -> Write | None:
             if record is None or record.generation != generation:
                 return None
-            return Write(replace(record, **changes), (event,) if event else ())
+            return Write(replace(record, **changes(record)), (event,) if event else ())
 
-        return self._records.change(session_id, decide) is not None
+        write = self._records.change(session_id, decide)
+        return write.record if write else None
 
     def settle(
         self, session_id: str, generation: int, *, run: Mapping[str, Any], due_ms: int | None
@@ -206,7 +222,7 @@ class SessionStore:
         due_ms: int | None = None,
         event: Mapping[str, Any] | None = None,
     ) -> int | None:
-        """Publish: the next revision, its URLs and ``ready`` in one write.
+        """Publish: the revision that the run makes, its URLs and ``ready`` in one write.
 
         Returns the revision; None, and nothing changed, unless the session is still finalizing
         under this generation.
@@ -217,7 +233,7 @@ class SessionStore:
                 return None
             ready = replace(
                 moved(record, Phase.READY, now),
-                revision=record.revision + 1,
+                revision=revision_made(record),
                 error=None,
                 recording_url=recording_url,
                 mp4_url=mp4_url,

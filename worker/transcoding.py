@@ -12,13 +12,14 @@ from pipelines.staging import SliceLost
 from pipelines.transcoding.sound import encode_sound
 from pipelines.transcoding.transcode import HardwareFailed, RenditionOutput, transcode_slice
 from worker.packaging import RenditionUpload
-from worker.planning import current_slices, make_plan, plan_of, tell_fallback
+from worker.planning import current_slice, current_slices, plan_of, tell_fallback
+from worker.progress import SHOWN_EVERY_MS
 from worker.run_plan import sound_identity
 from worker.slice_result import SliceResult
 from worker.standing import sound_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pipelines.slices import Slice
     from pipelines.staging import SliceReceipt
@@ -33,22 +34,40 @@ _SOUND_FOLDER = ".sound"
 
 
 def transcode_one(
-    run: Run, lease: Lease, key: str, number: int, checkpoint: Callable[[], None]
+    run: Run,
+    lease: Lease,
+    key: str,
+    number: int,
+    checkpoint: Callable[[], None],
+    progress: Callable[[float], None],
 ) -> str:
     """Transcode slice ``number`` of a group; a ``SliceResult`` as JSON.
 
-    Only renditions that may still get parts are made. When the hardware fails, the run is planned
-    anew without it and the work is handed back.
+    ``progress`` is told how many seconds of the slice's media are done. Only renditions that may
+    still get parts are made. When the hardware fails, a run without it follows this one and the
+    work is handed back.
     """
     began = run.runtime.sessions.now_ms()
     plan = plan_of(run)
     group = _group(plan, key)
-    work = _current_slice(run, lease, group, number)
+    work = current_slice(
+        run,
+        group.renditions[0],
+        number,
+        lambda each: group.identity(each.identity) == lease.state.identity,
+    )
+    # Only a look shows how far it has come; from the first on, each asks for the next.
+    run.runtime.sessions.schedule(run.session_id, began + SHOWN_EVERY_MS, earlier_only=True)
     wanted = run.standing(plan).open(group)
-    packaged = _transcoded(run, plan, group, work, wanted, checkpoint)
-    receipts = _staged(run, lease, packaged, checkpoint)
+    receipts: dict[str, SliceReceipt] = {}
+    size = 0
+    staging = run.runtime.staging(run.session_id)
+    for name, packaged in _transcoded(run, plan, group, work, wanted, checkpoint, progress):
+        checkpoint()
+        receipts[name] = staging.write(run.generation, name, lease.token, packaged)
+        size += packaged.tables.payload_bytes
     ended = run.runtime.sessions.now_ms()
-    _tell(run, work, packaged, (ended - began) / 1000)
+    _tell(run, work, receipts, size, (ended - began) / 1000)
     return SliceResult(began, ended, receipts).to_json()
 
 
@@ -88,17 +107,6 @@ def _group(plan: RunPlan, key: str) -> TranscodeGroup:
     return group
 
 
-def _current_slice(run: Run, lease: Lease, group: TranscodeGroup, number: int) -> Slice:
-    """The slice as the playlist lists it now; hands the work back when it is another one by now."""
-
-    def is_claimed(slices: tuple[Slice, ...]) -> bool:
-        if number >= len(slices):
-            return False
-        return group.identity(slices[number].identity) == lease.state.identity
-
-    return current_slices(run, group.renditions[0], is_claimed)[number]
-
-
 def _transcoded(
     run: Run,
     plan: RunPlan,
@@ -106,16 +114,17 @@ def _transcoded(
     work: Slice,
     wanted: Sequence[PlannedRendition],
     checkpoint: Callable[[], None],
-) -> dict[str, Packaged]:
+    progress: Callable[[float], None],
+) -> Iterator[tuple[str, Packaged]]:
     if not wanted:
-        return {}
+        return
     outputs = [
         RenditionOutput(each.name, each.video, each.encodes_audio, RenditionUpload(run, each.name))
         for each in wanted
     ]
     sound = _sound(run, plan, group, work.number) if group.encodes_audio else None
     try:
-        return transcode_slice(work, run.runtime.packager, outputs, sound, checkpoint)
+        yield from transcode_slice(work, run.runtime.packager, outputs, sound, checkpoint, progress)
     except HardwareFailed as error:
         _go_on_in_software(run, wanted, error)
         raise InterruptedWork(f"hardware failed, software goes on: {error.message}") from error
@@ -136,32 +145,21 @@ def _sound(run: Run, plan: RunPlan, group: TranscodeGroup, number: int) -> Packa
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
 
 
-def _staged(
-    run: Run, lease: Lease, packaged: dict[str, Packaged], checkpoint: Callable[[], None]
-) -> dict[str, SliceReceipt]:
-    staging = run.runtime.staging(run.session_id)
-    receipts = {}
-    for name, each in packaged.items():
-        checkpoint()
-        receipts[name] = staging.write(run.generation, name, lease.token, each)
-    return receipts
-
-
 def _go_on_in_software(run: Run, wanted: Sequence[PlannedRendition], error: HardwareFailed) -> None:
-    """Plan the run anew without hardware; told once, by the first slice that finds it failing."""
-    if run.go_on_in_software():
+    """Have a run without hardware follow; told once, by the first slice that finds it failing."""
+    run.note_software_only()
+    if run.begin_anew("hardware failed"):
         failed = {each.video.implementation for each in wanted if each.video}
         tell_fallback(run, failed, error.message)
-    run.replace_plan(make_plan(run, run.read_recording()))
 
 
-def _tell(run: Run, work: Slice, packaged: dict[str, Packaged], seconds: float) -> None:
+def _tell(run: Run, work: Slice, renditions: Iterable[str], size: int, seconds: float) -> None:
     details = {
-        "renditions": sorted(packaged),
+        "renditions": sorted(renditions),
         "slice": work.number,
         "seconds": seconds,
         "mediaSeconds": round(work.duration, 3),
-        "bytes": sum(each.tables.payload_bytes for each in packaged.values()),
+        "bytes": size,
     }
     log.info("A slice is transcoded.", action="slice_transcoded", **details)
     run.runtime.sessions.add_event(run.session_id, "slice_transcoded", **details)

@@ -136,14 +136,12 @@ class Work:
         state = parse_item(item) if item else None
         return Lease(key, mine, state) if state else None
 
-    def renew(self, lease: Lease, ttl_ms: int) -> bool:
-        """Hold the lease for ``ttl_ms`` from now; False when it, or the generation, is gone."""
-        arguments = [lease.key.generation, lease.token, ttl_ms, ""]
-        return bool(self._run(self._renew, lease.key, arguments))
+    def renew(self, lease: Lease, ttl_ms: int, done_seconds: float = 0.0) -> bool:
+        """Hold the lease for ``ttl_ms`` from now; False when it, or the generation, is gone.
 
-    def progress(self, lease: Lease, done_seconds: float) -> bool:
-        """Note how many seconds of media are done, for people who watch; as ``renew`` otherwise."""
-        arguments = [lease.key.generation, lease.token, "", round(done_seconds * 1000)]
+        ``done_seconds`` of the item's media are done: that is for people who watch.
+        """
+        arguments = [lease.key.generation, lease.token, ttl_ms, round(done_seconds * 1000)]
         return bool(self._run(self._renew, lease.key, arguments))
 
     def complete(self, lease: Lease, result: str) -> bool:

@@ -11,7 +11,7 @@ from pipelines.transcoding.frame_size import fit
 from pipelines.transcoding.kit import DEINTERLACING, TONE_MAPPING
 
 if TYPE_CHECKING:
-    from pipelines.plan import PlanOptions
+    from pipelines.plan_options import PlanOptions
     from pipelines.profile import FfmpegProfile
     from pipelines.transcoding.kit import EncoderKit
     from pipelines.transcoding.source_media import SourceVideo
@@ -21,9 +21,8 @@ UNKNOWN_RATE = Fraction(30)
 #: Frames/s that a source's rate is held to, and the denominators that broadcast rates need.
 _LOWEST_RATE, _HIGHEST_RATE = Fraction(1), Fraction(240)
 _LARGEST_DENOMINATOR = 1001
-#: Seconds between key frames when a profile does not say, and at most: slices are no longer.
+#: Seconds between key frames when a profile does not say.
 DEFAULT_GOP = 2.0
-_LONGEST_GOP = 900.0
 _INTRA = "intra"
 
 
@@ -70,7 +69,7 @@ def _gop(asked: str | None) -> float | None:
         return DEFAULT_GOP
     if asked == _INTRA:
         return 0.0
-    return min(float(asked), _LONGEST_GOP) or None
+    return float(asked) or None
 
 
 def require_filters(video: SourceVideo, kit: EncoderKit) -> None:

@@ -11,7 +11,7 @@ from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.packaged_slice import Expectation, PackagedTrack
-from pipelines.process import FilterProcess, open_pipes
+from pipelines.process import LONGEST_DEADLINE_SECONDS, FilterProcess, open_pipes
 from pipelines.profile import Encoder
 from pipelines.segment_index import NO_TIME
 from pipelines.transcoding.command import EncodedOutput, transcode_argv
@@ -29,14 +29,31 @@ if TYPE_CHECKING:
     from pipelines.transcoding.filter_chain import PictureWindow
     from pipelines.transcoding.picture_times import OwnPictures
 
-#: Seconds that one ffmpeg may take for a run: a hang is killed, never waited for.
-DEADLINE_SECONDS = 6 * 3600.0
+#: Seconds that one ffmpeg may take in any case: to start, and to wait for the store.
+LEAST_DEADLINE_SECONDS = 600.0
+#: Seconds that it may take besides for a second of media in one rendition: far slower than any
+#: encoder that somebody would wait for.
+SLOWEST = 60.0
 
 _CODECS = {Encoder.H264: Codec.H264, Encoder.HEVC: Codec.HEVC, Encoder.VP9: Codec.VP9}
 
 
-class NothingEncoded(ToolError):
-    """ffmpeg failed before it wrote a fragment of every rendition: an encoder may not have opened."""
+@dataclass(frozen=True)
+class Execution:
+    """How one ffmpeg is run: which, for how long at most, and who is told what comes of it."""
+
+    ffmpeg: str
+    deadline_seconds: float
+    checkpoint: Callable[[], None]  #: called often; raises to cancel
+    encoded: Callable[
+        [float], None
+    ]  #: called often with the media seconds of the run that are done
+
+
+def deadline_seconds(media_seconds: float, renditions: int) -> float:
+    """How long one ffmpeg may take for so much media in so many renditions; then it hangs."""
+    allowed = LEAST_DEADLINE_SECONDS + SLOWEST * media_seconds * renditions
+    return min(allowed, LONGEST_DEADLINE_SECONDS)
 
 
 class RenditionReader(Protocol):
@@ -51,8 +68,8 @@ class RenditionReader(Protocol):
         """The sound that ffmpeg copies into it."""
 
     @property
-    def begun(self) -> bool:
-        """Whether a fragment has come."""
+    def seconds(self) -> float:
+        """Seconds of media that have come."""
 
     def take(self, piece: bytes) -> None:
         """Read the next bytes; ``Mp4Error`` for what is damaged."""
@@ -62,43 +79,38 @@ class RenditionReader(Protocol):
 
 
 def run_ffmpeg(
-    ffmpeg: str,
+    execution: Execution,
     source: DecodedInput,
     window: PictureWindow,
     feed: Iterable[bytes],
     readers: Sequence[RenditionReader],
-    checkpoint: Callable[[], None],
 ) -> None:
     """Feed a run to ffmpeg and all that it writes to the readers.
 
-    Raises ``ToolError`` when ffmpeg fails, ``NothingEncoded`` when it had not written something of
-    every rendition before.
+    What all of them have is told on the way. Raises ``ToolError`` when ffmpeg fails.
     """
     with open_pipes(len(readers)) as pipes:
         beside = list(zip(pipes, readers, strict=True))
         outputs = [EncodedOutput(p.descriptor, r.encoding, r.sound) for p, r in beside]
         by_descriptor = {pipe.descriptor: reader for pipe, reader in beside}
         child = FilterProcess(
-            transcode_argv(ffmpeg, source, window, outputs),
+            transcode_argv(execution.ffmpeg, source, window, outputs),
             feed,
             pipes=pipes,
-            deadline_seconds=DEADLINE_SECONDS,
-            checkpoint=checkpoint,
+            deadline_seconds=execution.deadline_seconds,
+            checkpoint=execution.checkpoint,
         )
         try:
             with child:
                 for descriptor, piece in child.outputs():
                     by_descriptor[descriptor].take(piece)
+                    execution.encoded(min(reader.seconds for reader in readers))
                 child.outcome()
                 for reader in readers:
                     reader.close()
         except Mp4Error as error:
             message = f"ffmpeg's output is not what we accept: {error}"
             raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
-        except ToolError as error:
-            if all(reader.begun for reader in readers):
-                raise
-            raise NothingEncoded(error.code, error.message) from error
 
 
 @dataclass(frozen=True, eq=False)

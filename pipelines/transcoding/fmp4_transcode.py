@@ -18,12 +18,13 @@ from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
 from pipelines.transcoding.interleaver import Interleaver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pipelines.mp4.movie_fragment import Fragment
     from pipelines.mp4.movie_header import TrackHeader
     from pipelines.packaged_slice import PackagedTrack
     from pipelines.parts import PartWriter
+    from pipelines.transcoding.encoded_run import Execution
     from pipelines.transcoding.encoding import VideoEncoding
     from pipelines.transcoding.fmp4_pictures import Fmp4PictureFeed
     from pipelines.transcoding.picture_times import OwnPictures
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 def transcode_fmp4_run(
     feed: Fmp4PictureFeed,
     renditions: Sequence[Fmp4Rendition],
-    ffmpeg: str,
-    checkpoint: Callable[[], None],
+    execution: Execution,
 ) -> list[PackagedRun]:
     """Make one run of every rendition, decoding its pictures once; in the order of ``renditions``.
 
@@ -42,11 +42,11 @@ def transcode_fmp4_run(
     video = feed.video
     if video is None or video.codec is None:
         for _ in feed:
-            checkpoint()
+            execution.checkpoint()
         return [rendition.transcoded(None) for rendition in renditions]
     decoded = PictureTrack("v:0", video.codec, video.timescale)
     source = DecodedInput(Container.FMP4, decoded, feed.probe_bytes())
-    run_ffmpeg(ffmpeg, source, feed.window, feed, renditions, checkpoint)
+    run_ffmpeg(execution, source, feed.window, feed, renditions)
     held = any(rendition.encoding.constant_rate for rendition in renditions)
     own = feed.own_pictures(held=held)
     return [rendition.transcoded(own) for rendition in renditions]
@@ -72,11 +72,13 @@ class Fmp4Rendition:
         self._cutter: SampleCutter | None = None
         self._writer = writer
         self._interleaver = Interleaver(writer, feed.sound_pieces)
+        self._began: float | None = None  # when ffmpeg's first fragment begins, seconds
+        self._seconds = 0.0
 
     @property
-    def begun(self) -> bool:
-        """Whether a fragment has come."""
-        return self._cutter is not None
+    def seconds(self) -> float:
+        """Seconds of media that have come."""
+        return self._seconds
 
     def take(self, piece: bytes) -> None:
         """Read the next bytes of ffmpeg's output; ``Mp4Error`` for what is damaged."""
@@ -113,8 +115,12 @@ class Fmp4Rendition:
             self._cutter = SampleCutter(self._writer, {self._header.track_id: Window()})
         self._cutter.take(fragment)
         [track] = fragment.tracks
-        end = (track.base_decode_time or 0) + track.duration
-        self._interleaver.write_until(end / self._header.timescale)
+        scale = self._header.timescale
+        begin = track.base_decode_time or 0
+        end = (begin + track.duration) / scale
+        self._began = begin / scale if self._began is None else self._began
+        self._seconds = end - self._began
+        self._interleaver.write_until(end)
 
     def _pictures(self, own: OwnPictures) -> PackagedTrack:
         source = self._feed.video

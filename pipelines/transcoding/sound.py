@@ -26,7 +26,7 @@ from pipelines.packaged_slice import (
 from pipelines.process import FilterProcess
 from pipelines.remux import QUIET, fragmented_mp4_options, input_options
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container
-from pipelines.transcoding.sound_stretch import LONGEST_STRETCH, SoundStretch
+from pipelines.transcoding.sound_stretch import SoundStretch
 from pipelines.transcoding.sound_walk import SoundWalk
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ KEEPS_CLOCK = "aresample=async=1000:min_comp=0.0005:min_hard_comp=0.01:comp_dura
 START_TOLERANCE = 0.002
 #: Seconds by which a later frame's may differ from the count: a step on its way to be made up for.
 STEP_TOLERANCE = 0.015
+#: Seconds that one ffmpeg may take for a stretch, which lasts six hours and takes minutes.
+DEADLINE_SECONDS = 3600.0 * 2
 #: Seconds of sound in one group of the payload, so that pictures can be put between them.
 GROUP_SECONDS = 1
 
@@ -127,7 +129,7 @@ def _encode(
     child = FilterProcess(
         sound_argv(ffmpeg_path, stretch.tracks),
         stretch,
-        deadline_seconds=LONGEST_STRETCH,  # slower than it sounds: it hangs
+        deadline_seconds=DEADLINE_SECONDS,
         checkpoint=checkpoint,
     )
     with child:

@@ -1,9 +1,15 @@
-"""What the media of a variant is, as its first segment tells: what a plan must know of it."""
+"""What the media of a variant is, as its first segments tell: what a plan must know of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipelines.segment_index import Container
+
+if TYPE_CHECKING:
+    from pipelines.media import Codec
 
 #: Transfer functions of HDR pictures: PQ and HLG (ITU-T H.273, table 3), in ffmpeg's words.
 HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
@@ -30,17 +36,9 @@ class SourceVideo:
 
 
 @dataclass(frozen=True)
-class SourceAudio:
-    """A track of sound of a variant; codec in ffmpeg's words."""
-
-    codec: str
-    sample_rate: int  #: Hz
-    channels: int
-
-
-@dataclass(frozen=True)
 class SourceMedia:
     """All that a plan must know of a variant's media; ``video`` is None when it has no pictures."""
 
     video: SourceVideo | None
-    audio: tuple[SourceAudio, ...]
+    audio: tuple[Codec, ...]  #: codecs of its tracks of sound
+    container: Container = Container.MPEGTS

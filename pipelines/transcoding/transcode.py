@@ -1,9 +1,10 @@
-"""Transcoding one slice of a variant: decoded once, into every rendition that is made of it."""
+"""Transcoding one slice of a variant: decoded once, or batch by batch, into its renditions."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, ToolError
@@ -14,11 +15,13 @@ from pipelines.parts import PartWriter, estimated_part_bytes, first_part_number,
 from pipelines.segment_stream import SegmentStream
 from pipelines.source import measure, read_ahead
 from pipelines.transcoding.anchor import fmp4_anchor, ts_anchor
-from pipelines.transcoding.encoded_run import NothingEncoded
+from pipelines.transcoding.batches import batches
+from pipelines.transcoding.encoded_run import Execution, deadline_seconds
 from pipelines.transcoding.fmp4_pictures import Fmp4Edges, Fmp4PictureFeed
 from pipelines.transcoding.fmp4_transcode import Fmp4Rendition, transcode_fmp4_run
 from pipelines.transcoding.kit import Hardware
 from pipelines.transcoding.ownership import EndMisjudged
+from pipelines.transcoding.slice_progress import SliceProgress
 from pipelines.transcoding.sound_stretch import encoded_tracks
 from pipelines.transcoding.ts_pictures import TsPictureFeed
 from pipelines.transcoding.ts_transcode import TsRendition, transcode_ts_run
@@ -41,7 +44,10 @@ SPARE = 1.25
 
 
 class HardwareFailed(ToolError):
-    """A hardware encoder could not be opened, or gave nothing: software has to do it."""
+    """What a hardware encoder was part of failed, at its start or later: software has to do it.
+
+    Should the recording be to blame, software fails as well and says of what.
+    """
 
 
 @dataclass(frozen=True)
@@ -60,32 +66,34 @@ def transcode_slice(
     outputs: Sequence[RenditionOutput],
     sound: Packaged | None,
     checkpoint: Callable[[], None],
-) -> dict[str, Packaged]:
-    """Transcode one slice into all ``outputs``; the result of each by its name.
+    progress: Callable[[float], None],
+) -> Iterator[tuple[str, Packaged]]:
+    """Transcode one slice into all ``outputs``; the name and the result of each, as it is made.
 
     ``sound`` is the slice's encoded sound, when any of them ``encodes_audio``. ``checkpoint`` is
-    called often and raises to cancel. Raises ``HardwareFailed``, and what ``package_slice`` raises;
-    on every error the parts sent so far count for nothing.
+    called often and raises to cancel; ``progress`` is called often with the seconds of the slice's
+    media that are done. Raises ``HardwareFailed``, and what ``package_slice`` raises; on every
+    error the parts sent so far count for nothing.
     """
     refuse_mixed(work)
     sizes = measure(packager.reader, work.segments)
-    attempt = _Attempt(work, packager, outputs, sound, checkpoint, sizes, {})
-    while True:
+    reaching: dict[int, bool] = {}
+    grouped = list(batches(outputs))
+    done = SliceProgress(work.duration, len(grouped), progress)
+    for number, batch in enumerate(grouped):
+        at = partial(done.at, number)
+        attempt = _Attempt(work, packager, batch, sound, checkpoint, at, sizes, reaching)
         try:
-            return attempt.make()
-        except EndMisjudged as error:
-            if error.sequence in attempt.reaching:
-                message = f"slice {work.number}: where its run from segment {error.sequence} ends"
-                raise ToolError(
-                    ErrorCode.VERIFICATION_FAILED, f"{message} cannot be told"
-                ) from error
-            attempt.reaching[error.sequence] = error.reaches
-        except NothingEncoded as error:
-            hardware = _hardware_encoders(outputs)
-            if not hardware:
-                raise
-            message = f"{', '.join(hardware)} cannot be used: {error.message}"
-            raise HardwareFailed(error.code, message) from error
+            made = attempt.judged()
+        except ToolError as error:
+            names = ", ".join(out.name for out in batch)
+            message = f"slice {work.number} of {names}: {error.message}"
+            if hardware := _hardware_encoders(batch):
+                message = f"{', '.join(hardware)} cannot be used: {message}"
+                raise HardwareFailed(error.code, message) from error
+            raise ToolError(error.code, message) from error
+        at(work.duration)
+        yield from made.items()
 
 
 def _hardware_encoders(outputs: Sequence[RenditionOutput]) -> list[str]:
@@ -96,18 +104,30 @@ def _hardware_encoders(outputs: Sequence[RenditionOutput]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One way through the slice; ``reaching`` says which runs, by their first media sequence, are
-    known to reach its end, or not to."""
+    """One way through the slice for a batch of ``outputs``; ``reaching`` says which runs, by their
+    first media sequence, are known to reach its end, or not to."""
 
     work: Slice
     packager: Packager
     outputs: Sequence[RenditionOutput]
     sound: Packaged | None
     checkpoint: Callable[[], None]
+    progress: Callable[[float], None]
     sizes: Mapping[int, int]
     reaching: dict[int, bool]
 
-    def make(self) -> dict[str, Packaged]:
+    def judged(self) -> dict[str, Packaged]:
+        """Make the batch, anew when it turns out that the end of a run was misjudged."""
+        while True:
+            try:
+                return self._make()
+            except EndMisjudged as error:
+                if error.sequence in self.reaching:
+                    message = f"where its run from segment {error.sequence} ends cannot be told"
+                    raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
+                self.reaching[error.sequence] = error.reaches
+
+    def _make(self) -> dict[str, Packaged]:
         fragmented = self.work.segments[0].init_section is not None
         fetched = read_ahead(self.packager.reader, self.work.segments, self.sizes)
         with contextlib.ExitStack() as stack:
@@ -143,6 +163,17 @@ class _Attempt:
         """The slice's segments from ``first`` on."""
         return tuple(s for s in self.work.segments if s.sequence >= first.sequence)
 
+    def _execution(self, first: Segment) -> Execution:
+        """How ffmpeg is run from segment ``first`` on."""
+        coming = sum(segment.duration for segment in self._coming(first))
+        before = self.work.duration - coming
+        return Execution(
+            self.packager.ffmpeg,
+            deadline_seconds(coming, len(self.outputs)),
+            self.checkpoint,
+            lambda seconds: self.progress(before + seconds),
+        )
+
     @property
     def _neighbours(self) -> bool:
         """Whether pictures depend on those beside them."""
@@ -175,7 +206,7 @@ class _Attempt:
                 TsRendition(feed, writer, out.video, *self._laid_in(out, feed, number))
                 for out, writer in zip(self.outputs, writers, strict=True)
             ]
-            yield transcode_ts_run(feed, renditions, self.packager.ffmpeg, self.checkpoint)
+            yield transcode_ts_run(feed, renditions, self._execution(first.segment))
             number += 1
 
     def _laid_in(
@@ -188,7 +219,7 @@ class _Attempt:
         runs = self.sound.tables.runs if self.sound else ()
         sequence = feed.first.segment.sequence
         if self.sound is None or number >= len(runs) or runs[number].first_sequence != sequence:
-            message = f"slice {self.work.number}: no encoded sound from segment {sequence} on"
+            message = f"no encoded sound from segment {sequence} on"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
         tracks = {track.track: track for track in runs[number].tracks}
         return {pid: tracks.get(pid) for pid in wanted}, self.sound.staged
@@ -216,4 +247,4 @@ class _Attempt:
                 Fmp4Rendition(feed, writer, out.video)
                 for out, writer in zip(self.outputs, writers, strict=True)
             ]
-            yield transcode_fmp4_run(feed, renditions, self.packager.ffmpeg, self.checkpoint)
+            yield transcode_fmp4_run(feed, renditions, self._execution(first.segment))

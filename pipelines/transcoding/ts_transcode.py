@@ -16,13 +16,14 @@ from pipelines.transcoding.interleaver import Interleaver, pieces_of
 from pipelines.ts_run import TsRunOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipelines.cutter import SampleCutter
     from pipelines.mp4.movie_fragment import Fragment
     from pipelines.mp4.movie_header import TrackHeader
     from pipelines.packaged_slice import PackagedRun, PackagedTrack
     from pipelines.parts import PartWriter
+    from pipelines.transcoding.encoded_run import Execution
     from pipelines.transcoding.encoding import VideoEncoding
     from pipelines.transcoding.picture_times import OwnPictures
     from pipelines.transcoding.ts_pictures import TsPictureFeed
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 def transcode_ts_run(
     feed: TsPictureFeed,
     renditions: Sequence[TsRendition],
-    ffmpeg: str,
-    checkpoint: Callable[[], None],
+    execution: Execution,
 ) -> list[PackagedRun]:
     """Make one run of every rendition, decoding its pictures once; in the order of ``renditions``.
 
@@ -43,10 +43,10 @@ def transcode_ts_run(
     source = DecodedInput(Container.MPEGTS, decoded, feed.probe_bytes())
     written = [rendition for rendition in renditions if rendition.writes]
     if written:
-        run_ffmpeg(ffmpeg, source, feed.window, feed, written, checkpoint)
+        run_ffmpeg(execution, source, feed.window, feed, written)
     else:
         for _ in feed:
-            checkpoint()
+            execution.checkpoint()
     encodings = [each.encoding for each in renditions if each.encoding]
     held = any(encoding.constant_rate for encoding in encodings)
     own = feed.own_pictures(held=held) if encodings else None
@@ -80,6 +80,13 @@ class TsRendition(TsRunOutput):
         ]
         self._interleaver = Interleaver(writer, pieces_of(self._laid_in, payload))
         self._own: OwnPictures | None = None
+        self._began: float | None = None  # when ffmpeg's first fragment begins, seconds
+        self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of media that have come."""
+        return self._seconds
 
     @property
     def writes(self) -> bool:
@@ -98,8 +105,11 @@ class TsRendition(TsRunOutput):
         super()._cut(cutter, fragment)
         track = fragment.tracks[0]
         scale = next(h.timescale for h, _ in self._numbered() if h.track_id == track.track_id)
-        end = (track.base_decode_time or 0) + track.duration
-        self._interleaver.write_until(end / scale + self._clock_offset / TS_TIMESCALE)
+        begin = track.base_decode_time or 0
+        end = (begin + track.duration) / scale
+        self._began = begin / scale if self._began is None else self._began
+        self._seconds = end - self._began
+        self._interleaver.write_until(end + self._clock_offset / TS_TIMESCALE)
 
     def _tracks(self) -> list[PackagedTrack]:
         self._interleaver.write_until(math.inf)

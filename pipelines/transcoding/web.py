@@ -11,7 +11,7 @@ from pipelines.transcoding.encoding import VideoEncoding
 from pipelines.transcoding.frame_size import own_size
 
 if TYPE_CHECKING:
-    from pipelines.plan import PlanOptions
+    from pipelines.plan_options import PlanOptions
     from pipelines.transcoding.kit import EncoderKit
     from pipelines.transcoding.source_media import SourceVideo
 
@@ -22,8 +22,8 @@ QUALITY = 20
 #: The cap: bits per pixel, and bit/s at least and at most.
 BITS_PER_PIXEL = 0.15
 LOWEST_BITRATE, HIGHEST_BITRATE = 400_000, 20_000_000
-#: How many bits H.264 may take for one of HEVC at the same quality.
-_BITS_FOR_HEVC = 2
+#: Codecs for one bit of which H.264 may take two at the same quality.
+_DENSE = frozenset({Codec.HEVC, Codec.VP9, Codec.AV1})
 
 
 def web_encoding(
@@ -55,6 +55,6 @@ def web_encoding(
 
 
 def _cap(pixels_per_second: float, codec: str, bandwidth: int) -> int:
-    bandwidth *= _BITS_FOR_HEVC if codec == Codec.HEVC else 1
+    bandwidth *= 2 if codec in _DENSE else 1
     bitrate = min(round(pixels_per_second * BITS_PER_PIXEL), bandwidth or HIGHEST_BITRATE)
     return min(max(bitrate, LOWEST_BITRATE), HIGHEST_BITRATE)

@@ -66,6 +66,16 @@ def test_a_kept_lease_outlives_its_time(client):
     assert work.complete(lease, "x")
 
 
+def test_progress_is_written_long_before_the_lease_has_to_be_renewed(client):
+    work = Work(client, "test:")
+    lease = leased(work, 60_000)
+    with LeaseKeeper(work, lease, 60_000, threading.Event()) as keeper:
+        for seconds in (1.5, 30.25):
+            keeper.progress(seconds)
+            eventually(lambda seconds=seconds: work.items("s1", 7)[KEY.item].progress == seconds)
+        assert expiry(work) > lease.state.expires
+
+
 def test_nothing_is_renewed_after_the_context_ends(client):
     work = Work(client, "test:")
     with LeaseKeeper(work, leased(work, 60), 60, threading.Event()):

@@ -203,7 +203,7 @@ def test_a_generation_is_the_servers_time_and_always_grows(store, client, now):
     assert finalize(store) == first + 10**9 + 1
 
 
-def test_a_new_generation_starts_clean_and_due(store, now):
+def test_a_new_generation_knows_the_one_before_and_is_due(store, now):
     put_recorded(store)
     generation = finalize(store)
     store.update("s1", generation, {"run": {"fingerprint": "abc"}})
@@ -211,7 +211,8 @@ def test_a_new_generation_starts_clean_and_due(store, now):
     assert store.get("s1").error == RecordedError("playlist_missing", "There is no playlist.")
     finalize(store)
     record = store.get("s1")
-    assert (record.error, record.run, record.phase) == (None, {}, Phase.FINALIZING)
+    assert (record.error, record.phase) == (None, Phase.FINALIZING)
+    assert record.run == {"adopts": generation}
     assert store.take_due(1, 1000) == ["s1"]
 
 

@@ -7,9 +7,11 @@ from fractions import Fraction
 import pytest
 
 from pipelines.errors import ErrorCode, PermanentError, ToolError
+from pipelines.media import Codec
 from pipelines.playlist import Encryption, Variant
-from pipelines.transcoding.source_media import SourceAudio, SourceMedia, SourceVideo
-from pipelines.transcoding.survey import survey
+from pipelines.segment_index import Container
+from pipelines.transcoding.source_media import SourceMedia, SourceVideo
+from pipelines.transcoding.survey import SEGMENTS, survey
 from tests.media import run
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -30,9 +32,6 @@ def variant_of(playlist):
     return Variant("source", playlist.location, playlists=(playlist,))
 
 
-AAC_48 = SourceAudio("aac", 48_000, 2)
-
-
 def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **known):
     return SourceVideo(codec, width, height, pixel_format, Fraction(rate), **known)
 
@@ -40,13 +39,13 @@ def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **kno
 @pytest.mark.parametrize(
     ("case", "entry", "video", "audio"),
     [
-        ("ts-basic-3seg", "tiny.m3u8", pictures(480, 270, 30, transfer="bt709"), (AAC_48,)),
-        ("ts-pts-wrap-33bit", "playlist.m3u8", pictures(640, 360, 24), (AAC_48,)),
+        ("ts-basic-3seg", "tiny.m3u8", pictures(480, 270, 30, transfer="bt709"), (Codec.AAC,)),
+        ("ts-pts-wrap-33bit", "playlist.m3u8", pictures(640, 360, 24), (Codec.AAC,)),
         (
             "fmp4-muxed-single",
             "output.m3u8",
             pictures(480, 270, Fraction(30720, 1229), transfer="bt709"),
-            (SourceAudio("aac", 44_100, 2),),
+            (Codec.AAC,),
         ),
         (
             "fmp4-byterange-map",
@@ -58,16 +57,16 @@ def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **kno
             "fmp4-late-start-chunk",
             "hls.m3u8",
             pictures(1280, 720, Fraction(60000, 1001)),
-            (AAC_48,),
+            (Codec.AAC,),
         ),
         (
             "ts-mp3-bframes-id3",
             "index.m3u8",
             pictures(1280, 720, Fraction(30000, 1001)),
-            (SourceAudio("mp3", 44_100, 2),),
+            (Codec.MP3,),
         ),
         ("cmaf-av1", "v.m3u8", pictures(1280, 720, 25, codec="av1"), ()),
-        ("cmaf-av1", "a.m3u8", None, (AAC_48,)),
+        ("cmaf-av1", "a.m3u8", None, (Codec.AAC,)),
         (
             "ts-hevc-main10",
             "index.m3u8",
@@ -78,13 +77,14 @@ def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **kno
             "ts-audio-only-head-then-av",
             "index.m3u8",
             pictures(480, 270, 30, transfer="bt709"),
-            (SourceAudio("aac", 44_100, 2), AAC_48),
+            (Codec.AAC, Codec.AAC),
         ),
     ],
 )
 def test_a_found_recording_is_told(case, entry, video, audio, corpus, surveyed):
     [path] = (corpus / case).rglob(entry)
-    assert surveyed(path) == SourceMedia(video, audio)
+    container = Container.MPEGTS if case.startswith("ts-") else Container.FMP4
+    assert surveyed(path) == SourceMedia(video, audio, container)
 
 
 @pytest.mark.parametrize(
@@ -96,25 +96,25 @@ def test_a_found_recording_is_told(case, entry, video, audio, corpus, surveyed):
         (
             "ts-internal-holes-422",
             pictures(1280, 720, Fraction(30000, 1001), pixel_format="yuv422p"),
-            (SourceAudio("aac", 44_100, 1),),
+            (Codec.AAC,),
         ),
         (
             "ts-no-initial-keyframe",
             pictures(640, 352, Fraction(30000, 1001), sample_aspect=Fraction(44, 45)),
-            (SourceAudio("aac", 44_100, 2),),
+            (Codec.AAC,),
         ),
         (
             "ts-mid-pat-pmt",
             pictures(864, 480, Fraction(30000, 1001), sample_aspect=Fraction(80, 81)),
-            (SourceAudio("aac", 44_100, 2),),
+            (Codec.AAC,),
         ),
         (
             "ts-pmt-audio-but-no-packets",
             pictures(388, 300, 15, sample_aspect=Fraction(237, 235)),
-            (SourceAudio("aac", 0, 0),),
+            (),
         ),
-        ("ts-zero-frame-video", None, (SourceAudio("aac", 44_100, 2),)),
-        ("ts-non-existing-pps-truncated", None, (SourceAudio("aac", 44_100, 2),)),
+        ("ts-zero-frame-video", None, (Codec.AAC,)),
+        ("ts-non-existing-pps-truncated", None, (Codec.AAC,)),
     ],
 )
 def test_a_found_segment_is_told(case, video, audio, corpus, surveyed, recording_of):
@@ -144,7 +144,8 @@ def test_what_a_plan_must_know_of_pictures_is_told(options, known, container, me
         duration=2.0, container=container, encoder_options=options, audio=None
     )
     seen = surveyed(recording)
-    assert seen == SourceMedia(pictures(320, 180, 30, **known), ())
+    wrapped = Container.FMP4 if container == "fmp4" else Container.MPEGTS
+    assert seen == SourceMedia(pictures(320, 180, 30, **known), (), wrapped)
     assert seen.video.hdr is ("transfer" in known)
 
 
@@ -154,7 +155,7 @@ def test_mpeg_2_and_its_sound_are_told(media, surveyed):
     assert (seen.video.codec, seen.video.interlaced, seen.video.frame_rate) == (
         "mpeg2video", True, 25,
     )  # fmt: skip
-    assert seen.audio == (SourceAudio("mp2", 48_000, 2),)
+    assert seen.audio == (Codec.MP2,)
 
 
 def test_pictures_that_become_interlaced_are_told(media, surveyed, recording_of):
@@ -183,6 +184,67 @@ def test_a_rotation_is_told_clockwise(
     assert surveyed(made / "index.m3u8").video.rotation == clockwise
 
 
+def late(media, tmp_path, delayed, seconds, container="ts", sound="aac"):
+    """A recording of 14 s in segments of 2 s, whose track ``delayed`` begins after ``seconds``."""
+    pictures = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=14")
+    inputs = (*pictures, "-f", "lavfi", "-i", "sine=duration=14")
+    filters = (f"-filter:{delayed}", f"{'a' * (delayed == 'a')}trim=start={seconds}")
+    key_frames = ("-force_key_frames", "expr:gte(t,n_forced)")
+    encoders = ("-c:v", "libx264", "-preset", "ultrafast", *key_frames, "-c:a", sound)
+    made = (*inputs, *filters, *encoders, "-max_interleave_delta", "0", "-f")
+    if container == "fmp4":
+        made += ("hls", "-hls_time", "2", "-hls_list_size", "0", "-hls_segment_type", "fmp4")
+        run(media.tools.ffmpeg, "-v", "error", *made, "index.m3u8", cwd=tmp_path)
+        return tmp_path / "index.m3u8"
+    cut = ("-segment_time", "2", "-reference_stream", "a" if delayed == "v" else "v")
+    run(media.tools.ffmpeg, "-v", "error", *made, "segment", *cut, "%05d.ts", cwd=tmp_path)
+    names = sorted(each.name for each in tmp_path.glob("*.ts"))
+    assert 6 <= len(names) <= 8
+    return listed(tmp_path, names)
+
+
+def listed(folder, names):
+    """A playlist of some of the files in a folder, 2 s each."""
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2"]
+    for name in names:
+        lines += ["#EXTINF:2,", name]
+    (folder / "index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    return folder / "index.m3u8"
+
+
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_pictures_that_begin_long_after_sound_are_told(container, media, surveyed, tmp_path):
+    seen = surveyed(late(media, tmp_path, "v", 9, container))
+    assert (seen.video.width, seen.video.frame_rate, seen.audio) == (320, 30, (Codec.AAC,))
+
+
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_sound_that_begins_after_pictures_is_told_by_its_frames(
+    container, media, surveyed, tmp_path
+):
+    seen = surveyed(late(media, tmp_path, "a", 5, container, sound="mp2"))
+    assert (seen.video.width, seen.audio) == (320, (Codec.MP2,))
+
+
+def test_pictures_whose_tables_lie_segments_before_are_told(media, surveyed, tmp_path):
+    path = late(media, tmp_path, "v", 5)
+    names = sorted(each.name for each in tmp_path.glob("*.ts"))
+    for name in names[1:]:
+        data = (tmp_path / name).read_bytes()
+        packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+        untold = [each for each in packets if each[1] << 8 & 0x1F00 | each[2] in (256, 257)]
+        (tmp_path / name).write_bytes(b"".join(untold))
+    assert surveyed(path).video.width == 320
+
+
+def test_what_begins_beyond_the_bounds_counts_as_absent(media, surveyed, tmp_path):
+    late(media, tmp_path, "v", 9)
+    names = sorted(each.name for each in tmp_path.glob("*.ts"))
+    seen = surveyed(listed(tmp_path, [names[0]] * (SEGMENTS - 4) + names))
+    assert seen == SourceMedia(None, (Codec.AAC,))
+    assert surveyed(listed(tmp_path, [names[0]] * (SEGMENTS - 5) + names)).video is not None
+
+
 def test_a_gop_that_begins_before_the_first_segment_is_waited_for(media, surveyed, recording_of):
     path = media.recording(duration=6.0, gop=90, segment=1.0, split_by_time=True, audio=None)
     segments = [each.read_bytes() for each in sorted(path.parent.glob("*.ts"))]
@@ -199,7 +261,7 @@ def test_a_damaged_fragment_is_left_to_packaging_to_name(media, surveyed, tmp_pa
     folder = copied(media.recording(container="fmp4"), tmp_path)
     sorted(folder.glob("segment*"))[0].write_bytes(bytes(3000))
     seen = surveyed(folder / "index.m3u8")
-    assert (seen.video.width, seen.audio) == (320, (AAC_48,))
+    assert (seen.video.width, seen.audio) == (320, (Codec.AAC,))
 
 
 @pytest.mark.parametrize(("container", "gone"), [("ts", "segment00000.ts"), ("fmp4", "init.mp4")])

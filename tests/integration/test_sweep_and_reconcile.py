@@ -1,5 +1,7 @@
 """One look at a session decides upon what is true now: against a real Redis and a real S3."""
 
+import json
+
 import pytest
 
 from pipelines.errors import ErrorCode
@@ -103,7 +105,8 @@ def test_an_outage_that_lasts_too_long_is_given_up(recorded):
     worker.runtime.work.release(lease, counts=False, error=error, delay_ms=60_000)
     eventually(lambda: worker.look() is Phase.FAILED)
     assert worker.record().error.code == "store_unavailable"
-    assert worker.record().error.message == "given up: the store did not answer"
+    message = "copying slice 0 of source: given up: the store did not answer"
+    assert worker.record().error.message == message
 
 
 def test_a_slice_that_failed_too_often_fails_the_session_with_its_last_error(recorded):
@@ -115,7 +118,12 @@ def test_a_slice_that_failed_too_often_fails_the_session_with_its_last_error(rec
             worker.lease_first(), counts=True, error=(ErrorCode.FFMPEG_FAILED, "no luck")
         )
     assert worker.look() is Phase.FAILED
-    assert vars(worker.record().error) == {"code": "ffmpeg_failed", "message": "no luck"}
+    message = "copying slice 0 of source: no luck"
+    assert vars(worker.record().error) == {"code": "ffmpeg_failed", "message": message}
+    report = json.loads(worker.runtime.sessions.report(ID))
+    assert report["error"]["renditions"] == ["source"]
+    (source,) = report["renditions"]
+    assert (source["name"], source["state"], source["url"]) == ("source", "failed", None)
 
 
 def test_a_slice_that_silenced_too_many_workers_is_poison(recorded):
@@ -259,9 +267,9 @@ def test_a_session_of_one_revision_never_comes_up_again_and_one_of_two_does_afte
     made.put()
     for revision, due in ((1, None), (2, 7 * DAY_MS)):
         sessions = made.runtime.sessions
-        generation = sessions.begin_generation(
-            ID, expect={Phase.LIVE, Phase.READY}, reason="test", changes={"run": {}}
-        )
+        expected = {Phase.LIVE, Phase.READY}
+        generation = sessions.begin_generation(ID, expect=expected, reason="test")
+        sessions.update(ID, generation, {"run": {}})
         sessions.commit(ID, generation, recording_url="u", mp4_url="m", renditions=(), due_ms=0)
         made.look()
         assert made.record().revision == revision

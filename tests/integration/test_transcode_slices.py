@@ -1,18 +1,20 @@
 """Renditions made in slices: rates, sound, clocks, several at once; and what is refused."""
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import encode
 from pipelines.profile import Encoder, H264Profile
 from pipelines.transcoding.transcode import HardwareFailed, RenditionOutput, transcode_slice
 from tests.framehash import packets
 from tests.media import beep_times, flash_times, picture_numbers, run
-from tests.packaging import never_cancelled, small_encoding
+from tests.packaging import Transcoder, never_cancelled, nobody, small_encoding
 from tests.sample_tables import movie_of
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -139,7 +141,8 @@ def test_a_slice_that_is_transcoded_again_is_the_same(encoder, implementation, m
     outputs = [RenditionOutput("v", asked, False, one.upload)]
     work = one.slices(one.playlist(path))[1]
     first, again = (
-        transcode_slice(work, one.packager, outputs, None, never_cancelled)["v"] for _ in range(2)
+        dict(transcode_slice(work, one.packager, outputs, None, never_cancelled, nobody))["v"]
+        for _ in range(2)
     )
     assert len(first.staged) == first.tables.payload_bytes > 20_000
     assert first.staged == again.staged
@@ -245,6 +248,73 @@ def test_a_hardware_encoder_that_is_not_there_is_told_apart(media, transcoded):
     path = media.recording(duration=2.0)
     with pytest.raises(HardwareFailed, match="h264_nvenc"):
         transcoded(path, v=small_encoding(implementation="h264_nvenc", preset="fast"))
+
+
+@pytest.fixture
+def stand_in(media_tools, tmp_path):
+    """Tools whose ffmpeg is a script: ``{ffmpeg}`` in it is the real one."""
+
+    def make(script):
+        path = tmp_path / "ffmpeg"
+        path.write_text("#!/bin/sh\n" + script.format(ffmpeg=media_tools.ffmpeg))
+        path.chmod(0o755)
+        return replace(media_tools, ffmpeg=str(path))
+
+    return make
+
+
+#: Encodes in software what hardware was asked for, and fails at its end.
+FAILS_LATE = """
+for one; do
+  [ "$one" = h264_nvenc ] && one=mpeg4
+  set -- "$@" "$one"; shift
+done
+"{ffmpeg}" "$@"
+echo "[h264_nvenc @ 0x1] [error] the GPU fell off the bus" >&2
+exit 1
+"""
+
+
+def test_hardware_that_fails_after_its_first_pictures_gives_way_to_software(
+    media, s3, stand_in, media_tools
+):
+    path = media.recording(duration=4.0)
+    asked = small_encoding(implementation="h264_nvenc", preset="fast")
+    with pytest.raises(HardwareFailed) as caught:
+        Transcoder(s3, stand_in(FAILS_LATE), {"v": asked}).transcode(path)
+    assert caught.value.code == ErrorCode.FFMPEG_FAILED
+    for word in ("h264_nvenc", "slice 0 of v", "fell off the bus"):
+        assert word in caught.value.message
+
+
+def test_an_ffmpeg_that_fails_in_software_names_slice_and_renditions(media, s3, stand_in):
+    path = media.recording(duration=4.0)
+    tools = stand_in('echo "[error] no memory" >&2; echo over >&2; exit 9\n')
+    with pytest.raises(ToolError) as caught:
+        Transcoder(s3, tools, {"a": small_encoding(), "b": small_encoding()}, 2.0).transcode(path)
+    assert not isinstance(caught.value, HardwareFailed)
+    message = "slice 0 of a, b: ffmpeg exited with 9: no memory … over"
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_more_renditions_than_one_ffmpeg_makes_come_out_of_several_as_they_would_of_one(
+    container, media, finalizer
+):
+    path = media.recording(duration=4.0, b_frames=2, container=container)
+    one = finalizer()
+    [work] = one.slices(one.playlist(path))
+    asked = small_encoding(width=64, height=36, bitrate=50_000)
+    outputs = [RenditionOutput(f"v{n}", asked, False, one.upload) for n in range(9)]
+    done = []
+    made = dict(transcode_slice(work, one.packager, outputs, None, never_cancelled, done.append))
+    assert list(made) == [out.name for out in outputs]
+    assert len({each.staged for each in made.values()}) == 1
+    assert len({encode(each.tables) for each in made.values()}) == 1
+    assert done == sorted(set(done))
+    assert done[-1] == work.duration
+    assert len(done) > 3
+    assert work.duration / 2 in done
 
 
 def quality(tools, one, other):

@@ -4,15 +4,18 @@ import json
 
 import pytest
 
-from pipelines.errors import ErrorCode
+from pipelines.errors import ErrorCode, PermanentError
 from pipelines.session import Phase
-from tests.by_hand import ID, Worker
+from tests.by_hand import ID, LONG_AGO, Worker
 from tests.media import run
 from tests.stack import eventually
 from worker.dispatch import CONTROL, PACKAGING, TRANSCODING, queue_of
+from worker.ending import fail
 from worker.perform import perform
 from worker.presence import WorkerProcess
 from worker.reconcile import LEAST_WINDOW, MAX_ATTEMPTS
+from worker.rerun import start
+from worker.run import Run
 from worker.slice_result import SliceResult
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
@@ -193,7 +196,7 @@ def test_work_for_slices_that_are_listed_no_more_is_planned_again(recorded):
     (claim,) = worker.claims_of("transcode/source/2")
     worker.sent.claims.clear()
     perform(claim.key, claim.token, worker.runtime, worker.sent)
-    assert worker.items()[claim.key.item].attempts == 0
+    assert events(worker, "attempt_failed") == []
     worker.look()
     assert views(worker)["small"]["mediaSeconds"] == views(worker)["source"]["mediaSeconds"] == 10.0
 
@@ -273,3 +276,158 @@ def test_sessions_without_profiles_get_the_default_ladder_when_settings_say_so(r
     worker.put("none", profiles=[], sourceUrl=f"s3://recordings/{ID}/index.m3u8")
     worker.look("none")
     assert [view["name"] for view in worker.record("none").renditions] == ["source"]
+
+
+def later_segments(worker: Worker) -> None:
+    """Let the recording grow by a segment that repeats its last one, and the session show life."""
+    key = {"Bucket": "recordings", "Key": f"{ID}/index.m3u8"}
+    lines = worker.s3.get_object(**key)["Body"].read().decode().splitlines()
+    last = max(n for n, line in enumerate(lines) if line.startswith("#EXTINF"))
+    again = ["#EXT-X-DISCONTINUITY", *lines[last : last + 2]]
+    text = "\n".join([*lines[: last + 2], *again, *lines[last + 2 :]])
+    worker.s3.put_object(**key, Body=text.encode())
+
+
+def sign_of_life(worker: Worker, **fields) -> None:
+    """A heartbeat that comes while the session is finalized; it is long silent all the same."""
+    worker.put(lastSeen=LONG_AGO + 1, **fields)
+    assert worker.record().phase is Phase.LIVE
+    worker.sent.claims.clear()
+
+
+def left_open(worker: Worker) -> list[str]:
+    """Names of the session's multipart uploads that nobody completed or aborted."""
+    names = ("source", "small", "large")
+    keys = [f"{ID}/r{revision}/{name}.mp4" for revision in (1, 2) for name in names]
+    uploads = [worker.s3.list_multipart_uploads(Bucket="vod", Prefix=key) for key in keys]
+    return [each["Key"] for listed in uploads for each in listed.get("Uploads", ())]
+
+
+def events(worker: Worker, action: str) -> list[dict]:
+    return [each for each in worker.runtime.sessions.events(ID) if each["action"] == action]
+
+
+def test_an_mp4_that_was_shown_never_gets_other_bytes(recorded):
+    worker = recorded({"profiles": [SMALL]}, **QUICK)
+    work(worker, "package/", "assemble/")
+    assert views(worker)["source"]["url"].endswith("/r1/source.mp4")
+    shown = objects(worker, "vod")["r1/source.mp4"]
+    later_segments(worker)
+    sign_of_life(worker)
+    work(worker, "package/", "assemble/")
+    assert views(worker)["source"]["url"].endswith("/r2/source.mp4")
+    assert objects(worker, "vod")["r1/source.mp4"] == shown
+    becomes_ready(worker)
+    worker.look()
+    record = worker.record()
+    assert (record.revision, record.mp4_url) == (2, f"http://vod.example/{ID}/r2/source.mp4")
+    assert {name.partition("/")[0] for name in objects(worker, "vod")} == {"r2", "index.m3u8"}
+    assert left_open(worker) == []
+    assert events(worker, "attempt_failed") == []
+
+
+def test_a_late_heartbeat_changes_nothing_of_what_is_finished(recorded):
+    worker = recorded({"profiles": [SMALL]}, **QUICK)
+    work(worker, "package/", "transcode/source/0", "assemble/")
+    before = objects(worker, "vod")
+    sign_of_life(worker)
+    worker.look()
+    assert views(worker)["source"]["url"].endswith("/r1/source.mp4")
+    assert claimed(worker, PACKAGING) == []
+    assert claimed(worker, TRANSCODING) == ["transcode/source/1", "transcode/source/2"]
+    becomes_ready(worker)
+    assert worker.record().revision == 1
+    assert objects(worker, "vod")["r1/source.mp4"] == before["r1/source.mp4"]
+
+
+def test_a_number_that_was_shown_is_not_used_again_after_a_failure(recorded):
+    worker = recorded({"profiles": [SMALL]}, lease=0.05, **QUICK)
+    work(worker, "package/", "assemble/")
+    record = worker.record()
+    worker.runtime.sessions.transition(
+        ID, expect={Phase.FINALIZING}, to=Phase.FAILED, due_ms=0, generation=record.generation
+    )
+    eventually(lambda: worker.look() and worker.due_in_ms() is None)
+    assert objects(worker, "vod") == {}
+    start(worker.runtime.sessions, ID, force=False)
+    worker.look()
+    assert Run(worker.runtime, worker.record()).revision == 2
+
+
+def test_nothing_stays_of_a_profile_that_is_asked_for_no_more(recorded):
+    worker = recorded({"profiles": [SMALL, LARGE]}, **QUICK)
+    work(worker, "package/", "transcode/", "assemble/source", "assemble/small")
+    Run(worker.runtime, worker.record()).open_upload("large")
+    assert left_open(worker) == [f"{ID}/r1/large.mp4"]
+    assert "r1/small.mp4" in objects(worker, "vod")
+    sign_of_life(worker, profiles=[])
+    becomes_ready(worker)
+    worker.look()
+    assert worker.record().revision == 1
+    assert left_open(worker) == []
+    names = {name for name in objects(worker, "vod") if name.endswith(".mp4")}
+    assert names == {"r1/source.mp4"}
+
+
+@pytest.mark.parametrize("before_publishing", [True, False])
+def test_profiles_that_are_put_while_it_is_finalized_are_made(recorded, before_publishing):
+    worker = recorded({"profiles": []}, **QUICK)
+    work(worker, "package/", "assemble/")
+    source = objects(worker, "vod")["r1/source.mp4"]
+    assert claimed(worker, CONTROL) == ["publish"]
+    worker.put(profiles=[SMALL])
+    assert worker.record().phase is Phase.FINALIZING
+    if before_publishing:
+        claim = worker.sent.claims.pop()
+        perform(claim.key, claim.token, worker.runtime, worker.sent)
+    becomes_ready(worker)
+    assert {name: view["state"] for name, view in views(worker).items()} == {
+        "source": "ready", "small": "ready",
+    }  # fmt: skip
+    assert worker.record().revision == 1
+    assert objects(worker, "vod")["r1/source.mp4"] == source
+
+
+def test_a_run_that_follows_one_in_software_is_in_software(recorded):
+    worker = recorded({"profiles": [SMALL]}, hardware="nvenc", **QUICK)
+    worker.look()
+    Run(worker.runtime, worker.record()).note_software_only()
+    sign_of_life(worker)
+    worker.look()
+    assert views(worker)["small"]["encoding"]["implementation"] == "libx264"
+
+
+def test_claims_of_transcodes_outlast_the_wait_in_their_queue(recorded):
+    worker = recorded({"profiles": [SMALL]})
+    worker.look()
+    now, lease = worker.runtime.sessions.now_ms(), worker.runtime.lease_ms
+    left = {item: state.expires - now for item, state in worker.items().items()}
+    assert lease - 10_000 < left["package/source/0"] <= lease
+    assert left["transcode/source/0"] > 9 * lease
+
+
+def test_a_failure_tells_which_renditions_it_was_of_and_how_far_all_came(recorded):
+    worker = recorded({"profiles": [SMALL]}, **QUICK)
+    work(worker, "package/", "assemble/")
+    worker.look()
+    claim = worker.claims_of("transcode/source/1")[0]
+    error = PermanentError(ErrorCode.SEGMENT_DAMAGED, "segment 7 is damaged")
+    fail(Run(worker.runtime, worker.record()), error.code, error.message, claim.key.item)
+    report = json.loads(worker.runtime.sessions.report(ID))
+    assert report["error"] == {
+        "code": "segment_damaged",
+        "message": "transcoding slice 1 to small: segment 7 is damaged",
+        "renditions": ["small"],
+    }
+    told = {each["name"]: (each["state"], each["progress"]) for each in report["renditions"]}
+    assert told == {"source": ("failed", 1.0), "small": ("failed", 0.0)}
+
+
+def test_what_is_not_made_is_shown_with_the_same_fields(recorded):
+    worker = recorded({"profiles": [SMALL]}, recording={"video": False}, **QUICK)
+    worker.look()
+    small, source = views(worker)["small"], views(worker)["source"]
+    assert small["state"] == "not_made"
+    assert small.keys() == source.keys()
+    assert isinstance(source["mediaSecondsDone"], float)
+    assert (small["progress"], small["mediaSecondsDone"]) == (None, 0.0)

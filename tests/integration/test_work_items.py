@@ -173,7 +173,7 @@ def test_a_lease_that_was_taken_over_can_do_nothing_any_more(work):
     new = lease(work)
     before = state_of(work)
     assert not work.renew(old, LONG)
-    assert not work.progress(old, 12.5)
+    assert not work.renew(old, LONG, 12.5)
     assert not work.complete(old, "old")
     assert not work.release(old, counts=True, error=("ffmpeg_failed", "no"))
     assert state_of(work) == before
@@ -394,7 +394,7 @@ def test_active_counts_what_is_held_and_has_not_run_out(work):
 
 def test_progress_is_seen_by_whoever_looks(work):
     leased = lease(work)
-    assert work.progress(leased, 61.25)
+    assert work.renew(leased, LONG, 61.25)
     assert state_of(work).progress == 61.25
 
 

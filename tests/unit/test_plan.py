@@ -9,7 +9,9 @@ import pytest
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.location import Location
-from pipelines.plan import Copy, PlanOptions, Transcode, plan
+from pipelines.media import Codec
+from pipelines.plan import Copy, Transcode, plan
+from pipelines.plan_options import PlanOptions
 from pipelines.playlist import (
     AudioRendition,
     Encryption,
@@ -20,10 +22,11 @@ from pipelines.playlist import (
     Variant,
 )
 from pipelines.profile import Encoder, H264Profile
+from pipelines.segment_index import Container
 from pipelines.session import FfmpegProfile, Session
 from pipelines.transcoding.encoding import VideoEncoding
 from pipelines.transcoding.kit import EncoderKit, Hardware
-from pipelines.transcoding.source_media import SourceAudio, SourceMedia, SourceVideo
+from pipelines.transcoding.source_media import SourceMedia, SourceVideo
 
 FOLDER = Location.parse("s3://recordings/rec1/")
 
@@ -48,11 +51,9 @@ def profile(name="wanted", width=1280, height=720, bitrate=3_000_000, fps=0, **f
 
 
 HD = SourceVideo("h264", 1920, 1080, "yuv420p", Fraction(30000, 1001))
-AAC = SourceAudio("aac", 48_000, 2)
-MP2 = SourceAudio("mp2", 48_000, 2)
-AC3 = SourceAudio("ac3", 48_000, 6)
+AVC = ("avc1.64001f", "mp4a.40.2")
 SILENT_FILM = SourceMedia(HD, ())
-RADIO = SourceMedia(None, (AAC,))
+RADIO = SourceMedia(None, (Codec.AAC,))
 KIT = EncoderKit(
     encoders=frozenset({"libx264", "libx265", "libvpx-vp9", "aac", "h264_nvenc", "hevc_nvenc"}),
     filters=frozenset({"zscale", "tonemap", "bwdif"}),
@@ -81,10 +82,10 @@ def transcoded(asked, source=SILENT_FILM, **options):
 
 
 LADDER = (
-    variant("low", 640, 360, 800_000),
-    variant("hd", 1280, 720, 3_100_000, average_bandwidth=2_500_000),
+    variant("low", 640, 360, 800_000, codecs=AVC),
+    variant("hd", 1280, 720, 3_100_000, average_bandwidth=2_500_000, codecs=AVC),
     variant("hd-rich", 1280, 720, 6_000_000),
-    variant("hd-again", 1280, 720, 6_000_000),
+    variant("hd-again", 1280, 720, 6_000_000, codecs=AVC),
     variant("sound", bandwidth=9_000_000),
 )
 
@@ -94,7 +95,7 @@ def test_the_source_is_the_best_variant_by_size_then_rate_then_order():
     assert made.renditions == (
         Copy("source", "hd-rich", "The best of 5 variants: 1280x720 at 6000000 bit/s."),
     )
-    assert (made.mp4, made.renditions[0].object_name) == ("source", "source.mp4")
+    assert made.mp4 == "source"
 
 
 @pytest.mark.parametrize(
@@ -129,24 +130,52 @@ def test_a_profile_is_copied_from_the_variant_that_is_what_it_asks_for(wanted, f
 @pytest.mark.parametrize(
     ("known", "asked", "copied"),
     [
-        ({"codecs": ("avc1.64001f", "mp4a.40.2")}, {"encoder": "HEVC"}, False),
+        ({"codecs": AVC}, {}, True),
+        ({"codecs": AVC}, {"encoder": "H.264"}, True),
+        ({"codecs": AVC}, {"encoder": "HEVC"}, False),
         ({"codecs": ("hvc1.1.6.L93.B0",)}, {"encoder": "HEVC"}, True),
-        ({"codecs": ("hev1.1.6.L93.B0",)}, {}, True),
+        ({"codecs": ("hev1.1.6.L93.B0",)}, {}, False),
+        ({"codecs": ("dvh1.05.03",)}, {}, False),
         ({"codecs": ("vp09.00.30.08",)}, {"encoder": "VP9"}, True),
-        ({"codecs": ("mp4a.40.2",)}, {"encoder": "HEVC"}, True),
-        ({}, {"encoder": "HEVC"}, True),
-        ({"frame_rate": 60.0}, {"fps": 30}, False),
-        ({"frame_rate": 29.97}, {"fps": 30}, True),
-        ({"frame_rate": 29.97}, {"fps": 30_000, "fps_den": 1001}, True),
-        ({"frame_rate": 60.0}, {"fps": 0}, True),
-        ({}, {"fps": 30}, True),
+        ({"codecs": ("vp09.00.30.08",)}, {}, False),
+        ({"codecs": ("av01.0.05M.08",)}, {}, False),
+        ({"codecs": ("mp4a.40.2",)}, {}, False),
+        ({}, {}, False),
+        ({}, {"encoder": "HEVC"}, False),
+        ({"codecs": AVC, "frame_rate": 60.0}, {"fps": 30}, False),
+        ({"codecs": AVC, "frame_rate": 29.97}, {"fps": 30}, True),
+        ({"codecs": AVC, "frame_rate": 29.97}, {"fps": 30_000, "fps_den": 1001}, True),
+        ({"codecs": AVC, "frame_rate": 60.0}, {"fps": 0}, True),
+        ({"codecs": AVC}, {"fps": 30}, True),
     ],
 )
-def test_a_variant_of_that_size_with_another_codec_or_frame_rate_is_not_meant(known, asked, copied):
-    variants = [variant("hd", 1280, 720, 3_000_000, **known)]
+def test_a_variant_of_another_codec_or_frame_rate_or_of_none_that_is_known_is_not_meant(
+    known, asked, copied
+):
+    variants = [variant("fhd", 1920, 1080, 9_000_000), variant("hd", 1280, 720, 3_000_000, **known)]
     assert isinstance(planned(variants, profile(**asked)).renditions[1], Copy) is copied
     named = planned(variants, profile("HD", **asked))
     assert isinstance(named.renditions[1], Copy)
+
+
+@pytest.mark.parametrize(
+    ("codec", "listed_codecs", "asked", "copied"),
+    [
+        ("h264", (), {}, True),
+        ("h264", (), {"encoder": "HEVC"}, False),
+        ("hevc", (), {}, False),
+        ("hevc", (), {"encoder": "HEVC"}, True),
+        ("hevc", AVC, {}, False),
+        ("av1", (), {}, False),
+        ("mpeg2video", (), {}, False),
+    ],
+)
+def test_the_codec_of_the_best_variant_is_the_one_that_was_seen(
+    codec, listed_codecs, asked, copied
+):
+    variants = [variant("hd", 1280, 720, 3_000_000, codecs=listed_codecs)]
+    made = planned(variants, profile(**asked), source=media(codec=codec)).renditions
+    assert isinstance(made[-1], Copy) is copied
 
 
 def test_a_variant_of_unknown_size_has_the_size_that_was_seen():
@@ -203,7 +232,7 @@ VP9 = {"encoder": Encoder.VP9, "implementation": "libvpx-vp9", "profile": None}
         ({"gop": "0.0"}, {"gop": None}),
         ({"gop": "1.5"}, {"gop": 1.5}),
         ({"gop": 4}, {"gop": 4.0}),
-        ({"gop": "9" * 400}, {"gop": 900.0}),
+        ({"gop": 900}, {"gop": 900.0}),
         ({"profile": "H264Baseline"}, {"profile": H264Profile.BASELINE}),
         ({"profile": "H264ConstrainedHigh"}, {"profile": H264Profile.CONSTRAINED_HIGH}),
         ({"encoder": "H.264"}, {}),
@@ -219,7 +248,6 @@ def test_every_field_of_a_profile_is_told_to_the_encoder(asked, changes):
     transcode = transcoded(profile(**asked))
     assert transcode.video == encoded(**changes)
     assert transcode.encodes_audio is False
-    assert transcode.object_name == "wanted.mp4"
 
 
 @pytest.mark.parametrize(
@@ -319,11 +347,11 @@ def test_without_pictures_only_a_variant_of_that_name_is_made():
     ("sound", "encodes"),
     [
         ((), False),
-        ((AAC,), False),
-        ((AC3,), False),
-        *(((SourceAudio(codec, 48_000, 2),), False) for codec in ("mp3", "opus", "eac3", "flac")),
-        ((MP2,), True),
-        ((AAC, MP2), True),
+        ((Codec.AAC,), False),
+        ((Codec.AC3,), False),
+        *(((codec,), False) for codec in (Codec.MP3, Codec.OPUS, Codec.EAC3, Codec.FLAC)),
+        ((Codec.MP2,), True),
+        ((Codec.AAC, Codec.MP2), True),
     ],
 )
 def test_sound_is_encoded_only_where_browsers_do_not_play_it(sound, encodes):
@@ -337,18 +365,36 @@ WEB_HD = {"width": 1920, "height": 1080, "quality": 20, "bitrate": 9_321_878}
 @pytest.mark.parametrize(
     ("source", "encoding", "encodes_audio", "odd"),
     [
-        (media(AAC, codec="mpeg2video"), encoded(**WEB_HD), False, "MPEG-2 pictures"),
+        (media(Codec.AAC, codec="mpeg2video"), encoded(**WEB_HD), False, "MPEG-2 pictures"),
         (
-            media(MP2, codec="mpeg2video"),
+            media(Codec.MP2, codec="mpeg2video"),
             encoded(**WEB_HD),
             True,
             "MPEG-2 pictures or MP2 sound",
         ),
         (
-            media(AAC, pixel_format="yuv422p"),
+            media(Codec.AAC, pixel_format="yuv422p"),
             encoded(**WEB_HD),
             False,
             "H.264 pictures in yuv422p",
+        ),
+        (
+            media(Codec.AAC, codec="hevc", pixel_format="yuv422p10le"),
+            encoded(**WEB_HD),
+            False,
+            "HEVC pictures in yuv422p10le",
+        ),
+        (
+            media(codec="vp9", pixel_format="yuv444p"),
+            encoded(**WEB_HD),
+            False,
+            "VP9 pictures in yuv444p",
+        ),
+        (
+            media(codec="av1", pixel_format="yuv420p12le"),
+            encoded(**WEB_HD),
+            False,
+            "AV1 pictures in yuv420p12le",
         ),
         (
             media(pixel_format="yuv420p10le", transfer="arib-std-b67"),
@@ -380,8 +426,8 @@ WEB_HD = {"width": 1920, "height": 1080, "quality": 20, "bitrate": 9_321_878}
             False,
             "MPEG-2 pictures",
         ),
-        (media(MP2, AAC), None, True, "MP2 sound"),
-        (SourceMedia(None, (MP2,)), None, True, "MP2 sound"),
+        (media(Codec.MP2, Codec.AAC), None, True, "MP2 sound"),
+        (SourceMedia(None, (Codec.MP2,)), None, True, "MP2 sound"),
     ],
 )
 def test_web_is_what_browsers_play_at_the_size_of_the_source(source, encoding, encodes_audio, odd):
@@ -389,7 +435,7 @@ def test_web_is_what_browsers_play_at_the_size_of_the_source(source, encoding, e
     [copy, web] = made.renditions
     assert isinstance(copy, Copy)
     assert (copy.name, made.mp4) == ("source", "web")
-    assert (web.name, web.variant, web.object_name) == ("web", "source", "web.mp4")
+    assert (web.name, web.variant) == ("web", "source")
     assert (web.video, web.encodes_audio) == (encoding, encodes_audio)
     assert web.reason.startswith(f"Browsers do not play {odd}; transcoded ")
     assert ("pictures to H.264" in web.reason) is (encoding is not None)
@@ -400,12 +446,13 @@ def test_web_is_what_browsers_play_at_the_size_of_the_source(source, encoding, e
 @pytest.mark.parametrize(
     "source",
     [
-        media(AAC),
-        media(AC3, interlaced=True),
+        media(Codec.AAC),
+        media(Codec.AC3, interlaced=True),
         media(pixel_format="yuvj420p"),
         media(codec="hevc", pixel_format="yuv420p10le"),
         media(codec="av1", pixel_format="yuv420p10le", transfer="smpte2084"),
         media(codec="vp9"),
+        media(codec="vp9", pixel_format="yuv420p10le"),
         RADIO,
         SourceMedia(None, ()),
     ],
@@ -414,6 +461,30 @@ def test_what_browsers_play_needs_no_web(source):
     made = planned([variant("source")], source=source)
     assert [each.name for each in made.renditions] == ["source"]
     assert made.mp4 == "source"
+
+
+FMP4_MP2 = SourceMedia(HD, (Codec.MP2,), Container.FMP4)
+KEPT = " Its MP2 sound is copied, which browsers do not play: fragmented MP4 keeps its sound."
+
+
+def test_fragmented_mp4_keeps_sound_that_browsers_do_not_play():
+    poor = EncoderKit(KIT.encoders - {"aac"}, KIT.filters)
+    made = planned([variant("source")], profile(), source=FMP4_MP2, kit=poor)
+    [source, transcode] = made.renditions
+    assert (made.mp4, made.not_made) == ("source", ())
+    assert KEPT not in source.reason
+    assert (transcode.video, transcode.encodes_audio) == (encoded(), False)
+    assert transcode.reason.endswith("to 1280x720." + KEPT)
+
+
+def test_web_out_of_fragmented_mp4_is_made_for_the_pictures():
+    odd = dataclasses.replace(FMP4_MP2, video=dataclasses.replace(HD, pixel_format="yuv422p"))
+    [_, web] = planned([variant("source")], source=odd).renditions
+    assert (web.video, web.encodes_audio) == (encoded(**WEB_HD), False)
+    assert web.reason == (
+        "Browsers do not play H.264 pictures in yuv422p; transcoded pictures to H.264 at 1920x1080."
+        + KEPT
+    )
 
 
 def test_hevc_needs_web_where_the_settings_say_so():
@@ -431,11 +502,12 @@ def test_hevc_needs_web_where_the_settings_say_so():
         ("mpeg2video", 50_000_000, 9_321_878),
         ("mpeg2video", 100_000, 400_000),
         ("hevc", 3_000_000, 6_000_000),
+        ("vp9", 3_000_000, 6_000_000),
     ],
 )
 def test_web_takes_no_more_bits_than_the_variant_has(codec, bandwidth, bitrate):
     variants = [variant("source", bandwidth=bandwidth)]
-    [_, web] = planned(variants, source=media(codec=codec), web_for_hevc=True).renditions
+    [_, web] = planned(variants, source=media(codec=codec, pixel_format="yuv422p")).renditions
     assert web.video.bitrate == bitrate
 
 
@@ -451,6 +523,7 @@ def test_web_is_held_to_20_mbit_and_stands_before_the_profiles():
     [
         ({}, True, ["240p0", "360p0", "480p0", "720p0"]),
         ({}, False, []),
+        ({"profiles": None}, True, ["240p0", "360p0", "480p0", "720p0"]),
         ({"profiles": []}, True, []),
         ({"profiles": [profile("mine")]}, True, ["mine"]),
     ],
@@ -471,8 +544,8 @@ def test_the_default_ladder_is_for_sessions_that_do_not_say_what_they_want(given
         ("libvpx-vp9", [profile(encoder="VP9")], SILENT_FILM, ["Profile wanted", "libvpx-vp9"]),
         ("zscale", [profile()], media(transfer="smpte2084"), ["Profile wanted", "zscale", "HDR"]),
         ("bwdif", [profile()], media(interlaced=True), ["Profile wanted", "bwdif"]),
-        ("aac", [profile()], media(MP2), ["Profile wanted", "AAC"]),
-        ("aac", [], media(MP2), ["web", "AAC"]),
+        ("aac", [profile()], media(Codec.MP2), ["Profile wanted", "AAC"]),
+        ("aac", [], media(Codec.MP2), ["web", "AAC"]),
         ("libx264", [], media(codec="mpeg2video"), ["web", "libx264"]),
         (
             "tonemap",
@@ -492,7 +565,9 @@ def test_what_this_ffmpeg_lacks_is_named_with_what_needs_it(lacking, asked, sour
 
 def test_what_is_not_needed_may_lack():
     nothing = EncoderKit(frozenset(), frozenset())
-    assert planned(LADDER, profile(), kit=nothing, source=media(AAC, interlaced=True)).renditions
+    assert planned(
+        LADDER, profile(), kit=nothing, source=media(Codec.AAC, interlaced=True)
+    ).renditions
 
 
 KEY = Encryption("AES-128", FOLDER.child("key"))
@@ -513,7 +588,7 @@ MUXED = (AudioRendition("en", "en", True, None),)
     ],
 )
 def test_what_cannot_be_read_whole_is_refused(changes, code):
-    broken = variant("hd", 1280, 720, 3_000_000, **changes)
+    broken = variant("hd", 1280, 720, 3_000_000, codecs=AVC, **changes)
     with pytest.raises(PermanentError) as refused:
         planned([broken, variant("low", 640, 360)])
     assert refused.value.code is code

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import ErrorCode, InterruptedWork, ToolError, TransientError
-from pipelines.process import STDERR_BYTES, STDOUT, FilterProcess, open_pipes
+from pipelines.process import (
+    LINE_LENGTH,
+    STDERR_BYTES,
+    STDOUT,
+    FilterProcess,
+    last_words,
+    open_pipes,
+)
 
 COPY = "import shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"
 HANG = "signal.pause()"
@@ -73,6 +80,36 @@ def test_a_flood_on_stderr_blocks_nothing_and_its_end_is_kept():
 
 def test_a_failing_child_is_reported_with_its_last_words():
     assert failure(f"{COPY}\nsys.exit('no such codec')") == "ffmpeg exited with 1: no such codec"
+
+
+FFMPEG_SAYS = """\
+[h264 @ 0x55d0a1] [warning] co located POCs unavailable
+[h264_nvenc @ 0x55d0a2c3] [error] Cannot load libcuda.so.1
+[vost#0:0/h264_nvenc @ 0x55d0a4] [error] Error while opening encoder
+[out#0/mp4 @ 0x55d0a5] [error] Nothing was written into output file
+"""
+
+
+def test_what_ffmpeg_says_is_told_by_its_first_error_and_its_last_line():
+    words = (
+        "[h264_nvenc] Cannot load libcuda.so.1 … [out#0/mp4] Nothing was written into output file"
+    )
+    assert last_words(FFMPEG_SAYS, FFMPEG_SAYS) == words
+    assert last_words("", FFMPEG_SAYS) == words
+    assert failure(f"sys.exit({FFMPEG_SAYS!r})") == f"ffmpeg exited with 1: {words}"
+
+
+def test_the_first_error_is_told_however_much_follows_it():
+    code = (
+        "print('[error] no space', file=sys.stderr)\n"
+        "for n in range(100_000): print('[warning] line', n, file=sys.stderr)\n"
+        "sys.exit('[error] gave up')"
+    )
+    assert failure(code) == "ffmpeg exited with 1: no space … gave up"
+
+
+def test_words_without_end_are_cut():
+    assert last_words("x" * 9000, "y" * 9000) == f"{'x' * LINE_LENGTH} … {'y' * LINE_LENGTH}"
 
 
 def test_a_silent_failure_is_reported_too():

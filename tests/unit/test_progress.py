@@ -11,7 +11,7 @@ from tests.unit.plans_by_hand import copy, done, held, plan, result, sliced, sta
 from worker.progress import media_speed, rendition_views
 from worker.records import SessionRecord
 from worker.rendition_view import published_views, withdrawn
-from worker.run import MAKES, PUBLISHED
+from worker.run_memory import MAKES, PUBLISHED
 from worker.run_plan import assemble_item
 from worker.slice_result import SliceResult
 from worker.transitions import merged
@@ -79,6 +79,21 @@ def test_progress_is_media_and_not_slices():
     assert (view["mediaSeconds"], view["mediaSecondsDone"]) == (6.0, 4.0)
     assert (view["progress"], view["speed"]) == (0.6667, 2.0)
     assert (view["kind"], view["encoding"], view["url"]) == ("copy", None, None)
+
+
+def test_a_slice_that_a_worker_is_on_counts_as_far_as_it_has_come():
+    (_, identity), (item, later) = PLAN.work(SMALL)[:2]
+    items = sliced(PLAN, SMALL, [0])
+    before = shown(items)["small"]["mediaSecondsDone"]
+    seconds = SMALL.slices[1].seconds
+    for noted, counted in ((None, 0.0), (seconds / 2, seconds / 2), (99.0, seconds)):
+        under_way = {**items, item: replace(held(later), progress=noted)}
+        view = shown(under_way)["small"]
+        assert view["mediaSecondsDone"] == pytest.approx(before + counted, abs=0.001)
+        assert view["progress"] == pytest.approx((before + counted) / SMALL.seconds, abs=0.001)
+    for stale in (held(identity), held(later, State.CLAIMED), held(later, State.RELEASED)):
+        view = shown({**items, item: replace(stale, progress=1.0)})["small"]
+        assert view["mediaSecondsDone"] == before
 
 
 def test_a_transcode_shows_how_it_is_encoded():

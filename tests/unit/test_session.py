@@ -62,6 +62,17 @@ def profile(**changes):
     return {"profiles": [PROFILE | changes]}
 
 
+def test_profiles_of_null_are_as_if_never_given():
+    absent, _ = merge(None, "s1", {"profiles": None}, NOW)
+    assert "profiles" not in absent.model_fields_set
+    given, _ = merge(absent, "s1", profile(), NOW)
+    assert given.profiles[0].name == PROFILE["name"]
+    taken_back, _ = merge(given, "s1", {"profiles": None}, NOW)
+    assert "profiles" not in taken_back.model_fields_set
+    none, _ = merge(given, "s1", {"profiles": []}, NOW)
+    assert "profiles" in none.model_fields_set
+
+
 def test_every_field_survives_the_wire_and_unknown_ones_are_kept():
     wire = WIRE | {"fromTheFuture": {"a": [1, None]}}
     wire["profiles"] = [wire["profiles"][0] | {"chroma": "420"}]
@@ -109,7 +120,8 @@ def test_every_field_has_a_description_for_the_api():
         ("sourceUrl", {"sourceUrl": "https://me:secret@host/x"}),
         ("odd", {"odd": "\ud800"}),
         ("odd", {"odd": float("nan")}),
-        ("profiles", {"profiles": None}),
+        ("profiles.0.gop", profile(gop="901")),
+        ("profiles.0.fpsDen", profile(fps=1_000_003, fpsDen=5000)),
         ("profiles", {"profiles": [PROFILE] * 101}),
         ("profiles", {"profiles": [PROFILE, PROFILE | {"name": "720P0"}]}),
         ("profiles", {"profiles": [PROFILE, dict(PROFILE)]}),

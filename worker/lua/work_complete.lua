@@ -16,6 +16,5 @@ if value.state ~= 'leased' or not is_current(session, generation) then
   return 0
 end
 write(run, item, { state = 'done', identity = value.identity, token = token, owner = value.owner,
-                   attempts = value.attempts, outages = value.outages, result = result,
-                   progress = value.progress }, keep)
+                   attempts = value.attempts, outages = value.outages, result = result }, keep)
 return 1

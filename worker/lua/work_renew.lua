@@ -1,4 +1,4 @@
--- KEYS: run, session. ARGV: item, keep, generation, token, ttl or '', progress or ''.
+-- KEYS: run, session. ARGV: item, keep, generation, token, ttl, progress.
 -- Returns 1 when the lease is still its holder's and the session's generation still this one.
 
 local run, session = KEYS[1], KEYS[2]
@@ -11,11 +11,7 @@ end
 if not is_current(session, generation) then
   return 0
 end
-if ttl ~= '' then
-  value.expires = now() + tonumber(ttl)
-end
-if progress ~= '' then
-  value.progress = tonumber(progress)
-end
+value.expires = now() + tonumber(ttl)
+value.progress = tonumber(progress)
 write(run, item, value, keep)
 return 1

@@ -1,0 +1,101 @@
+"""What a session's record remembers of its run: the revision that it makes, and what that holds.
+
+The URL of an MP4 is shown as soon as the MP4 is proven, and its bytes are served as immutable: a
+number of a revision under which an MP4 was finished is never used for other bytes. A run goes on
+with the number of the run before it only if it goes on with every MP4 that was finished there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.run_plan import ASSEMBLE, assemble_item
+from worker.work_item import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.records import SessionRecord
+    from worker.run_plan import RunPlan
+    from worker.work_item import ItemState
+
+#: From a run's plan on, until what it left is removed: the revision it is to make.
+MAKES = "makes"
+#: Beside it: the generation that was decided for.
+DECIDED = "decided"
+#: Beside it: the revision that was published then.
+AFTER = "after"
+#: Beside it: the renditions of that revision, as they were shown.
+PUBLISHED = "published"
+#: Beside it: the identities of renditions whose MP4 was finished in the revision, by name.
+FINISHED = "finished"
+#: Every MP4 that any run set out to write since the last cleaning, such as ``r2/source.mp4``.
+WROTE = "wrote"
+#: The generation whose finished work the run may go on with.
+ADOPTS = "adopts"
+
+_CARRIED = (MAKES, AFTER, PUBLISHED, FINISHED, WROTE)
+
+
+def revision_made(record: SessionRecord) -> int:
+    """The revision that the record's run will publish."""
+    return max(record.revision + 1, int(record.run.get(MAKES, 0)))
+
+
+def is_decided(record: SessionRecord) -> bool:
+    """Whether the record's own run has been given its revision."""
+    return record.run.get(DECIDED) == record.generation
+
+
+def carried_on(record: SessionRecord) -> dict[str, Any]:
+    """What a run that follows the record's begins with."""
+    kept = {name: record.run[name] for name in _CARRIED if name in record.run}
+    earlier = record.run.get(ADOPTS, record.generation)
+    return {**kept, ADOPTS: record.generation if is_decided(record) else earlier}
+
+
+def decided(
+    record: SessionRecord,
+    plan: RunPlan,
+    earlier: Mapping[str, ItemState],
+    published: tuple[Mapping[str, Any], ...],
+) -> dict[str, Any]:
+    """The memory of a run with its revision; ``ADOPTS`` stays only if it goes on with that work.
+
+    ``earlier`` are the work items of the generation that it follows, ``published`` the renditions
+    of the published revision.
+    """
+    memory = record.run
+    made = int(memory.get(MAKES, 0))
+    goes_on = made > record.revision and _goes_on(memory.get(FINISHED, {}), plan, earlier)
+    revision = made if goes_on else max(record.revision, record.used_revision, made) + 1
+    # A store that forgot a run may still hold uploads of the number before.
+    numbers = range(max(record.revision + 1, revision - 1), revision + 1)
+    wrote = {f"r{number}/{each.name}.mp4" for number in numbers for each in plan.renditions}
+    return {
+        MAKES: revision,
+        DECIDED: record.generation,
+        AFTER: record.revision,
+        PUBLISHED: [*published],
+        WROTE: sorted(wrote | set(memory.get(WROTE, ()))),
+        **({FINISHED: memory.get(FINISHED, {}), ADOPTS: memory[ADOPTS]} if goes_on else {}),
+    }
+
+
+def _goes_on(finished: Mapping[str, str], plan: RunPlan, earlier: Mapping[str, ItemState]) -> bool:
+    """Whether every MP4 that was finished, or is about to be, is just what the plan makes of it.
+
+    One that the plan does not make any more is no obstacle: it is removed at the end.
+    """
+    wanted = {assemble_item(each.name): each.identity for each in plan.renditions}
+    for name, identity in finished.items():
+        state = earlier.get(assemble_item(name))
+        there = state is not None and state.state is State.DONE and state.identity == identity
+        if assemble_item(name) in wanted and not there:
+            return False
+    begun = {
+        item: state.identity
+        for item, state in earlier.items()
+        if item.startswith(f"{ASSEMBLE}/") and state.state in (State.DONE, State.LEASED)
+    }
+    return all(wanted.get(item, identity) == identity for item, identity in begun.items())
