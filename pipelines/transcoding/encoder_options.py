@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 NEVER = 1_000_000
 #: Seconds by which a key frame may come early: clocks that count milliseconds are that uneven.
 KEY_FRAME_TOLERANCE = 0.002
-#: Seconds of media at the full rate that a decoder buffers (the VBV's size), and begins with.
+#: Seconds of media at the full rate that a decoder buffers (the VBV's size).
 BUFFER_SECONDS = 1.0
-BUFFER_START = 0.5
+#: Share of it that a stream begins with: what a clip of a second may have above its rate. With less,
+#: short slices end far below. CRF spends all of it at once; x265 does with key frames alone, and holds the rate after.
+BUFFER_START, CRF_BUFFER_START, HEVC_INTRA_BUFFER_START = 0.4, 0.3, 0.1
+#: bit/s: ffmpeg tells x264 and x265 whole kbit/s, and 0 is no rate. What comes out is the least
+#: that the encoder can do, long before.
+LOWEST_RATE = 1000
 
 #: H.264 profiles in ffmpeg's words, and whether pictures may refer to later ones.
 _H264_PROFILES = {
@@ -34,18 +39,29 @@ _H264_PROFILES = {
 }
 #: B-frames in a row, where there may be any.
 B_FRAMES = 3
+#: Pictures that x264's rate control sees ahead at least, as ``veryfast`` has it, and the presets
+#: that by themselves see none.
+LOOKAHEAD = 10
+_X264_WITHOUT_LOOKAHEAD = {"ultrafast", "superfast"}
 #: Threads of a software encoder. With more, x264 and x265 decide by chance where a buffer limits
 #: them (three runs, three files): a slice that is encoded again must be the same bytes. Renditions
 #: and slices side by side keep the cores busy, and no frame waits for another thread's.
 THREADS = 1
 
-#: libvpx's speed (``-cpu-used`` with ``-deadline realtime``) for x264's words.
+#: libvpx's ``-deadline`` and ``-cpu-used`` for x264's words. ``good`` takes eight times the CPU time
+#: of ``realtime`` and can make noise a third as large: its lowest rate is that much lower, and so
+#: the usual preset keeps the rate that was asked for.
 _VP9_SPEEDS = {
-    "ultrafast": 8, "superfast": 8, "veryfast": 7, "faster": 6, "fast": 6, "medium": 5,
-    "slow": 5, "slower": 5, "veryslow": 5,
+    "ultrafast": ("realtime", 8), "superfast": ("realtime", 8), "veryfast": ("realtime", 7),
+    "faster": ("realtime", 6), "fast": ("good", 5),
+    "medium": ("good", 4), "slow": ("good", 3), "slower": ("good", 2), "veryslow": ("good", 1),
 }  # fmt: skip
-#: Share of the buffer that the first picture finds; with more libvpx spends seconds' worth on it.
-_VP9_BUFFER_START = 0.1
+#: libvpx works towards a buffer that is nearly full, and spends what it begins with: both are to be
+#: little beside a slice of a few seconds, or the slice ends above its rate.
+_VP9_BUFFER_SECONDS = 0.2
+_VP9_BUFFER_START = 0.5
+#: Percent of a picture's share of the rate that a key frame may have; of key frames alone.
+_VP9_KEY_FRAME, _VP9_INTRA_FRAME = 200, 100
 #: The worst quality of x264 (and x265), and of libvpx.
 _X264_WORST, _VP9_WORST = 51, 63
 _NVENC_PRESETS = {
@@ -114,9 +130,19 @@ def _threads(implementation: str) -> Options:
     return {"threads:v": THREADS} if implementation.startswith("lib") else {}
 
 
+def _bit_rate(encoding: VideoEncoding) -> int:
+    return max(encoding.bitrate, LOWEST_RATE)
+
+
 def _buffer(encoding: VideoEncoding) -> Options:
-    size = round(encoding.bitrate * BUFFER_SECONDS)
-    return {"maxrate": encoding.bitrate, "bufsize": size}
+    bit_rate = _bit_rate(encoding)
+    return {"maxrate": bit_rate, "bufsize": round(bit_rate * BUFFER_SECONDS)}
+
+
+def _buffer_start(encoding: VideoEncoding) -> float:
+    if encoding.gop == 0 and encoding.encoder is Encoder.HEVC:
+        return HEVC_INTRA_BUFFER_START
+    return BUFFER_START if encoding.quality is None else CRF_BUFFER_START
 
 
 def _parameters(parameters: dict[str, object]) -> str:
@@ -130,12 +156,15 @@ def _rate(encoding: VideoEncoding) -> str:
 def _target(encoding: VideoEncoding) -> Options:
     if encoding.quality is not None:
         return {"crf": encoding.quality}
-    return {"b:v": encoding.bitrate}
+    return {"b:v": _bit_rate(encoding)}
 
 
 def _x264(encoding: VideoEncoding) -> Options:
     profile, _ = _h264_profile(encoding)
-    parameters: dict[str, object] = {"fps": _rate(encoding), "vbv-init": BUFFER_START}
+    parameters: dict[str, object] = {"fps": _rate(encoding), "vbv-init": _buffer_start(encoding)}
+    if encoding.preset in _X264_WITHOUT_LOOKAHEAD:
+        # With CRF, the first pictures overrun the buffer by a half.
+        parameters["rc-lookahead"] = LOOKAHEAD
     # The quickest presets leave out the tools that make a stream Main or High.
     if profile != "baseline":
         parameters["cabac"] = 1
@@ -156,7 +185,7 @@ def _x264(encoding: VideoEncoding) -> Options:
 def _x265(encoding: VideoEncoding) -> Options:
     parameters: dict[str, object] = {
         "fps": _rate(encoding),
-        "vbv-init": BUFFER_START,
+        "vbv-init": _buffer_start(encoding),
         "open-gop": 0,
         "info": 0,
         "log-level": "error",
@@ -166,36 +195,44 @@ def _x265(encoding: VideoEncoding) -> Options:
     }
     if encoding.gop is not None:
         parameters["scenecut"] = 0
-    if encoding.gop == 0 and encoding.quality is None:
-        parameters["strict-cbr"] = 1  # without it, key frames alone end a quarter below the rate
-    return {
+    options: Options = {
         "preset": encoding.preset,
         "profile:v": "main",
         "forced-idr": 1,
         **_target(encoding),
         "x265-params": _parameters(parameters),
     }
+    if encoding.gop == 0:
+        # By force: told that there are key frames alone, x265 makes a stream of another profile
+        # (format range extensions, ITU-T H.265 A.3.5), which browsers need not play.
+        options |= {"g": NEVER, "force_key_frames": "expr:1"}
+    return options
 
 
 def _vp9(encoding: VideoEncoding) -> Options:
     """libvpx, whose only rate control that keeps a rate in one pass is CBR of live encoding.
 
     The others let noise have up to four times the rate (measured), and so does its constrained
-    quality: the worst quality that is never surpassed (``qmin``) comes to the same thing.
+    quality: the worst quality that is never surpassed (``qmin``) comes to the same thing. Nothing
+    is dropped: where all pictures at the worst quality take more than the rate, it is exceeded.
     """
+    deadline, speed = _VP9_SPEEDS[encoding.preset]
+    buffer = _bit_rate(encoding) * _VP9_BUFFER_SECONDS
     options: Options = {
-        "deadline": "realtime",
-        "cpu-used": _VP9_SPEEDS[encoding.preset],
+        "deadline": deadline,
+        "cpu-used": speed,
         "lag-in-frames": 0,
         "row-mt": 1,
         "tile-columns": 2,
         "profile:v": 0,
-        "b:v": encoding.bitrate,
-        "minrate": encoding.bitrate,
-        "rc_init_occupancy": round(encoding.bitrate * BUFFER_SECONDS * _VP9_BUFFER_START),
+        "b:v": _bit_rate(encoding),
+        "minrate": _bit_rate(encoding),
+        "bufsize": round(buffer),
+        "rc_init_occupancy": round(buffer * _VP9_BUFFER_START),
+        "overshoot-pct": 0,
+        "undershoot-pct": 100,
+        "max-intra-rate": _VP9_INTRA_FRAME if encoding.gop == 0 else _VP9_KEY_FRAME,
     }
-    if encoding.gop == 0:
-        options["max-intra-rate"] = 100  # percent of a picture's share: all are alike
     if encoding.quality is not None:
         options["qmin"] = round(encoding.quality * _VP9_WORST / _X264_WORST)
     return options
@@ -205,7 +242,7 @@ def _nvenc(encoding: VideoEncoding) -> Options:
     options: Options = {
         "preset": _NVENC_PRESETS[encoding.preset],
         "rc": "vbr",
-        "b:v": encoding.bitrate,
+        "b:v": _bit_rate(encoding),
         "forced-idr": 1,
         "bf": B_FRAMES if allows_b_frames(encoding) else 0,
         "profile:v": _hardware_profile(encoding),
@@ -220,7 +257,7 @@ def _nvenc(encoding: VideoEncoding) -> Options:
 def _vaapi(encoding: VideoEncoding) -> Options:
     options: Options = {
         "rc_mode": "VBR",
-        "b:v": encoding.bitrate,
+        "b:v": _bit_rate(encoding),
         "bf": B_FRAMES if allows_b_frames(encoding) else 0,
         "profile:v": _hardware_profile(encoding).replace("baseline", "constrained_baseline"),
     }
@@ -232,7 +269,7 @@ def _vaapi(encoding: VideoEncoding) -> Options:
 def _qsv(encoding: VideoEncoding) -> Options:
     options: Options = {
         "preset": _QSV_PRESETS.get(encoding.preset, encoding.preset),
-        "b:v": encoding.bitrate,
+        "b:v": _bit_rate(encoding),
         "forced_idr": 1,
         "bf": B_FRAMES if allows_b_frames(encoding) else 0,
         "profile:v": _hardware_profile(encoding),

@@ -325,6 +325,7 @@ def test_key_frames_lie_at_the_asked_distance(make, encode, encoder, rate):
 def test_every_picture_or_the_encoders_choice_may_be_key(make, encode, encoder):
     intra = encode(make(PLAIN), encoding(encoder, gop=0.0))
     assert intra.key_times == intra.times
+    assert intra.stream["profile"] in {"High", "Main", "Profile 0"}
     by_encoder = encode(make(PLAIN), encoding(encoder, gop=None))
     assert by_encoder.key_times == by_encoder.times[:1]
 
@@ -347,6 +348,38 @@ def test_a_short_slice_of_noise_is_never_far_above_the_bit_rate(make, encode, en
     source = make(NOISE, "-crf", "30", "-bf", "0", seconds=10)
     result = encode(source, encoding(encoder, bitrate=800_000, **changes))
     assert result.bits / 10 <= 1.1 * 800_000
+
+
+@pytest.mark.parametrize("preset", ["ultrafast", "superfast", "fast"])
+@pytest.mark.parametrize("seconds", [1, 3])
+@pytest.mark.parametrize(
+    "changes", [{}, {"quality": 20}, {"gop": 0.0}], ids=["bitrate", "quality", "intra"]
+)
+@pytest.mark.parametrize("encoder", [Encoder.H264, Encoder.HEVC])
+def test_seconds_of_noise_are_never_far_above_the_bit_rate(
+    make, encode, encoder, changes, seconds, preset
+):
+    source = make(NOISE, "-crf", "30", "-bf", "0", seconds=seconds)
+    result = encode(source, encoding(encoder, preset=preset, **changes))
+    assert result.bits / seconds <= 1.1 * 500_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"quality": 20}, {"gop": 0.5}, {"preset": "medium", "bitrate": 150_000}],
+    ids=["bitrate", "quality", "short-gop", "good"],
+)
+def test_a_slice_of_noise_takes_the_bit_rate_in_vp9_too(make, encode, changes):
+    source = make(NOISE, "-crf", "30", "-bf", "0", seconds=4)
+    settings = encoding(Encoder.VP9, **({"preset": "fast"} | changes))
+    assert encode(source, settings).bits / 4 == pytest.approx(settings.bitrate, rel=0.1)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_rate_below_all_that_is_possible_gives_the_least_that_is(make, encode, encoder):
+    lowest, low = (encode(make(PLAIN), encoding(encoder, bitrate=rate)) for rate in (400, 500_000))
+    assert lowest.times == low.times
+    assert lowest.bits < low.bits / 2
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

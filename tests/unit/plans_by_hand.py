@@ -36,7 +36,9 @@ def transcode(name, variant=VARIANT, cut=(2.0, 2.0, 2.0), video=H264, encodes_au
 
 
 def plan(*renditions):
-    return RunPlan("fingerprint", renditions, ({"name": "none", "reason": "no"},), "source", "asked")
+    return RunPlan(
+        "fingerprint", renditions, ({"name": "none", "reason": "no"},), "source", "asked"
+    )
 
 
 def receipt(number):

@@ -192,6 +192,19 @@ def test_quality_decides_and_the_bit_rate_caps(implementation, expected):
 HEVC = replace(ENCODING, encoder=Encoder.HEVC, implementation="libx265")
 
 
+@pytest.mark.parametrize("implementation", ["libx264", "libx265", "libvpx-vp9", "h264_nvenc"])
+def test_no_rate_is_so_low_that_an_encoder_is_told_none(implementation):
+    arguments = encoded(ENCODING, implementation=implementation, bitrate=400)
+    assert (value(arguments, "-b:v"), value(arguments, "-maxrate")) == ("1000", "1000")
+    assert int(value(arguments, "-bufsize")) > 0
+
+
+def test_hevcs_key_frames_alone_come_by_force():
+    arguments = encoded(HEVC, gop=0.0)
+    assert value(arguments, "-force_key_frames") == "expr:1"
+    assert int(value(arguments, "-g")) > 1
+
+
 def test_hevc_is_tagged_for_apple_and_never_opens_a_gop():
     arguments = encoded(HEVC)
     assert value(arguments, "-tag:v") == "hvc1"
@@ -216,7 +229,12 @@ def test_the_presets_words_are_every_encoders():
         )
     }  # fmt: skip
     assert speeds["libx264"] == presets
-    assert speeds["libvpx-vp9"] == sorted(speeds["libvpx-vp9"], reverse=True)
+    assert speeds["libvpx-vp9"] == [8, 8, 7, 6, 6, 5, 4, 3, 2]
+    deadlines = [
+        encoder_options(replace(ENCODING, implementation="libvpx-vp9", preset=preset))["deadline"]
+        for preset in presets
+    ]
+    assert deadlines == ["realtime"] * 4 + ["good"] * 5
     assert speeds["h264_nvenc"] == sorted(speeds["h264_nvenc"])
     assert speeds["h264_qsv"] == ["veryfast", "veryfast", *presets[2:]]
 
