@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path  # noqa: TC003  (typer reads annotations while the program runs)
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from scripts import bench_copy
+from scripts import bench_copy, bench_transcode
+from scripts.bench_definition import BenchOptions, hold
 from scripts.bench_result import BenchFailedError
 from scripts.child import ChildFailedError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+BENCHES = {bench.name: bench for bench in (bench_copy.BENCH, bench_transcode.BENCH)}
 
-    from scripts.bench_result import BenchResult
+_MINUTES = ", ".join(f"{bench.minutes:g} for {bench.name}" for bench in BENCHES.values())
+_ROUNDS = ", ".join(f"{bench.rounds} for {bench.name}" for bench in BENCHES.values())
+#: Even sides that every encoder takes.
+_SIZE = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}", re.ASCII)
 
-#: Every bench: takes minutes of media, rounds, and where to say what it does.
-BENCHES: Mapping[str, Callable[[float, int, Callable[[str], None]], BenchResult]] = {
-    "copy": bench_copy.run,
-}
+
+def _size(value: str) -> str:
+    if not _SIZE.fullmatch(value) or any(int(side) % 2 for side in value.split("x")):
+        raise typer.BadParameter(f"{value!r} is no WIDTHxHEIGHT of even numbers, such as 1280x720")
+    return value
 
 
 def main(
@@ -31,18 +36,24 @@ def main(
         Path | None,
         typer.Option("--json", help="Write the same figures as JSON.", dir_okay=False),
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Length of the recording.")] = 40,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the figures are medians.")] = 3,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help=f"Length of the recording; {_MINUTES}.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help=f"Rounds, the figures are medians; {_ROUNDS}.")
+    ] = None,
+    size: Annotated[str, typer.Option(callback=_size, help="Size of its pictures.")] = "1920x1080",
 ) -> None:
     """Run one bench; prints a table, and writes the same figures as JSON when asked to."""
     bench = BENCHES.get(name)
     if bench is None:
         print(f"There is no bench {name!r}; there is: {', '.join(BENCHES)}.", file=sys.stderr)
         raise typer.Exit(2)
+    options = BenchOptions(minutes or bench.minutes, rounds or bench.rounds, size)
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     console = Console(width=100, highlight=False)
     try:
-        result = bench(minutes, rounds, lambda words: print(words, file=sys.stderr, flush=True))
+        result = hold(bench, options, lambda words: print(words, file=sys.stderr, flush=True))
     except (BenchFailedError, ChildFailedError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

@@ -12,14 +12,19 @@ import dramatiq
 
 from scripts.child import Child
 from scripts.embedded import child_environment, start_redis, start_s3
-from scripts.stack import WORKER_READY, process_environment, worker_argv
+from scripts.stack import (
+    WORKER_READY,
+    process_environment,
+    worker_argv,
+    worker_environment,
+)
 from scripts.stack_directory import Identity
 from scripts.stack_environment import stack_environment
 from worker.broker import make_broker
 from worker.settings import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from worker.settings import Settings
@@ -28,9 +33,7 @@ _READY_S = 60.0
 
 #: Enough that the S3 server does not spend its time on collecting garbage: that is not measured.
 _S3_MEMORY = "1GiB"
-#: The queues of the processes that are "ours": one process each, as in production.
 CONTROL = "control"
-QUEUES = (CONTROL, "package")
 
 
 class BenchSite:
@@ -77,10 +80,13 @@ class BenchSite:
         return child_environment() | ours
 
     @contextlib.contextmanager
-    def workers(self, scratch: Path) -> Iterator[list[int]]:
-        """The product's worker processes, new and idle; their process ids."""
+    def workers(self, queues: Sequence[str], scratch: Path) -> Iterator[list[int]]:
+        """The product's worker processes, new and idle, one on each of ``queues``; their ids."""
         with contextlib.ExitStack() as stack:
-            children = [self._worker(queue, scratch) for queue in QUEUES]
+            children = [
+                self._worker(f"{queue}-{number}", queue, scratch)
+                for number, queue in enumerate(queues, start=1)
+            ]
             for child in children:
                 stack.callback(child.stop)
                 child.start()
@@ -88,12 +94,12 @@ class BenchSite:
                 child.wait_until_ready(_READY_S)
             yield [child.pid for child in children]
 
-    def _worker(self, queue: str, scratch: Path) -> Child:
+    def _worker(self, name: str, queue: str, scratch: Path) -> Child:
         child = Child(
-            queue,
+            name,
             [sys.executable, *worker_argv(queue)],
-            environment=self.process_environment(scratch),
-            log=self.directory / "logs" / f"{queue}.log",
+            environment=self.process_environment(scratch) | worker_environment(queue),
+            log=self.directory / "logs" / f"{name}.log",
             probe=lambda _pid: child.said(WORKER_READY),
             cwd=scratch,
         )

@@ -1,4 +1,4 @@
-"""A process that waits for one job, does it by a recipe, and waits again until it was measured."""
+"""A process that waits for one task, does it by a recipe, and waits again until it was measured."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from scripts import reaper
 from scripts.bench_result import BenchFailedError
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from scripts.bench_recipes import Job
+    from scripts.recipe_task import RecipeTask
 
-#: Seconds that a job may take before its process is killed.
-_JOB_S = 900.0
+#: Seconds that a task may take before its process is killed.
+_TASK_S = 1860.0
 
 
 class RecipeProcess:
-    """``scripts.bench_recipes`` with one recipe; entering waits until it is ready for its job."""
+    """``scripts.bench_recipes`` with one recipe; entering waits until it is ready for its task."""
 
     def __init__(self, recipe: str, environment: Mapping[str, str]) -> None:
         self._recipe = recipe
@@ -34,8 +35,9 @@ class RecipeProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
-        self._alarm = threading.Timer(_JOB_S, self._process.kill)
+        self._alarm = threading.Timer(_TASK_S, self._kill)
         self._alarm.daemon = True
         self._alarm.start()
         self._expect("ready")
@@ -49,7 +51,7 @@ class RecipeProcess:
     ) -> None:
         self._alarm.cancel()
         if kind is not None:
-            self._process.kill()
+            self._kill()
         self._process.communicate()
 
     @property
@@ -57,11 +59,11 @@ class RecipeProcess:
         """The process to measure."""
         return self._process.pid
 
-    def do(self, job: Job) -> None:
-        """Have the job done; raises BenchFailedError when the process ends instead."""
+    def do(self, task: RecipeTask) -> None:
+        """Have the task done; raises BenchFailedError when the process ends instead."""
         if self._process.stdin is None:
             raise RuntimeError("the recipe was started without a pipe")
-        self._process.stdin.write(job.to_json() + "\n")
+        self._process.stdin.write(task.to_json() + "\n")
         self._process.stdin.flush()
         self._expect("done")
 
@@ -69,6 +71,10 @@ class RecipeProcess:
         if self._process.stdout is None:
             raise RuntimeError("the recipe was started without a pipe")
         if self._process.stdout.readline().strip() != word:
-            self._process.kill()
+            self._kill()
             message = f"the recipe {self._recipe!r} ended before it was {word}; see above"
             raise BenchFailedError(message)
+
+    def _kill(self) -> None:
+        """Its ffmpeg too, which would go on, and keep the pipe open that we wait for."""
+        reaper.kill_group(self._process.pid)

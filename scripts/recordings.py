@@ -27,6 +27,38 @@ _CONTENT_TYPES = {"ts": "video/mp2t", "m3u8": "application/vnd.apple.mpegurl"}
 
 
 @dataclass(frozen=True)
+class Scene:
+    """What the pictures of a loop show, and how they are encoded.
+
+    ``graph`` is a lavfi graph of endless pictures; it is filled in with ``rate`` (pictures/s),
+    ``pictures`` (how many there are), and the ``width`` and ``height`` to end with.
+    """
+
+    graph: str
+    preset: str  #: of x264
+    parameters: str = ""  #: of x264, each followed by a colon
+
+
+#: As hard to compress as pictures get, at a constant rate to the bit. They are made small and
+#: blown up: cheap to make.
+NOISE = Scene(
+    graph="color=gray:s=480x270:r={rate},noise=alls=60:allf=t,scale={width}:{height}:flags=neighbor",
+    preset="ultrafast",
+    parameters="nal-hrd=cbr:",
+)
+#: A camera's pictures, as far as an encoder can tell: soft areas, fine edges, a steady zoom, a few
+#: things that move by themselves, and a sensor's grain.
+MOTION = Scene(
+    graph=(
+        "mandelbrot=s=480x270:r={rate}:maxiter=300:start_scale=2:end_scale=0.002"
+        ":end_pts={pictures}[zoom];testsrc2=s=160x90:r={rate}[clock];[zoom][clock]overlay=300:20,"
+        "scale={width}:{height}:flags=bicubic,format=yuv420p,noise=c0s=7:c0f=t"
+    ),
+    preset="veryfast",
+)
+
+
+@dataclass(frozen=True)
 class Loop:
     """A short recording in a folder that can follow upon itself; ``seconds`` is its exact length.
 
@@ -55,8 +87,9 @@ def make_loop(
     seconds: int = 32,
     size: str = "1920x1080",
     bit_rate: int = 6_000_000,
+    scene: Scene = NOISE,
 ) -> Loop:
-    """Encode ``seconds`` of noise into ``folder``: H.264 at a constant ``bit_rate``, and AAC.
+    """Encode ``seconds`` of a scene and noise into ``folder``: H.264 and AAC at ``bit_rate``.
 
     Raises ValueError when ``seconds`` is no multiple of ``LOOP_UNIT``, CalledProcessError or
     TimeoutExpired when ffmpeg fails.
@@ -65,7 +98,7 @@ def make_loop(
         raise ValueError(f"A loop of {seconds} s has a seam: take a multiple of {LOOP_UNIT} s.")
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(
-        [ffmpeg, *_encode_arguments(seconds, size, bit_rate)],
+        [ffmpeg, *_encode_arguments(seconds, size, bit_rate, scene)],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         timeout=_ENCODE_TIMEOUT_S,
@@ -133,10 +166,13 @@ def _put(client: Any, bucket: str, key: str, body: bytes) -> None:
     client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind)
 
 
-def _encode_arguments(seconds: int, size: str, bit_rate: int) -> list[str]:
+def _encode_arguments(seconds: int, size: str, bit_rate: int, scene: Scene) -> list[str]:
     """The video gets what the audio, and the 4 % that TS adds, leave of ``bit_rate``."""
-    # Noise is made small and blown up: as hard to compress as it needs to be, and cheap to make.
-    noise = f"color=gray:s=480x270:r={FRAMES_PER_SECOND},noise=alls=60:allf=t"
+    width, height = size.split("x")
+    pictures = seconds * FRAMES_PER_SECOND
+    video = scene.graph.format(
+        rate=FRAMES_PER_SECOND, pictures=pictures, width=width, height=height
+    )
     # The encoder adds one frame of priming, so it is given one less than the loop holds.
     samples = seconds * SAMPLE_RATE - AUDIO_FRAME
     sound = f"anoisesrc=r={SAMPLE_RATE}:a=0.3:seed=1,atrim=end_sample={samples}"
@@ -144,13 +180,13 @@ def _encode_arguments(seconds: int, size: str, bit_rate: int) -> list[str]:
     video_rate = round(bit_rate * 0.96) - audio_rate
     return [
         "-hide_banner", "-nostdin", "-loglevel", "error", "-y",
-        "-f", "lavfi", "-i", f"{noise},scale={size.replace('x', ':')}:flags=neighbor",
+        "-f", "lavfi", "-i", video,
         "-f", "lavfi", "-i", f"{sound},aformat=channel_layouts=stereo",
-        "-frames:v", str(seconds * FRAMES_PER_SECOND),
-        "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
+        "-frames:v", str(pictures),
+        "-c:v", "libx264", "-preset", scene.preset, "-pix_fmt", "yuv420p",
         "-b:v", str(video_rate), "-minrate", str(video_rate), "-maxrate", str(video_rate),
         "-bufsize", str(video_rate), "-x264-params",
-        f"nal-hrd=cbr:keyint={2 * FRAMES_PER_SECOND}:scenecut=0:open-gop=0:bframes=2",
+        f"{scene.parameters}keyint={2 * FRAMES_PER_SECOND}:scenecut=0:open-gop=0:bframes=2",
         "-c:a", "aac", "-b:a", str(audio_rate),
         "-muxdelay", "0", "-muxpreload", "0",
         "-f", "hls", "-hls_time", str(SEGMENT_SECONDS), "-hls_list_size", "0",

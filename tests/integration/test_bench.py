@@ -1,4 +1,4 @@
-"""The bench does what it measures: the same MP4 four ways, and figures in the promised shape."""
+"""A bench does what it measures: the same MP4s in all ways, and figures in the promised shape."""
 
 import json
 import os
@@ -53,6 +53,41 @@ def test_bench_copy_compares_four_ways_and_ours_needs_no_disk(tmp_path):
     assert rows["serial"]["peakDiskBytes"] > recording * 1.6
     assert all(name in done.stdout for name in rows)
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.ffmpeg
+@pytest.mark.s3
+@pytest.mark.redis
+def test_bench_transcode_compares_us_with_ffmpeg_alone(tmp_path):
+    figures, scratch = tmp_path / "figures.json", tmp_path / "scratch"
+    scratch.mkdir()
+    done = bench(
+        "transcode", "--minutes", "0.1", "--size", "256x144", "--json", str(figures),
+        TMPDIR=str(scratch), FINALIZER_PRESET="ultrafast", FINALIZER_SLICE_SECONDS="4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(figures.read_text())
+    assert result.keys() == {"bench", "ratios", "rows"}
+    assert result["bench"] == "transcode"
+    assert result["ratios"].keys() == {
+        "cpuToFloor1", "cpuToFloor2", "eachToFloor", "wall2to1", "wallToFloor",
+    }  # fmt: skip
+    assert all(ratio > 0 for ratio in result["ratios"].values())
+    rows = {row["name"]: row for row in result["rows"]}
+    assert list(rows) == ["ours1", "ours2", "each", "floor"]
+    assert all(row["cpuSeconds"] > 0 for row in rows.values())
+    assert rows["ours1"]["peakDiskBytes"] == rows["ours2"]["peakDiskBytes"] == 0
+    assert rows["each"]["peakDiskBytes"] > 0
+    assert rows["ours2"]["peakRssBytes"] > rows["ours1"]["peakRssBytes"]
+    assert all(name in done.stdout for name in rows)
+    assert "source.mp4" in done.stdout
+    assert not list(scratch.iterdir())
+
+
+def test_a_size_that_is_none_is_refused():
+    done = bench("transcode", "--size", "1280x721")
+    assert done.returncode == 2
+    assert "1280x721" in done.stderr
 
 
 def test_a_bench_that_does_not_exist_is_named_with_those_that_do():
