@@ -229,7 +229,7 @@ def test_the_presets_words_are_every_encoders():
         )
     }  # fmt: skip
     assert speeds["libx264"] == presets
-    assert speeds["libvpx-vp9"] == [8, 8, 7, 6, 6, 5, 4, 3, 2]
+    assert speeds["libvpx-vp9"] == [8, 8, 7, 6, 5, 4, 3, 2, 1]
     deadlines = [
         encoder_options(replace(ENCODING, implementation="libvpx-vp9", preset=preset))["deadline"]
         for preset in presets
