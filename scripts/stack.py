@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-#: Threads of a worker process by its queue: copies wait for the store, one transcode keeps all
-#: processors busy. A process takes no more messages than that, so that work spreads.
+#: Threads of a worker process by its queue: copies wait for the store, a transcode keeps several
+#: cores busy. A process takes no more messages than that, so that work spreads.
 _THREADS = {CONTROL: 2, PACKAGING: 2, TRANSCODING: 1}
 _DRAIN_S = 8.0
 _SERVERS_STOP_S = 10.0
