@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.cutter import SampleCutter, Window
 from pipelines.errors import ErrorCode, ToolError
-from pipelines.mp4.boxes import Mp4Error
+from pipelines.ffmpeg_movie import read_movie
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.packaged_slice import PackagedRun, PackagedTrack, Samples
 from pipelines.process import FilterProcess
@@ -40,14 +40,7 @@ def package_ts_run(
     child = FilterProcess(argv, feed, deadline_seconds=DEADLINE_SECONDS, checkpoint=checkpoint)
     with child:
         output = TsRunOutput(feed, writer, feed.tracks)
-        try:
-            for piece in child.output():
-                output.take(piece)
-            child.outcome()
-            output.close()
-        except Mp4Error as error:
-            message = f"ffmpeg's output is not what we accept: {error}"
-            raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
+        read_movie(child, output)
     return output.packaged()
 
 

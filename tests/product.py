@@ -120,6 +120,24 @@ class Product:
         self._awaited(session_id, there, timeout)
         return self.get(session_id)
 
+    def ready(self, session_id: str) -> dict[str, Any]:
+        """The session once it is ready and nothing of its run is left."""
+        session = self.reaches(session_id, "ready", "failed")
+        assert session["phase"] == "ready", session["error"]
+        self.happens(session_id, lambda: self.is_settled(session_id))
+        return session
+
+    def items(self, session_id: str, kind: str) -> dict[str, dict[str, Any]]:
+        """The work items of one kind of the session's run, by name, as they are written down."""
+        with self.stack.redis() as client:
+            runs = [client.hgetall(key) for key in client.scan_iter(f"*run:{session_id}:*", 1000)]
+        return {
+            name.decode(): json.loads(text)
+            for fields in runs
+            for name, text in fields.items()
+            if name.startswith(f"item:{kind}/".encode())
+        }
+
     def happens(self, session_id: str, what: Callable[[], object]) -> None:
         """Wait for something to become true of a session; tell its story when it does not."""
         self._awaited(session_id, what, PATIENCE_S)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.ffmpeg_movie import MovieReader, refusing_damage
 from pipelines.media import Codec
-from pipelines.mp4.boxes import Mp4Error
 from pipelines.packaged_slice import Expectation, PackagedTrack
 from pipelines.process import LONGEST_DEADLINE_SECONDS, FilterProcess, open_pipes
 from pipelines.profile import Encoder
@@ -45,9 +45,8 @@ class Execution:
     ffmpeg: str
     deadline_seconds: float
     checkpoint: Callable[[], None]  #: called often; raises to cancel
-    encoded: Callable[
-        [float], None
-    ]  #: called often with the media seconds of the run that are done
+    #: Called often with the media seconds of the run that are done.
+    encoded: Callable[[float], None]
 
 
 def deadline_seconds(media_seconds: float, renditions: int) -> float:
@@ -56,7 +55,7 @@ def deadline_seconds(media_seconds: float, renditions: int) -> float:
     return min(allowed, LONGEST_DEADLINE_SECONDS)
 
 
-class RenditionReader(Protocol):
+class RenditionReader(MovieReader, Protocol):
     """Takes what ffmpeg writes of one rendition."""
 
     @property
@@ -70,12 +69,6 @@ class RenditionReader(Protocol):
     @property
     def seconds(self) -> float:
         """Seconds of media that have come."""
-
-    def take(self, piece: bytes) -> None:
-        """Read the next bytes; ``Mp4Error`` for what is damaged."""
-
-    def close(self) -> None:
-        """Say that ffmpeg has ended; ``Mp4Error`` when its output is cut off."""
 
 
 def run_ffmpeg(
@@ -100,17 +93,13 @@ def run_ffmpeg(
             deadline_seconds=execution.deadline_seconds,
             checkpoint=execution.checkpoint,
         )
-        try:
-            with child:
-                for descriptor, piece in child.outputs():
-                    by_descriptor[descriptor].take(piece)
-                    execution.encoded(min(reader.seconds for reader in readers))
-                child.outcome()
-                for reader in readers:
-                    reader.close()
-        except Mp4Error as error:
-            message = f"ffmpeg's output is not what we accept: {error}"
-            raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
+        with refusing_damage(), child:
+            for descriptor, piece in child.outputs():
+                by_descriptor[descriptor].take(piece)
+                execution.encoded(min(reader.seconds for reader in readers))
+            child.outcome()
+            for reader in readers:
+                reader.close()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.cutter import payload_hash
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.ffmpeg_movie import read_movie
 from pipelines.media import Codec
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import FragmentReader, Header
@@ -133,15 +134,7 @@ def _encode(
         checkpoint=checkpoint,
     )
     with child:
-        encoded = _EncodedStretch(stretch, hand_out)
-        try:
-            for piece in child.output():
-                encoded.take(piece)
-            child.outcome()
-            encoded.close()
-        except Mp4Error as error:
-            message = f"ffmpeg's output is not what we accept: {error}"
-            raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
+        read_movie(child, _EncodedStretch(stretch, hand_out))
 
 
 class _EncodedTrack:

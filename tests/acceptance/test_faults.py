@@ -89,23 +89,9 @@ def will(will_of_ffmpeg):
         will_of_ffmpeg.unsay(word)
 
 
-def ready(product, session_id):
-    session = product.reaches(session_id, "ready", "failed")
-    assert session["phase"] == "ready", session["error"]
-    product.happens(session_id, lambda: product.is_settled(session_id))
-    return session
-
-
 def slices(product, session_id):
     """The items of the session's run that package slices, as they are written down."""
-    with product.stack.redis() as client:
-        runs = [client.hgetall(key) for key in client.scan_iter(f"*run:{session_id}:*", 1000)]
-    return {
-        name.decode(): json.loads(text)
-        for fields in runs
-        for name, text in fields.items()
-        if name.startswith(b"item:package/")
-    }
+    return product.items(session_id, "package")
 
 
 def leased(product, session_id):
@@ -131,7 +117,7 @@ def test_a_worker_that_is_killed_in_a_slice_costs_nothing_but_time(product, will
     undisturbed = new_id("calm")
     product.upload(undisturbed, small)
     created = product.begin(undisturbed)["createdAt"]
-    expected = product.fetch(ready(product, undisturbed)["mp4Url"]).body
+    expected = product.fetch(product.ready(undisturbed)["mp4Url"]).body
 
     will.say("hold")
     session_id = new_id("killed")
@@ -140,7 +126,7 @@ def test_a_worker_that_is_killed_in_a_slice_costs_nothing_but_time(product, will
     product.happens(session_id, lambda: len(leased(product, session_id)) == 3)
     os.kill(min(leased(product, session_id).values()), signal.SIGKILL)
     will.unsay("hold")
-    assert product.fetch(ready(product, session_id)["mp4Url"]).body == expected
+    assert product.fetch(product.ready(session_id)["mp4Url"]).body == expected
 
 
 def test_a_worker_that_is_asked_to_end_hands_its_slices_back_at_once(product, will, small):
@@ -154,7 +140,7 @@ def test_a_worker_that_is_asked_to_end_hands_its_slices_back_at_once(product, wi
     )
     assert {item["attempts"] for item in slices(product, session_id).values()} == {0}
     will.unsay("hold")
-    ready(product, session_id)
+    product.ready(session_id)
 
 
 def gone(owners):
@@ -183,7 +169,7 @@ def test_a_broken_ffmpeg_ends_a_session_after_three_attempts_with_its_last_words
     assert product.objects("vod", session_id) == []
     will.unsay("fail")
     assert product.rerun(session_id) == 202
-    ready(product, session_id)
+    product.ready(session_id)
 
 
 def test_a_slice_that_kills_its_workers_fails_its_session_alone(product, will, small, media):
@@ -195,13 +181,13 @@ def test_a_slice_that_kills_its_workers_fails_its_session_alone(product, will, s
     assert session["error"]["code"] == "slice_poison"
     product.upload(other, small)
     product.begin(other)
-    assert ready(product, other)["error"] is None
+    assert product.ready(other)["error"] is None
 
 
 def test_a_source_on_the_web_is_read_and_its_query_stays_a_secret(product, web, plays):
     session_id = new_id("web")
     product.begin(session_id, sourceUrl=f"{web}index.m3u8?token={QUERY_SECRET}")
-    session = ready(product, session_id)
+    session = product.ready(session_id)
     plays(session["mp4Url"], 12.0)
     answers = product.published_uris(session["recordingUrl"])
     assert {answer.status for answer in answers.values()} == {200}
@@ -218,7 +204,7 @@ def test_no_log_of_the_stack_tells_a_secret(product, web):
     session_id = new_id("told")
     product.begin(session_id, sourceUrl=f"{web}index.m3u8?token={QUERY_SECRET}")
     product.webhook("stream.started", stream={"id": "x"})
-    ready(product, session_id)
+    product.ready(session_id)
     names = ("FINALIZER_API_TOKEN", "FINALIZER_WEBHOOK_SECRET", "AWS_SECRET_ACCESS_KEY")
     secrets = [product.facts[name] for name in names] + [QUERY_SECRET, "X-Amz-Signature"]
     logs = sorted((product.stack.directory / "logs").iterdir())

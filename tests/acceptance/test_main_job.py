@@ -24,20 +24,12 @@ def product(tmp_path_factory):
         yield Product(stack)
 
 
-def ready(product, session_id):
-    """The session once it is ready and nothing of its run is left."""
-    session = product.reaches(session_id, "ready", "failed")
-    assert session["phase"] == "ready", session["error"]
-    product.happens(session_id, lambda: product.is_settled(session_id))
-    return session
-
-
 def finalized(product, playlist, **fields):
     """A session that was live, went idle and became ready."""
     session_id = new_id("main")
     product.upload(session_id, playlist)
     product.begin(session_id, **fields)
-    return ready(product, session_id)
+    return product.ready(session_id)
 
 
 def digest(product, url):
@@ -52,7 +44,7 @@ def test_a_session_that_falls_silent_becomes_a_recording_that_plays(product, hea
     for _ in range(3):
         beat = product.begin(session_id)
         assert (beat["phase"], beat["recordingStatus"]) == ("live", "waiting")
-    session = ready(product, session_id)
+    session = product.ready(session_id)
     assert session["recordingStatus"] == "ready"
     assert session["error"] is None
     assert session["mp4Url"].endswith(f"/vod/{session_id}/r1/source.mp4")
@@ -120,7 +112,7 @@ def test_a_profile_gets_the_variant_of_its_name_or_is_transcoded_from_the_best(
         session_id,
         profiles=[{"name": "180p", **PROFILE}, {"name": "144p", **PROFILE, "width": 256}],
     )
-    session = ready(product, session_id)
+    session = product.ready(session_id)
     renditions = {each["name"]: each for each in session["renditions"]}
     assert {name: (each["kind"], each["state"]) for name, each in renditions.items()} == {
         "source": ("copy", "ready"), "180p": ("copy", "ready"), "144p": ("transcode", "ready"),
@@ -151,7 +143,7 @@ def test_a_second_run_makes_the_same_bytes_under_new_names(product, heavy):
         return session["phase"] == "ready" and session["generation"] > first["generation"]
 
     product.happens(session_id, again)
-    second = ready(product, session_id)
+    second = product.ready(session_id)
     assert second["mp4Url"] == first["mp4Url"].replace("/r1/", "/r2/")
     assert seen == {
         ("ready", first["recordingUrl"], url) for url in (first["mp4Url"], second["mp4Url"])
@@ -205,7 +197,7 @@ def test_a_first_run_that_fails_says_why_and_a_re_run_heals_it(product, small):
     assert product.objects("vod", session_id) == []
     product.upload(session_id, small)
     assert product.rerun(session_id) == 202
-    healed = ready(product, session_id)
+    healed = product.ready(session_id)
     assert healed["error"] is None
     assert product.report(session_id)["verdict"] == "complete"
 
@@ -223,7 +215,7 @@ def test_livepeers_webhooks_alone_make_a_recording(product, small):
     assert product.webhook("recording.waiting", payload=waiting).status == 200
     assert product.get(session_id)["recordingStatus"] == "waiting"
     product.webhook("stream.idle", stream={"id": stream})
-    session = ready(product, session_id)
+    session = product.ready(session_id)
     assert product.fetch(session["mp4Url"]).status == 200
 
 
@@ -242,4 +234,4 @@ def test_a_lost_queue_is_healed_by_the_sweep(product, small):
     finally:
         for pid in members:
             os.kill(pid, signal.SIGCONT)
-    assert ready(product, session_id)["error"] is None
+    assert product.ready(session_id)["error"] is None

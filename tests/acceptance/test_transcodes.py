@@ -98,23 +98,9 @@ def begun(product, playlist, **fields):
     return session_id
 
 
-def ready(product, session_id):
-    session = product.reaches(session_id, "ready", "failed")
-    assert session["phase"] == "ready", session["error"]
-    product.happens(session_id, lambda: product.is_settled(session_id))
-    return session
-
-
 def transcoding(product, session_id):
     """The process ids of the workers that are on a transcode of the session."""
-    with product.stack.redis() as client:
-        runs = [client.hgetall(key) for key in client.scan_iter(f"*run:{session_id}:*", 1000)]
-    items = [
-        json.loads(text)
-        for fields in runs
-        for name, text in fields.items()
-        if name.startswith(b"item:transcode/")
-    ]
+    items = product.items(session_id, "transcode").values()
     return [int(item["owner"].rpartition(":")[2]) for item in items if item["state"] == "leased"]
 
 
@@ -134,7 +120,7 @@ def test_the_source_can_be_watched_before_the_transcodes_are_made(product, small
         assert seen[name]["state"] in ("waiting", "transcoding")
         assert (seen[name]["url"], seen[name]["mediaSecondsDone"]) == (None, 0.0)
     hold.unlink()
-    session = ready(product, session_id)
+    session = product.ready(session_id)
     made = renditions(product, session_id)
     assert session["mp4Url"] == made["source"]["url"] == seen["source"]["url"]
     for name in ("small", "large"):
@@ -147,7 +133,7 @@ def test_the_source_can_be_watched_before_the_transcodes_are_made(product, small
 def test_profiles_come_out_as_they_were_asked_for(product, small, probed):
     still = {**SMALL, "name": "slow", "fps": 15, "profile": "H264Baseline", "gop": "1.0"}
     session_id = begun(product, small, profiles=[still, LARGE])
-    ready(product, session_id)
+    product.ready(session_id)
     made = renditions(product, session_id)
     slow, large = probed(made["slow"]["url"]), probed(made["large"]["url"])
     assert (slow["width"], slow["height"], slow["nb_frames"]) == (160, 90, "180")
@@ -162,7 +148,7 @@ def test_a_worker_that_is_killed_in_a_transcode_costs_nothing_but_time(product, 
     product.happens(session_id, lambda: len(transcoding(product, session_id)) == 2)
     os.kill(min(transcoding(product, session_id)), signal.SIGKILL)
     hold.unlink()
-    ready(product, session_id)
+    product.ready(session_id)
     assert product.events(session_id, "attempt_failed") == []
     plays(renditions(product, session_id)["small"]["url"], 12.0)
 
@@ -177,7 +163,7 @@ def test_an_encoder_that_ffmpeg_lacks_is_named_before_any_work_is_done(product, 
     assert product.events(session_id, "slice_packaged", "slice_transcoded") == []
     product.put(session_id, profiles=[SMALL])
     assert product.rerun(session_id) == 202
-    ready(product, session_id)
+    product.ready(session_id)
 
 
 def test_hardware_that_fails_gives_way_to_software_and_the_ladder_is_made(
@@ -190,7 +176,7 @@ def test_hardware_that_fails_gives_way_to_software_and_the_ladder_is_made(
     ) as stack:  # fmt: skip
         product = Product(stack)
         session_id = begun(product, small)
-        ready(product, session_id)
+        product.ready(session_id)
         made = renditions(product, session_id)
         ladder = ["240p0", "360p0", "480p0", "720p0"]
         assert list(made) == ["source", *ladder]
