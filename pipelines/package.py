@@ -6,21 +6,14 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.edges import Edges
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.fmp4_run import Fmp4Stream, InitSections, package_fmp4_run
-from pipelines.mpegts.index import absent, announced, continues_previous
 from pipelines.object_store import MIN_PART_BYTES
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
 from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
-from pipelines.segment_stream import (
-    HEAD_BYTES,
-    IndexedSegment,
-    SegmentStream,
-    index_fetched,
-    lead_in,
-)
-from pipelines.source import FetchedSegment, fetch_head, fetch_segment, measure, read_ahead
-from pipelines.timeline import Relation, step
+from pipelines.segment_stream import SegmentStream
+from pipelines.source import measure, read_ahead
 from pipelines.ts_feed import TsRunFeed
 from pipelines.ts_run import package_ts_run
 
@@ -28,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
-    from pipelines.media import Codec
+    from pipelines.loss import Loss
     from pipelines.parts import PartUpload
-    from pipelines.playlist import Segment
+    from pipelines.repair import Repair
     from pipelines.slices import Slice
     from pipelines.source import SourceReader
 
@@ -42,6 +35,8 @@ class Packager:
     reader: SourceReader
     ffmpeg: str  #: path of the program
     max_hole: Fraction  #: seconds; a longer forward jump of the clock begins a new period
+    #: Whether a segment that is not there is given up: soon after the session's end it may come.
+    missing_is_final: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +77,12 @@ def package_slice(
 
 
 def packaged(
-    work: Slice, runs: Sequence[PackagedRun], payload: WrittenPayload, source_bytes: int
+    work: Slice,
+    runs: Sequence[PackagedRun],
+    payload: WrittenPayload,
+    source_bytes: int,
+    losses: Sequence[Loss] = (),
+    repairs: Sequence[Repair] = (),
 ) -> Packaged:
     """The result of a slice, all of whose runs lie in the payload."""
     tables = PackagedSlice(
@@ -95,6 +95,8 @@ def packaged(
         source_bytes=source_bytes,
         source_segments=len(work.segments),
         listed_seconds=sum(segment.duration for segment in work.segments),
+        losses=tuple(losses),
+        repairs=tuple(repairs),
     )
     return Packaged(tables, payload.staged)
 
@@ -129,72 +131,6 @@ def _ts_runs(
             feed = TsRunFeed(stream, edges.lead_in(first), edges.lead_out, packager.max_hole)
             runs.append(package_ts_run(feed, writer, packager.ffmpeg, checkpoint))
     return runs
-
-
-class Edges:
-    """The segments around a run that ffmpeg is fed too, so that it loses nothing at a seam."""
-
-    def __init__(self, work: Slice, packager: Packager) -> None:
-        self._work = work
-        self._packager = packager
-        self._behind: bytes | None = None
-
-    def lead_in(self, first: IndexedSegment, *, wanted: bool = False) -> tuple[IndexedSegment, ...]:
-        """What comes before the run's first segment, back to a closed key frame, if it is needed.
-
-        ``wanted``: also when decoding could begin with that segment.
-        """
-        earlier = self._earlier(first.segment)
-        return lead_in(self._packager.reader, first, earlier, self._same_clock, wanted=wanted)
-
-    def announced_before(self) -> Mapping[int, Codec]:
-        """The PIDs that the nearest segment with program tables before the slice announces."""
-        for segment in reversed(self._work.lead_in):
-            found = announced(fetch_segment(self._packager.reader, segment))
-            if found:
-                return found
-        return {}
-
-    def lead_out(self, tracks: Mapping[int, Codec], unfinished: bool) -> IndexedSegment | None:
-        """The segment after the slice, when a unit that starts in the slice may go on in it.
-
-        Its head tells when nothing does, unless one of the tracks has no packet there.
-        """
-        following = self._work.lead_out
-        if following is None:
-            return None
-        reader = self._packager.reader
-        if not unfinished:
-            head = fetch_head(reader, following, HEAD_BYTES)
-            told = not absent(head, tracks)
-            if told and not continues_previous(head, tracks) & tracks.keys():
-                return None
-        return self.following(tracks)
-
-    def following(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
-        """The segment behind the slice; None behind the last and before a tagged discontinuity."""
-        segment = self._work.lead_out
-        if segment is None:
-            return None
-        if self._behind is None:
-            self._behind = fetch_segment(self._packager.reader, segment)
-        return index_fetched(FetchedSegment(segment, self._behind), tracks)
-
-    def _earlier(self, first: Segment) -> tuple[Segment, ...]:
-        """Segments before ``first`` in its tagged period, nearest last."""
-        if first.discontinuity:
-            return ()
-        own = [s for s in self._work.segments if s.sequence < first.sequence]
-        for position in range(len(own) - 1, -1, -1):
-            if own[position].discontinuity:
-                return tuple(own[position:])
-        return (*self._work.lead_in, *own)
-
-    def _same_clock(self, earlier: IndexedSegment, later: IndexedSegment) -> bool:
-        if not earlier.spans or not later.spans:
-            return False
-        related = step(earlier.spans, later.spans, wraps=True, max_hole=self._packager.max_hole)
-        return related.relation is not Relation.RESET
 
 
 def refuse_mixed(work: Slice) -> None:

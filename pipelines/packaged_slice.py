@@ -5,24 +5,35 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.loss import Loss, LossCause
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.movie_header import UNITY_MATRIX
 from pipelines.object_store import UploadedPart
+from pipelines.repair import Repair, RepairKind
 from pipelines.segment_index import Container
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _MAGIC = b"RFSL"
 _PREFIX = struct.Struct(">4sHI")
+
+
+class TrackMade(StrEnum):
+    """Where the samples of a track come from."""
+
+    COPIED = "copied"  #: the source's own, unchanged
+    ENCODED = "encoded"  #: decoded and encoded anew
+    SILENCE = "silence"  #: there is nothing to hear in the source: encoded silence
 
 
 class UnknownFormat(Exception):
@@ -90,6 +101,7 @@ class PackagedTrack:
     placement: Placement
     expected: Expectation
     matrix: bytes = UNITY_MATRIX  #: by which players turn the pictures (tkhd, 36 bytes)
+    made: TrackMade = TrackMade.COPIED
 
     @property
     def kind(self) -> TrackKind:
@@ -106,6 +118,9 @@ class PackagedRun:
     starts_clean: bool  #: begins with parameter sets and a closed key frame
     first_sequence: int
     tracks: tuple[PackagedTrack, ...]
+    piece: int = 0  #: which part of that segment it begins with, when its clock changes inside it
+    broken: bool = False  #: media before it is lost, which its first pictures may refer to
+    wall_clock: float | None = None  #: Unix seconds of its first sample (EXT-X-PROGRAM-DATE-TIME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +136,8 @@ class PackagedSlice:
     source_bytes: int
     source_segments: int
     listed_seconds: float  #: sum of EXTINF
+    losses: tuple[Loss, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
 
 class _ArrayWriter:
@@ -161,6 +178,8 @@ def encode(packaged: PackagedSlice) -> bytes:
         "sourceBytes": packaged.source_bytes,
         "sourceSegments": packaged.source_segments,
         "listedSeconds": packaged.listed_seconds,
+        "losses": [asdict(loss) for loss in packaged.losses],
+        "repairs": [asdict(repair) for repair in packaged.repairs],
         "runs": [_run_header(run, arrays) for run in packaged.runs],
     }
     header["blobs"] = [len(blob) for blob in arrays.blobs]
@@ -198,6 +217,12 @@ def _decoded(data: bytes, at: int) -> PackagedSlice:
         source_bytes=header["sourceBytes"],
         source_segments=header["sourceSegments"],
         listed_seconds=header["listedSeconds"],
+        losses=tuple(
+            Loss(**{**loss, "cause": LossCause(loss["cause"])}) for loss in header["losses"]
+        ),
+        repairs=tuple(
+            Repair(**{**repair, "kind": RepairKind(repair["kind"])}) for repair in header["repairs"]
+        ),
     )
 
 
@@ -207,6 +232,9 @@ def _run_header(run: PackagedRun, arrays: _ArrayWriter) -> dict[str, Any]:
         "tagged": run.tagged,
         "startsClean": run.starts_clean,
         "firstSequence": run.first_sequence,
+        "piece": run.piece,
+        "broken": run.broken,
+        "wallClock": run.wall_clock,
         "tracks": [_track_header(track, arrays) for track in run.tracks],
     }
 
@@ -237,6 +265,7 @@ def _track_header(track: PackagedTrack, arrays: _ArrayWriter) -> dict[str, Any]:
         "expectedSync": arrays.add(np.packbits(expected.sync), "u1"),
         "expectedSizes": arrays.add(expected.sizes, "<i8"),
         "matrix": track.matrix.hex(),
+        "made": track.made,
     }
 
 
@@ -247,6 +276,9 @@ def _run(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedRun:
         starts_clean=header["startsClean"],
         first_sequence=header["firstSequence"],
         tracks=tuple(_track(track, arrays) for track in header["tracks"]),
+        piece=header["piece"],
+        broken=header["broken"],
+        wall_clock=header["wallClock"],
     )
 
 
@@ -285,4 +317,5 @@ def _track(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedTrack:
             sizes=arrays.get(header["expectedSizes"], "<i8"),
         ),
         matrix=bytes.fromhex(header["matrix"]),
+        made=TrackMade(header["made"]),
     )

@@ -120,12 +120,28 @@ class MediaPlaylist:
 
 @dataclass(frozen=True)
 class AudioRendition:
-    """An audio rendition of a group (EXT-X-MEDIA); without ``location`` it is muxed in."""
+    """An audio rendition of a group (EXT-X-MEDIA); without ``location`` it is muxed in.
+
+    ``playlist`` is None until it was read, and where there is no ``location``.
+    """
 
     name: str
     language: str | None
     default: bool
     location: Location | None
+    playlist: MediaPlaylist | None = None
+
+
+@dataclass(frozen=True)
+class SubtitleRendition:
+    """A rendition of WebVTT subtitles of a group (EXT-X-MEDIA, TYPE=SUBTITLES)."""
+
+    name: str
+    language: str | None
+    default: bool
+    forced: bool
+    location: Location
+    playlist: MediaPlaylist | None = None  #: None until it was read
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,7 @@ class Variant:
     frame_rate: float | None = None
     codecs: tuple[str, ...] = ()
     audio: tuple[AudioRendition, ...] = ()
+    subtitles: tuple[SubtitleRendition, ...] = ()
     playlists: tuple[MediaPlaylist, ...] = ()
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from pipelines.location import Location
+    from pipelines.loss import Loss
     from pipelines.object_store import ObjectStore
     from pipelines.playlist import Segment
 
@@ -72,10 +73,11 @@ class SourceReader:
 
 @dataclass(frozen=True)
 class FetchedSegment:
-    """A segment and its bytes."""
+    """A segment and its bytes in the clear; ``data`` is empty where ``loss`` says why."""
 
     segment: Segment
     data: bytes
+    loss: Loss | None = None
 
 
 def segment_missing(segment: Segment) -> PermanentError:

@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.ffmpeg_movie import MovieReader, refusing_damage
 from pipelines.media import Codec
-from pipelines.packaged_slice import Expectation, PackagedTrack
+from pipelines.packaged_slice import Expectation, PackagedTrack, TrackMade
 from pipelines.process import LONGEST_DEADLINE_SECONDS, FilterProcess, open_pipes
 from pipelines.profile import Encoder
 from pipelines.segment_index import NO_TIME
@@ -148,4 +148,5 @@ class EncodedPictures:
             samples=replace(samples, dts=samples.dts + ticks),
             placement=self.placement,
             expected=Expectation(scale, expected.dts + ticks, pts, expected.sync),
+            made=TrackMade.ENCODED,
         )

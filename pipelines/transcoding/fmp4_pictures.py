@@ -8,12 +8,12 @@ import numpy as np
 
 from pipelines.cutter import SampleCutter, Window
 from pipelines.fmp4_run import Fmp4Segment, belongs, refuse_change, source_track
+from pipelines.interleaver import SoundPiece
 from pipelines.media import TrackKind
 from pipelines.mp4.samples import starts
 from pipelines.segment_stream import MAX_LEAD_IN_BYTES
 from pipelines.source import FetchedSegment, fetch_segment
 from pipelines.timeline import Relation, step
-from pipelines.transcoding.interleaver import SoundPiece
 from pipelines.transcoding.ownership import NextPictures, ownership, refuse_distant_key
 from pipelines.transcoding.picture_times import PictureLog
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from pipelines.cutter import SampleCutter, Window
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.fmp4_run import edit_shift
+from pipelines.interleaver import Interleaver
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.packaged_slice import PackagedRun
 from pipelines.segment_index import Container
 from pipelines.transcoding.command import DecodedInput, PictureTrack, SoundTrack
 from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
-from pipelines.transcoding.interleaver import Interleaver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.edges import Edges
 from pipelines.errors import ErrorCode, PermanentError
-from pipelines.package import Edges
 from pipelines.segment_stream import SegmentStream
 from pipelines.source import measure, read_ahead
 from pipelines.ts_feed import TsRunFeed

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipelines.edges import Edges
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.fmp4_run import Fmp4Stream, InitSections
 from pipelines.object_store import MIN_PART_BYTES
-from pipelines.package import Edges, Packaged, packaged, refuse_mixed
+from pipelines.package import Packaged, packaged, refuse_mixed
 from pipelines.parts import PartWriter, estimated_part_bytes, first_part_number, part_bytes
 from pipelines.segment_stream import SegmentStream
 from pipelines.source import measure, read_ahead

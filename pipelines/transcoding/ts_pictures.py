@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from fractions import Fraction
 
+    from pipelines.edges import Edges
     from pipelines.media import Codec
-    from pipelines.package import Edges
     from pipelines.playlist import Segment
     from pipelines.segment_index import TrackIndex
     from pipelines.segment_stream import IndexedSegment, SegmentStream

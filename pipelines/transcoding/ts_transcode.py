@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pipelines.cutter import Window
+from pipelines.interleaver import Interleaver, pieces_of
 from pipelines.media import TrackKind
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container
 from pipelines.transcoding.command import DecodedInput, PictureTrack, SoundTrack
 from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
-from pipelines.transcoding.interleaver import Interleaver, pieces_of
 from pipelines.ts_run import TsRunOutput
 
 if TYPE_CHECKING:

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
+class LaidIn:
+    """Sound of one run that does not come out of the run's own segments: of playlists of its own,
+    encoded, or silent.
+
+    The times of ``tracks`` are on the run's clock (MPEG-TS: in any round of it), their placement
+    tells where in ``payload`` their samples lie.
+    """
+
+    tracks: tuple[PackagedTrack, ...] = ()
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, eq=False)
 class SoundPiece:
     """Frames of one track that lie side by side."""
 

@@ -1,0 +1,36 @@
+"""What a recording lacks: listed segments, or parts of them, that cannot be packaged, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LossCause(StrEnum):
+    """Why media of a listed segment is not there."""
+
+    GAP_TAG = "gap_tag"  #: EXT-X-GAP says so
+    SEGMENT_MISSING = "segment_missing"  #: listed, and not in the store
+    SEGMENT_EMPTY = "segment_empty"  #: an object without bytes, or without a single unit of media
+    SEGMENT_UNREADABLE = "segment_unreadable"  #: not media, cut off its object, not decryptable
+    SEGMENT_DAMAGED = "segment_damaged"  #: units inside it were damaged and are left out
+    INIT_MISSING = "init_missing"  #: its initialization section is missing or unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A listed segment of which nothing, or not all, could be packaged.
+
+    ``location`` never holds a query; ``seconds`` is what EXTINF says of a segment that is lost
+    ``whole``, else 0: what part of the others is lost, their clocks tell. ``units`` counts access
+    units that were left out, as far as they can be counted. A cause of ``SEGMENT_MISSING`` is
+    looked at again before the commit: the segment may have come late.
+    """
+
+    sequence: int
+    location: str
+    cause: LossCause
+    detail: str
+    whole: bool
+    seconds: float = 0.0
+    units: int = 0

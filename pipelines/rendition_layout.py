@@ -1,0 +1,125 @@
+"""The main configuration of a rendition: what every track is like in all of its file.
+
+One sample description per track, always: Chromium and Apple's players stop at a second one. So the
+configuration with most media time is the track's, and periods that differ are conformed to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.media import Codec, TrackKind
+from pipelines.transcoding.encoding import VideoEncoding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class TrackLayout:
+    """One track of the movie as it is where most of its media lies."""
+
+    name: str  #: ``video``, ``audio``, ``audio2`` …
+    codec: Codec
+    timescale: int
+    sample_entry: bytes
+    language: str
+    width: int = 0  #: pixels as shown; 0 for sound
+    height: int = 0
+    video: VideoEncoding | None = None  #: how pictures of another configuration are encoded
+
+    @property
+    def kind(self) -> TrackKind:
+        """Pictures or sound."""
+        return self.codec.kind
+
+
+@dataclass(frozen=True)
+class OddRun:
+    """A run that lacks a track, or has one in another configuration.
+
+    A run is known by the media sequence and the piece of the segment that it begins with.
+    ``names`` says which of its tracks (PID or track_ID) is which track of the layout; ``odd`` names
+    those that are conformed; ``absent`` the tracks of sound that it lacks, which are silent there.
+    """
+
+    sequence: int
+    piece: int
+    names: Mapping[int, str]
+    odd: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RenditionLayout:
+    """The tracks of a rendition, and by slice number the runs that must be conformed to them."""
+
+    tracks: tuple[TrackLayout, ...]
+    slices: Mapping[int, tuple[OddRun, ...]]
+
+    def track(self, name: str) -> TrackLayout:
+        """The track of that name; raises ``KeyError``."""
+        return next(track for track in self.tracks if track.name == name)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all of it: slices conformed to another layout do not fit."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The stored form."""
+        data = {
+            "tracks": [_track_json(track) for track in self.tracks],
+            "slices": {
+                str(number): [
+                    [run.sequence, run.piece, {str(k): v for k, v in run.names.items()},
+                     list(run.odd), list(run.absent)]
+                    for run in runs
+                ]
+                for number, runs in sorted(self.slices.items())
+            },
+        }  # fmt: skip
+        return json.dumps(data, separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> RenditionLayout:
+        """The inverse of ``to_json``."""
+        data: dict[str, Any] = json.loads(text)
+        slices = {
+            int(number): tuple(
+                OddRun(run[0], run[1], {int(k): v for k, v in run[2].items()},
+                       tuple(run[3]), tuple(run[4]))
+                for run in runs
+            )
+            for number, runs in data["slices"].items()
+        }  # fmt: skip
+        return cls(tuple(_track(each) for each in data["tracks"]), slices)
+
+
+def _track_json(track: TrackLayout) -> dict[str, Any]:
+    return {
+        "name": track.name,
+        "codec": track.codec,
+        "timescale": track.timescale,
+        "sampleEntry": track.sample_entry.hex(),
+        "language": track.language,
+        "width": track.width,
+        "height": track.height,
+        "video": track.video.to_json() if track.video else None,
+    }
+
+
+def _track(data: Mapping[str, Any]) -> TrackLayout:
+    return TrackLayout(
+        name=data["name"],
+        codec=Codec(data["codec"]),
+        timescale=data["timescale"],
+        sample_entry=bytes.fromhex(data["sampleEntry"]),
+        language=data["language"],
+        width=data["width"],
+        height=data["height"],
+        video=VideoEncoding.from_json(data["video"]) if data["video"] else None,
+    )

@@ -1,0 +1,25 @@
+"""What was mended in the source's media on the way, without which a player would stumble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RepairKind(StrEnum):
+    """Kinds of mending; nothing of the media is lost by any of them."""
+
+    TIMESTAMPS = "timestamps"  #: decode times that did not go forward, or lacked, were set anew
+    DUPLICATE = "duplicate"  #: media that came twice is kept once
+    CLOCK_SPLIT = "clock_split"  #: the clock, tracks or configuration changed inside a segment
+    LEFT_OUT = "left_out"  #: bytes that carry no media: junk between packets, foreign packets
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One thing that was mended; ``units`` counts the access units (or frames) concerned."""
+
+    sequence: int
+    kind: RepairKind
+    detail: str
+    units: int = 0
