@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.cutter import SampleCutter, Window
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.http_source import Allowance
+from pipelines.interleaver import Interleaver, LaidIn, pieces_of
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import read_header_section, read_segment
 from pipelines.mp4.sample_entry import configuration_fingerprint
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from pipelines.cutter import PayloadWriter
     from pipelines.media import TrackKind
     from pipelines.mp4.movie_fragment import Fragment, TrackFragment
     from pipelines.mp4.movie_header import MovieHeader, TrackHeader
-    from pipelines.parts import PartWriter
     from pipelines.playlist import InitSection, Segment
     from pipelines.source import FetchedSegment, SourceReader
 
@@ -193,16 +195,20 @@ class Fmp4Stream:
         return taken
 
 
-def package_fmp4_run(stream: Fmp4Stream, writer: PartWriter, max_hole: Fraction) -> PackagedRun:
+def package_fmp4_run(
+    stream: Fmp4Stream, writer: PayloadWriter, max_hole: Fraction, laid_in: LaidIn | None = None
+) -> PackagedRun:
     """Take fragments of one clock and one configuration into the writer; the run's tables.
 
-    Raises ``PermanentError`` (``configuration_changed``) when the header changes within a clock.
+    ``laid_in`` is sound that is laid between them, as further tracks. Raises ``PermanentError`` (``configuration_changed``) when the header changes within a clock.
     """
     first = stream.peek()
     if first is None:
         raise LookupError("a run needs a segment")
     media = [track for track in first.movie.tracks if track.kind is not None]
     cutter = SampleCutter(writer, {track.track_id: Window() for track in media})
+    sound = laid_in or LaidIn()
+    interleaver = Interleaver(writer, pieces_of(sound.tracks, sound.payload))
     clock: dict[int, Span] = {}
     while (following := stream.peek()) is not None:
         if not belongs(following, first, clock, max_hole):
@@ -211,7 +217,11 @@ def package_fmp4_run(stream: Fmp4Stream, writer: PartWriter, max_hole: Fraction)
         refuse_change(first.movie, segment)
         segment.cut(cutter)
         clock |= segment.spans()
-    tracks = (source_track(header, first.movie.timescale, cutter) for header in media)
+        interleaver.write_until(max((float(span.end_dts) for span in clock.values()), default=0.0))
+    interleaver.write_until(math.inf)
+    tracks = [source_track(header, first.movie.timescale, cutter) for header in media]
+    for track in sound.tracks:
+        tracks.append(replace(track, placement=interleaver.placement(track.track)))
     return PackagedRun(
         container=Container.FMP4,
         tagged=first.segment.discontinuity,

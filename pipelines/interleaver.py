@@ -14,8 +14,8 @@ from pipelines.packaged_slice import Placement
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pipelines.cutter import PayloadWriter
     from pipelines.packaged_slice import PackagedTrack
-    from pipelines.parts import PartWriter
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class _Placed:
 class Interleaver:
     """Writes pieces of sound, which another thread may still add to, up to a time asked for."""
 
-    def __init__(self, writer: PartWriter, pieces: Sequence[SoundPiece]) -> None:
+    def __init__(self, writer: PayloadWriter, pieces: Sequence[SoundPiece]) -> None:
         self._writer = writer
         self._pieces = pieces
         self._written = 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.cutter import SampleCutter, Window
+from pipelines.cutter import PayloadWriter, SampleCutter, Window
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.ffmpeg_movie import read_movie
+from pipelines.interleaver import Interleaver, LaidIn, pieces_of
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.packaged_slice import PackagedRun, PackagedTrack, Samples
 from pipelines.process import FilterProcess
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
     from pipelines.mp4.movie_fragment import Fragment
     from pipelines.mp4.movie_header import MovieHeader, TrackHeader
-    from pipelines.parts import PartWriter
     from pipelines.ts_feed import TsRunFeed
 
 #: Seconds that one ffmpeg run may take, whatever it is fed: a hang is killed, never waited for.
@@ -30,16 +32,21 @@ DEADLINE_SECONDS = 3600.0
 
 
 def package_ts_run(
-    feed: TsRunFeed, writer: PartWriter, ffmpeg_path: str, checkpoint: Callable[[], None]
+    feed: TsRunFeed,
+    writer: PayloadWriter,
+    ffmpeg_path: str,
+    checkpoint: Callable[[], None],
+    laid_in: LaidIn | None = None,
 ) -> PackagedRun:
     """Copy one run through ffmpeg into the writer; its tables.
 
-    Raises ``ToolError`` when ffmpeg fails or its samples are not those that the index saw.
+    ``laid_in`` is sound that is laid between what comes out of ffmpeg, as further tracks. Raises
+    ``ToolError`` when ffmpeg fails or its samples are not those that the index saw.
     """
     argv = remux_argv(ffmpeg_path, RemuxInput(feed.tracks, feed.probe_bytes()))
     child = FilterProcess(argv, feed, deadline_seconds=DEADLINE_SECONDS, checkpoint=checkpoint)
     with child:
-        output = TsRunOutput(feed, writer, feed.tracks)
+        output = TsRunOutput(feed, writer, feed.tracks, laid_in)
         read_movie(child, output)
     return output.packaged()
 
@@ -47,11 +54,21 @@ def package_ts_run(
 class TsRunOutput:
     """Reads ffmpeg's fragmented MP4 and cuts the run's own samples out of it.
 
-    ``tracks`` are those of the feed's that ffmpeg was told to write, in that order.
+    ``tracks`` are those of the feed's that ffmpeg was told to write, in that order; ``laid_in`` is
+    sound that is laid between them.
     """
 
-    def __init__(self, feed: TsRunFeed, writer: PartWriter, tracks: Sequence[TrackIndex]) -> None:
+    def __init__(
+        self,
+        feed: TsRunFeed,
+        writer: PayloadWriter,
+        tracks: Sequence[TrackIndex],
+        laid_in: LaidIn | None = None,
+    ) -> None:
         self._feed = feed
+        sound = laid_in or LaidIn()
+        self._laid_in = [_on_clock(track, feed.first_dts) for track in sound.tracks]
+        self._interleaver = Interleaver(writer, pieces_of(self._laid_in, sound.payload))
         self._writer = writer
         self._indexes = tracks
         self._reader = FragmentReader()
@@ -85,8 +102,24 @@ class TsRunOutput:
 
     def _cut(self, cutter: SampleCutter, fragment: Fragment) -> None:
         cutter.take(fragment)
+        track = fragment.tracks[0]
+        scale = next(h.timescale for h, _ in self._numbered() if h.track_id == track.track_id)
+        end = ((track.base_decode_time or 0) + track.duration) / scale
+        self._interleaver.write_until(end + self._clock_offset / TS_TIMESCALE)
 
     def _tracks(self) -> list[PackagedTrack]:
+        """All tracks, the feed's in its order, then what is laid in besides."""
+        self._interleaver.write_until(math.inf)
+        made = self._written() if self._indexes else []
+        made += [
+            replace(track, placement=self._interleaver.placement(track.track))
+            for track in self._laid_in
+        ]
+        order = [track.track for track in self._feed.tracks]
+        made.sort(key=lambda each: order.index(each.track) if each.track in order else len(order))
+        return made
+
+    def _written(self) -> list[PackagedTrack]:
         numbered = self._numbered()
         if self._cutter is None:
             self._refuse_nothing()
@@ -156,6 +189,29 @@ class TsRunOutput:
             placement=self._cutter.placement(header.track_id),
             expected=expected,
         )
+
+
+def _on_clock(track: PackagedTrack, first_dts: int) -> PackagedTrack:
+    """A track of sound in that round of the clock in which the run begins at ``first_dts``.
+
+    Another lead-in may have made it count in another one.
+    """
+    samples, expected = track.samples, track.expected
+    if not len(samples):
+        return track
+    begin = int(samples.dts[0]) * TS_TIMESCALE // track.timescale
+    rounds = round((first_dts - begin) / TS_WRAP)
+    ticks, expected_ticks = (
+        round(Fraction(rounds * TS_WRAP * scale, TS_TIMESCALE))
+        for scale in (track.timescale, expected.timescale)
+    )
+    return replace(
+        track,
+        samples=replace(samples, dts=samples.dts + ticks),
+        expected=replace(
+            expected, dts=expected.dts + expected_ticks, pts=expected.pts + expected_ticks
+        ),
+    )
 
 
 def _frame_length(index: TrackIndex, timescale: int) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.cutter import SampleCutter, Window
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.fmp4_run import edit_shift
-from pipelines.interleaver import Interleaver
+from pipelines.interleaver import Interleaver, LaidIn, pieces_of
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.packaged_slice import PackagedRun
 from pipelines.segment_index import Container
@@ -58,8 +58,13 @@ class Fmp4Rendition:
     sound: tuple[SoundTrack, ...] = ()  #: that ffmpeg would copy
 
     def __init__(
-        self, feed: Fmp4PictureFeed, writer: PartWriter, encoding: VideoEncoding | None
+        self,
+        feed: Fmp4PictureFeed,
+        writer: PartWriter,
+        encoding: VideoEncoding | None,
+        laid_in: LaidIn | None = None,
     ) -> None:
+        """``laid_in``: sound besides that of the run's own segments."""
         if encoding is None:
             message = (
                 f"segment {feed.first.segment.sequence}: fragmented MP4 is copied whole, or encoded"
@@ -72,6 +77,9 @@ class Fmp4Rendition:
         self._cutter: SampleCutter | None = None
         self._writer = writer
         self._interleaver = Interleaver(writer, feed.sound_pieces)
+        self._laid_in = laid_in or LaidIn()
+        pieces = pieces_of(self._laid_in.tracks, self._laid_in.payload)
+        self._besides = Interleaver(writer, pieces)
         self._began: float | None = None  # when ffmpeg's first fragment begins, seconds
         self._seconds = 0.0
 
@@ -95,10 +103,15 @@ class Fmp4Rendition:
     def transcoded(self, own: OwnPictures | None) -> PackagedRun:
         """The run's tables; ``own`` are the pictures that it must hold, if there are any."""
         self._interleaver.write_until(math.inf)
+        self._besides.write_until(math.inf)
         tracks = [] if own is None else [self._pictures(own)]
         for track in self._feed.sound():
             placement = self._interleaver.placement(track.track)
             tracks.append(replace(track, placement=placement))
+        tracks += [
+            replace(track, placement=self._besides.placement(track.track))
+            for track in self._laid_in.tracks
+        ]
         first = self._feed.first
         return PackagedRun(
             container=Container.FMP4,
@@ -121,6 +134,7 @@ class Fmp4Rendition:
         self._began = begin / scale if self._began is None else self._began
         self._seconds = end - self._began
         self._interleaver.write_until(end)
+        self._besides.write_until(end)
 
     def _pictures(self, own: OwnPictures) -> PackagedTrack:
         source = self._feed.video

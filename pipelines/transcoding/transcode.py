@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.edges import Edges
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.fmp4_run import Fmp4Stream, InitSections
+from pipelines.interleaver import LaidIn
 from pipelines.object_store import MIN_PART_BYTES
 from pipelines.package import Packaged, packaged, refuse_mixed
 from pipelines.parts import PartWriter, estimated_part_bytes, first_part_number, part_bytes
@@ -28,10 +29,10 @@ from pipelines.transcoding.ts_pictures import TsPictureFeed
 from pipelines.transcoding.ts_transcode import TsRendition, transcode_ts_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pipelines.package import Packager
-    from pipelines.packaged_slice import PackagedRun, PackagedTrack
+    from pipelines.packaged_slice import PackagedRun
     from pipelines.parts import PartUpload
     from pipelines.playlist import Segment
     from pipelines.slices import Slice
@@ -212,18 +213,18 @@ class _Attempt:
 
     def _laid_in(
         self, out: RenditionOutput, feed: TsPictureFeed, number: int
-    ) -> tuple[dict[int, PackagedTrack | None], bytes]:
-        """The sound of run ``number`` that was encoded before, by PID, and its payload."""
+    ) -> tuple[LaidIn, Collection[int]]:
+        """The sound of run ``number`` that was encoded before, and the PIDs that it replaces."""
         wanted = encoded_tracks(feed.tracks) if out.encodes_audio else {}
         if not wanted:
-            return {}, b""
+            return LaidIn(), ()
         runs = self.sound.tables.runs if self.sound else ()
         sequence = feed.first.segment.sequence
         if self.sound is None or number >= len(runs) or runs[number].first_sequence != sequence:
             message = f"no encoded sound from segment {sequence} on"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
-        tracks = {track.track: track for track in runs[number].tracks}
-        return {pid: tracks.get(pid) for pid in wanted}, self.sound.staged
+        tracks = tuple(track for track in runs[number].tracks if track.track in wanted)
+        return LaidIn(tracks, self.sound.staged), wanted.keys()
 
     def _fmp4_runs(
         self, fetched: Iterator[FetchedSegment], writers: Sequence[PartWriter]

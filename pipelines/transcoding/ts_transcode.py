@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pipelines.cutter import Window
-from pipelines.interleaver import Interleaver, pieces_of
 from pipelines.media import TrackKind
-from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container
+from pipelines.segment_index import TS_TIMESCALE, Container
 from pipelines.transcoding.command import DecodedInput, PictureTrack, SoundTrack
 from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
 from pipelines.ts_run import TsRunOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from pipelines.cutter import SampleCutter
+    from pipelines.interleaver import LaidIn
     from pipelines.mp4.movie_fragment import Fragment
     from pipelines.mp4.movie_header import TrackHeader
     from pipelines.packaged_slice import PackagedRun, PackagedTrack
@@ -61,13 +59,13 @@ class TsRendition(TsRunOutput):
         feed: TsPictureFeed,
         writer: PartWriter,
         encoding: VideoEncoding | None,
-        laid_in: Mapping[int, PackagedTrack | None],
-        payload: bytes,
+        laid_in: LaidIn,
+        replaced: Collection[int] = (),
     ) -> None:
-        """``laid_in``: sound by PID that takes the place of the run's own, its samples in
-        ``payload``; None where there is none to hear."""
-        tracks = [track for track in feed.tracks if track.track not in laid_in]
-        super().__init__(feed, writer, tracks)
+        """``laid_in``: sound that is laid between the pictures; ``replaced``: PIDs of the run's own
+        sound whose place it takes."""
+        tracks = [track for track in feed.tracks if track.track not in replaced]
+        super().__init__(feed, writer, tracks, laid_in)
         self.encoding = encoding if feed.video else None
         self.sound = tuple(
             SoundTrack(f"i:{track.track}", track.codec)
@@ -75,10 +73,6 @@ class TsRendition(TsRunOutput):
             if track.kind is TrackKind.AUDIO
         )
         self._pictures = feed.video.track if feed.video and encoding else None
-        self._laid_in = [
-            _on_clock(track, feed.first_dts) for track in laid_in.values() if track is not None
-        ]
-        self._interleaver = Interleaver(writer, pieces_of(self._laid_in, payload))
         self._own: OwnPictures | None = None
         self._began: float | None = None  # when ffmpeg's first fragment begins, seconds
         self._seconds = 0.0
@@ -109,17 +103,6 @@ class TsRendition(TsRunOutput):
         end = (begin + track.duration) / scale
         self._began = begin / scale if self._began is None else self._began
         self._seconds = end - self._began
-        self._interleaver.write_until(end + self._clock_offset / TS_TIMESCALE)
-
-    def _tracks(self) -> list[PackagedTrack]:
-        self._interleaver.write_until(math.inf)
-        made = super()._tracks() if self.writes else []
-        made += [
-            replace(track, placement=self._interleaver.placement(track.track))
-            for track in self._laid_in
-        ]
-        order = [track.track for track in self._feed.tracks]
-        return sorted(made, key=lambda track: order.index(track.track))
 
     def _track(self, header: TrackHeader, number: int) -> PackagedTrack:
         if number != self._pictures or self.encoding is None:
@@ -134,26 +117,3 @@ class TsRendition(TsRunOutput):
         )
         shift = Fraction(self._clock_offset, TS_TIMESCALE)
         return pictures.packaged(number, self._own, TS_TIMESCALE, shift, None)
-
-
-def _on_clock(track: PackagedTrack, first_dts: int) -> PackagedTrack:
-    """A track of sound in that round of the clock in which the run begins at ``first_dts``.
-
-    Another lead-in may have made it count in another one.
-    """
-    samples, expected = track.samples, track.expected
-    if not len(samples):
-        return track
-    begin = int(samples.dts[0]) * TS_TIMESCALE // track.timescale
-    rounds = round((first_dts - begin) / TS_WRAP)
-    ticks, expected_ticks = (
-        round(Fraction(rounds * TS_WRAP * scale, TS_TIMESCALE))
-        for scale in (track.timescale, expected.timescale)
-    )
-    return replace(
-        track,
-        samples=replace(samples, dts=samples.dts + ticks),
-        expected=replace(
-            expected, dts=expected.dts + expected_ticks, pts=expected.pts + expected_ticks
-        ),
-    )
