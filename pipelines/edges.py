@@ -2,45 +2,109 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pipelines.media import TrackKind
 from pipelines.mpegts.index import absent, announced, continues_previous
-from pipelines.segment_stream import HEAD_BYTES, IndexedSegment, index_fetched, lead_in
-from pipelines.source import FetchedSegment, fetch_head, fetch_segment
+from pipelines.mpegts.mend import TORN, Seam, seam
+from pipelines.mpegts.packets import read_packets
+from pipelines.segment_stream import (
+    HEAD_BYTES,
+    MAX_LEAD_IN_BYTES,
+    IndexedSegment,
+    SegmentPieces,
+    begins_with_key,
+    needs_lead_in,
+    orphaned,
+    pieces_of,
+    with_tables,
+)
+from pipelines.source import fetch_head, fetch_segment
 from pipelines.timeline import Relation, step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from pipelines.media import Codec
     from pipelines.package import Packager
     from pipelines.playlist import Segment
+    from pipelines.segment_index import SegmentIndex
     from pipelines.slices import Slice
+    from pipelines.source import FetchedSegment
 
 
 class Edges:
-    """The segments around a run that ffmpeg is fed too, so that it loses nothing at a seam."""
+    """The segments around a run that ffmpeg is fed too, so that it loses nothing at a seam.
+
+    A neighbour that is lost gives nothing; a damaged one is mended as its own slice mends it.
+    """
 
     def __init__(self, work: Slice, packager: Packager) -> None:
         self._work = work
         self._packager = packager
-        self._behind: bytes | None = None
+        self._behind: FetchedSegment | None = None
+        #: The slice's own segment read last, which tells what the one behind it may go on with.
+        self.last: SegmentPieces | None = None
+        #: The segment read last before a run, by its sequence and that of what comes behind it.
+        self._nearest: tuple[tuple[int, int], SegmentPieces] | None = None
 
     def lead_in(self, first: IndexedSegment, *, wanted: bool = False) -> tuple[IndexedSegment, ...]:
         """What comes before the run's first segment, back to a closed key frame, if it is needed.
 
-        ``wanted``: also when decoding could begin with that segment.
+        () when nothing before it helps. ``wanted``: also when decoding could begin with that
+        segment. It never reaches over a loss, nor to another clock, codec or configuration.
         """
+        if not wanted and not needs_lead_in(first):
+            return ()
+        found: list[IndexedSegment] = []
+        held = 0
+        for piece in self._pieces_before(first):
+            earlier = _fitting(piece, [first, *found])
+            if earlier is None or not self._same_clock(earlier, found[0] if found else first):
+                break
+            held += len(earlier.data)
+            if held > MAX_LEAD_IN_BYTES:
+                break
+            found.insert(0, earlier)
+            if _opens(earlier, first):
+                break
+        if found and not found[0].index.tabled:
+            found[0] = with_tables(found[0])
+        return tuple(found)
+
+    def before(self, first: IndexedSegment) -> SegmentPieces | None:
+        """The segment before ``first`` in its tagged period, when that matters: None at the start
+        of a period, and for one that nothing goes on from."""
         earlier = self._earlier(first.segment)
-        return lead_in(self._packager.reader, first, earlier, self._same_clock, wanted=wanted)
+        goes_on = any(track.continues_previous for track in first.index.tracks)
+        if not earlier or not (goes_on or not begins_with_key(first)):
+            return None
+        return self._pieces(earlier[-1], first)
 
     def announced_before(self) -> Mapping[int, Codec]:
         """The PIDs that the nearest segment with program tables before the slice announces."""
         for segment in reversed(self._work.lead_in):
-            found = announced(fetch_segment(self._packager.reader, segment))
+            found = announced(self._fetched(segment).data)
             if found:
                 return found
         return {}
+
+    def announced_behind(self) -> Mapping[int, Codec]:
+        """The PIDs that the segment behind the slice announces."""
+        following = self._work.lead_out
+        return announced(self._fetched(following).data) if following else {}
+
+    def seam_behind(self, index: SegmentIndex) -> Seam:
+        """How the segment behind the slice goes on with its last one."""
+        following = self._work.lead_out
+        if following is None:
+            return TORN
+        head = fetch_head(self._packager.reader, following, HEAD_BYTES)
+        return TORN if head.loss else seam(index, head.data)
 
     def lead_out(self, tracks: Mapping[int, Codec], unfinished: bool) -> IndexedSegment | None:
         """The segment after the slice, when a unit that starts in the slice may go on in it.
@@ -52,20 +116,53 @@ class Edges:
             return None
         reader = self._packager.reader
         if not unfinished:
-            head = fetch_head(reader, following, HEAD_BYTES)
+            head = fetch_head(reader, following, HEAD_BYTES).data
             told = not absent(head, tracks)
             if told and not continues_previous(head, tracks) & tracks.keys():
                 return None
         return self.following(tracks)
 
     def following(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
-        """The segment behind the slice; None behind the last and before a tagged discontinuity."""
+        """The beginning of the segment behind the slice; None behind the last one, before a tagged
+        discontinuity, and for one that is lost."""
         segment = self._work.lead_out
         if segment is None:
             return None
         if self._behind is None:
-            self._behind = fetch_segment(self._packager.reader, segment)
-        return index_fetched(FetchedSegment(segment, self._behind), tracks)
+            self._behind = self._fetched(segment)
+        last = self.last
+        adjoins = last and last.pieces and last.pieces[0].segment.sequence + 1 == segment.sequence
+        begun = orphaned(last if adjoins else None, self._behind.data[:HEAD_BYTES])
+        pieces = pieces_of(self._behind, tracks, begun=begun).pieces
+        return pieces[0] if pieces else None
+
+    def _fetched(self, segment: Segment) -> FetchedSegment:
+        packager = self._packager
+        final = packager.missing_is_final
+        return fetch_segment(packager.reader, segment, missing_is_final=final)
+
+    def _pieces_before(self, first: IndexedSegment) -> Iterator[IndexedSegment]:
+        """Pieces before ``first`` in its tagged period, the nearest first, up to one that is lost."""
+        later = first
+        if first.piece:
+            own = self._pieces(first.segment, first).pieces[: first.piece]
+            yield from reversed(own)
+            later = own[0]
+        for segment in reversed(self._earlier(first.segment)):
+            pieces = self._pieces(segment, later).pieces
+            if not pieces:
+                return
+            yield from reversed(pieces)
+            later = pieces[0]
+
+    def _pieces(self, segment: Segment, later: IndexedSegment) -> SegmentPieces:
+        """An earlier segment as its own slice has it; ``later`` comes behind it."""
+        key = segment.sequence, later.segment.sequence
+        if self._nearest is None or self._nearest[0] != key:
+            fetched = self._fetched(segment)
+            behind = partial(_seam_before, later.head) if segment != later.segment else None
+            self._nearest = key, pieces_of(fetched, later.codecs, behind)
+        return self._nearest[1]
 
     def _earlier(self, first: Segment) -> tuple[Segment, ...]:
         """Segments before ``first`` in its tagged period, nearest last."""
@@ -82,3 +179,44 @@ class Edges:
             return False
         related = step(earlier.spans, later.spans, wraps=True, max_hole=self._packager.max_hole)
         return related.relation is not Relation.RESET
+
+
+def _opens(earlier: IndexedSegment, first: IndexedSegment) -> bool:
+    """Whether decoding of all that ``first`` holds can begin with an earlier piece."""
+    pictures = {t.track for t in first.index.tracks if t.kind is TrackKind.VIDEO}
+    clean = {track.track for track in earlier.index.tracks if track.starts_clean}
+    return pictures <= clean and len(clean) == len(earlier.index.tracks)
+
+
+def _seam_before(head: bytes, index: SegmentIndex) -> Seam:
+    return seam(index, head)
+
+
+def _fitting(earlier: IndexedSegment, fed: Collection[IndexedSegment]) -> IndexedSegment | None:
+    """An earlier piece without sound of another configuration than in those fed behind it; None
+    when it has pictures of another one, or another codec."""
+    odd = set()
+    for track in earlier.index.tracks:
+        for later in fed:
+            same = later.index.track(track.track)
+            if same is None:
+                continue
+            if same.codec is not track.codec:
+                return None
+            before, after = track.configuration, same.configuration
+            if before is not None and after is not None and before.conflict_with(after):
+                odd.add(track.track)
+                if track.kind is TrackKind.VIDEO:
+                    return None
+    return _without(earlier, odd) if odd else earlier
+
+
+def _without(indexed: IndexedSegment, pids: Collection[int]) -> IndexedSegment | None:
+    """A piece without some of its tracks; None when there is no other."""
+    tracks = tuple(track for track in indexed.index.tracks if track.track not in pids)
+    if not tracks:
+        return None
+    packets, _ = read_packets(indexed.data)
+    kept = [pid for pid in packets.present() if pid not in pids]
+    data = packets.only(np.isin(packets.pids, kept)).rows.tobytes()
+    return replace(indexed, data=data, index=replace(indexed.index, tracks=tracks))

@@ -37,6 +37,9 @@ class Damage(StrEnum):
     PACKETS_LOST = "packets_lost"
     TRUNCATED = "truncated"
     SCRAMBLED = "scrambled"
+    MARKED = "marked"  #: packets that say of themselves that they are damaged
+    REPEATED = "repeated"  #: packets that come twice
+    PROGRAM_CHANGED = "program_changed"  #: the tables withdraw streams that they announced
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,9 @@ class TrackIndex:
     first_offset: int  #: byte in the segment by which the first complete unit has ended
     carried: int = 0  #: bytes that the last picture of the segment before gets from this one;
     #: ``UNKNOWN_SIZE`` where that cannot be told
+    #: uint64 per unit, CRC-64/NVME of its bytes as MP4 holds them, as far as they lie in this
+    #: segment; ``UNKNOWN_HASH`` where they cannot be told; None: nowhere
+    hashes: np.ndarray | None = None
     optional: np.ndarray | None = None  #: bytes of ``sizes`` that a muxer may leave out: parameter
     #: sets of HEVC; None: none
     padding: np.ndarray | None = (
@@ -86,6 +92,14 @@ class TrackIndex:
     configuration_change: str | None = None  #: what changed inside the segment, in words
     headless: int = 0  #: first units that start before the track's first PES header: ffmpeg sees
     #: them only when it was fed the segment before
+    unconfigured: int = 0  #: first units that come before the parameter sets of pictures
+    owes: bool = False  #: the last PES packet declares more bytes than the segment has
+    ended: bool = True  #: the last PES packet is known to be complete: it has all that it declares,
+    #: or its last transport packet is stuffed
+    counters: tuple[int, int] = (0, 0)  #: continuity counters of the first and the last packet that
+    #: have payload
+    closed: bool = False  #: ends in a PES packet without units: what the next segment begins with
+    #: does not go on with the last unit, and is not read
 
     @property
     def kind(self) -> TrackKind:
@@ -111,6 +125,7 @@ class SegmentIndex:
     silent: tuple[int, ...]
     ignored: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
+    tabled: bool = True  #: its own program tables (or its ``moov``) announce the tracks
 
     def track(self, number: int) -> TrackIndex | None:
         """The track with that PID or track_ID, or None."""

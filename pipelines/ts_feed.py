@@ -11,9 +11,10 @@ from pipelines.cutter import Window
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import Expectation
+from pipelines.payload_hash import UNKNOWN_HASH
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE, TrackIndex
 from pipelines.segment_stream import ticks_90k
-from pipelines.timeline import Relation, step
+from pipelines.timeline import GAP, Relation, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ class TsRunFeed:
     """The bytes of one run for ffmpeg's stdin, and what the index says of its own segments.
 
     Iterated by the feeding thread. It ends before a segment that another run must begin with:
-    a tagged discontinuity, another clock, a gap, or a track that was not there before. Windows are set
+    behind a tagged discontinuity or a loss, with another clock or a gap, with another configuration
+    of a track, with a track that was not there before, or without sound that was. Windows are set
     before the bytes that they concern are handed out.
     """
 
@@ -49,6 +51,12 @@ class TsRunFeed:
         self.tracks = _tracks_of([*lead_in, first])
         self.windows = {track.track: Window() for track in self.tracks}
         self._kinds = {track.track: track.kind for track in self.tracks}
+        self._configurations = {
+            track.track: track.configuration for track in self.tracks if track.configuration
+        }
+        self._sound = _sound_of(first)
+        self._last = first.segment  # of the run's own
+        self._closed: set[int] = set()  # PIDs whose last unit nothing goes on with
         self._clock: dict[int, Span] = {}
         self._own: dict[int, list[Expectation]] = {track.track: [] for track in self.tracks}
         self._optional: dict[int, list[np.ndarray]] = {number: [] for number in self._own}
@@ -79,6 +87,7 @@ class TsRunFeed:
             indexed = self._stream.take()
             self._account(indexed)
             yield indexed.data
+        self._stream.end_run()
         tail = self._tail(following)
         self._finish_units({track.track: track for track in tail.index.tracks} if tail else {})
         if tail is not None:
@@ -92,13 +101,15 @@ class TsRunFeed:
         own = self._own[number]
         if not own:
             nothing = np.zeros(0, np.int64)
-            return Expectation(TS_TIMESCALE, nothing, nothing, np.zeros(0, np.bool_), nothing)
+            sync, hashes = np.zeros(0, np.bool_), np.zeros(0, np.uint64)
+            return Expectation(TS_TIMESCALE, nothing, nothing, sync, nothing, hashes)
         return Expectation(
             TS_TIMESCALE,
             np.concatenate([each.dts for each in own]),
             np.concatenate([each.pts for each in own]),
             np.concatenate([each.sync for each in own]),
             np.concatenate([each.sizes for each in own]),
+            np.concatenate([each.hashes for each in own]),
         )
 
     def optional(self, number: int) -> tuple[np.ndarray, ...]:
@@ -114,10 +125,19 @@ class TsRunFeed:
         if following is None:
             codecs = {track.track: track.codec for track in self.tracks}
             tail = self._lead_out(codecs, unfinished)
-            return tail if tail and self._relation(tail) is not Relation.RESET else None
+            return tail if tail and self._finishes(tail) else None
         goes_on = unfinished or any(each.continues_previous for each in following.index.tracks)
-        same_clock = not following.segment.discontinuity and goes_on
-        return following if same_clock and self._continues(following) else None
+        if not goes_on or following.segment.discontinuity or not self._continues(following):
+            return None
+        return following if self._finishes(following) else None
+
+    def _finishes(self, following: IndexedSegment) -> bool:
+        """Whether a segment can be fed behind the run: the next one, and nothing other than it."""
+        adjoins = following.segment.sequence - self._last.sequence in (0, 1)
+        return adjoins and not self._conflicts(following) and self._is_later(following)
+
+    def _is_later(self, following: IndexedSegment) -> bool:
+        return self._relation(following) is not Relation.RESET
 
     def _continues(self, following: IndexedSegment) -> bool:
         return self._relation(following) is Relation.CONTINUES
@@ -125,24 +145,45 @@ class TsRunFeed:
     def _finish_units(self, following: Mapping[int, TrackIndex]) -> None:
         """Add to each track's last size what the next segment fed holds of that unit."""
         for number, own in self._own.items():
-            after = following.get(number)
+            after = None if number in self._closed else following.get(number)
             if not own or not len(own[-1].sizes) or own[-1].sizes[-1] == UNKNOWN_SIZE:
                 continue
-            sizes = own[-1].sizes
+            sizes, before = own[-1].sizes, int(own[-1].sizes[-1])
             if self._kinds[number] is TrackKind.VIDEO:
                 carried = after.carried if after else 0
                 sizes[-1] = UNKNOWN_SIZE if carried == UNKNOWN_SIZE else sizes[-1] + carried
             elif self._unfinished[number] != (after is not None and after.continues_previous):
                 sizes[-1] = UNKNOWN_SIZE  # cut off in the source, or something else behind it
+            if sizes[-1] != before:
+                own[-1].hashes[-1] = UNKNOWN_HASH
 
     def _belongs(self, following: IndexedSegment) -> bool:
         if not self._began:
             return True
-        if following.segment.discontinuity:
+        if following.segment.discontinuity or following.broken or following.piece:
             return False
         if any(track.track not in self.windows for track in following.index.tracks):
             return False
+        if self._sound_changes(following) or self._conflicts(following):
+            return False
         return self._continues(following)
+
+    def _sound_changes(self, following: IndexedSegment) -> bool:
+        """Whether sound begins or ends with a segment; one that is shorter than a gap may lack it."""
+        spans = following.spans.values()
+        lasts = max((s.end_pts for s in spans), default=0) - min(
+            (s.first_pts for s in spans), default=0
+        )
+        sound = _sound_of(following)
+        return bool(sound - self._sound) or (bool(self._sound - sound) and lasts > GAP)
+
+    def _conflicts(self, following: IndexedSegment) -> bool:
+        """Whether a track goes on in another configuration, or as something else."""
+        for track in following.index.tracks:
+            before = self._configurations.get(track.track)
+            if before and track.configuration and before.conflict_with(track.configuration):
+                return True
+        return False
 
     def _relation(self, following: IndexedSegment) -> Relation:
         spans = following.spans
@@ -154,6 +195,8 @@ class TsRunFeed:
         """Note the clock of a segment that is fed; ticks that unwrap it to the run's clock."""
         spans, unwrap = indexed.spans, self._unwrap(indexed)
         self._clock |= {number: span.moved(unwrap) for number, span in spans.items()}
+        for track in indexed.index.tracks:
+            (self._closed.add if track.closed else self._closed.discard)(track.track)
         return ticks_90k(unwrap)
 
     def _unwrap(self, indexed: IndexedSegment) -> Fraction:
@@ -163,27 +206,31 @@ class TsRunFeed:
         return step(self._clock, indexed.spans, wraps=True, max_hole=self._max_hole).unwrap
 
     def _account(self, indexed: IndexedSegment) -> None:
-        self._refuse_changes(indexed)
-        unwrap = self._enter(indexed)
         opens = not self._began and not self._lead_in
+        orphaned = set(self._closed)
         if self._began:
             self._finish_units({track.track: track for track in indexed.index.tracks})
-        self._began = True
+        unwrap = self._enter(indexed)
+        self._began, self._last = True, indexed.segment
         for track in indexed.index.tracks:
             self._unfinished[track.track] = track.ends_unfinished
+            if track.configuration:
+                self._configurations.setdefault(track.track, track.configuration)
             # Units without a PES header go on from a segment that is not there: nothing, ffmpeg
             # included, can tell when they belong.
-            first = track.headless if opens else 0
+            alone = opens or track.track in orphaned
+            first = track.headless if alone else 0
             dts, pts, sync = track.dts[first:], track.pts[first:], track.sync[first:]
-            sizes = track.sizes[first:].copy()
+            sizes, hashes = track.sizes[first:].copy(), _hashes(track)[first:]
             for kept, left_out in (
                 (self._optional, track.optional),
                 (self._padding, track.padding),
             ):
                 nothing = np.zeros(len(sizes), np.int64)
                 kept[track.track].append(nothing if left_out is None else left_out[first:])
-            if opens and track.continues_previous and len(sizes):
+            if alone and track.continues_previous and len(sizes):
                 sizes[0] = UNKNOWN_SIZE  # ffmpeg may take what comes before for a part of it
+                hashes[0] = UNKNOWN_HASH
             self._own[track.track].append(
                 Expectation(
                     TS_TIMESCALE,
@@ -191,20 +238,16 @@ class TsRunFeed:
                     np.where(pts == NO_TIME, NO_TIME, pts + unwrap),
                     sync,
                     sizes,
+                    hashes,
                 )
             )
 
-    def _refuse_changes(self, indexed: IndexedSegment) -> None:
-        known = {track.track: track.configuration for track in self.tracks}
-        for track in indexed.index.tracks:
-            before = known.get(track.track)
-            if before is None or track.configuration is None:
-                continue
-            conflict = before.conflict_with(track.configuration)
-            if conflict is not None:
-                segment = indexed.segment
-                message = f"segment {segment.sequence} ({segment.location}): {conflict}"
-                raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
+
+def _hashes(track: TrackIndex) -> np.ndarray:
+    """The hashes of a track's units, to be changed where more becomes known of them."""
+    if track.hashes is None:
+        return np.full(len(track), UNKNOWN_HASH, np.uint64)
+    return track.hashes.copy()
 
 
 def _first_dts(segments: Sequence[IndexedSegment]) -> int:
@@ -213,6 +256,12 @@ def _first_dts(segments: Sequence[IndexedSegment]) -> int:
         if indexed.spans:
             return ticks_90k(min(span.first_dts for span in indexed.spans.values()))
     return 0
+
+
+def _sound_of(indexed: IndexedSegment) -> frozenset[int]:
+    """The PIDs of a segment's sound."""
+    tracks = indexed.index.tracks
+    return frozenset(track.track for track in tracks if track.kind is TrackKind.AUDIO)
 
 
 def _tracks_of(segments: Sequence[IndexedSegment]) -> tuple[TrackIndex, ...]:
@@ -225,12 +274,8 @@ def _tracks_of(segments: Sequence[IndexedSegment]) -> tuple[TrackIndex, ...]:
         for track in indexed.index.tracks:
             if track.track not in found or found[track.track].configuration is None:
                 found[track.track] = track
-    where = f"segment {segments[-1].segment.sequence}"
-    if not found:
-        message = f"{where} holds no pictures and no sound"
-        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
     tracks = sorted(found.values(), key=lambda track: track.kind is not TrackKind.VIDEO)
     if len(tracks) > 1 and tracks[1].kind is TrackKind.VIDEO:
-        message = f"{where} holds more than one video track"
+        message = f"segment {segments[-1].segment.sequence} holds more than one video track"
         raise PermanentError(ErrorCode.RENDITION_UNSUPPORTED, message)
     return tuple(tracks)

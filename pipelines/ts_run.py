@@ -17,7 +17,7 @@ from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.packaged_slice import PackagedRun, PackagedTrack, Samples
 from pipelines.process import FilterProcess
 from pipelines.remux import RemuxInput, remux_argv
-from pipelines.sample_proof import as_left_out, compare, compare_configuration
+from pipelines.sample_proof import as_left_out, compare, compare_configuration, compare_hashes
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container, TrackIndex
 
 if TYPE_CHECKING:
@@ -92,12 +92,16 @@ class TsRunOutput:
         """The run's tables, compared with what the index saw."""
         tracks = self._tracks()
         first = self._feed.first
+        began = first.segment.program_date_time
         return PackagedRun(
             container=Container.MPEGTS,
             tagged=first.segment.discontinuity,
             starts_clean=all(track.starts_clean for track in first.index.tracks),
             first_sequence=first.segment.sequence,
             tracks=tuple(track for track in tracks if len(track.samples)),
+            piece=first.piece,
+            broken=first.broken,
+            wall_clock=began.timestamp() if began and not first.piece else None,
         )
 
     def _cut(self, cutter: SampleCutter, fragment: Fragment) -> None:
@@ -175,6 +179,7 @@ class TsRunOutput:
         expected = as_left_out(expected, self._feed.optional(number), samples.sizes)
         name = f"PID {number:#x}"
         compare(samples, header.timescale, expected, index.kind, name)
+        compare_hashes(self._cutter.hashes(header.track_id), expected.hashes, name)
         compare_configuration(header.sample_entry, index.configuration, name)
         return PackagedTrack(
             track=number,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from pipelines.mpegts.unit_hashes import frame_hashes
 from pipelines.mpegts.units import UNIT_LIMIT, Units, no_units
 from pipelines.segment_index import UNKNOWN_SIZE
 
@@ -85,13 +86,16 @@ def index_frames(stream: ElementaryStream, syntax: FrameSyntax, codec: Codec) ->
     walk.run(first)
     form, change = walk.format_and_change()
     starts = np.array(walk.starts, np.int64)
+    frames = walk.sizes(starts)
+    sizes = syntax.sample_sizes(data, starts, frames)
     stamped_at = np.minimum(starts + syntax.stamp_offset, max(len(data) - 1, 0))
     return Units(
         codec=form.codec,
         starts=starts,
         stamped_at=stamped_at,
         sync=np.ones(len(starts), np.bool_),
-        sizes=syntax.sample_sizes(data, starts, walk.sizes(starts)),
+        sizes=sizes,
+        hashes=frame_hashes(data, starts, frames, sizes),
         configuration=form.configuration,
         configuration_change=change,
         starts_clean=True,

@@ -17,6 +17,7 @@ from pipelines.mpegts.nal import (
     unescape,
     unit_starts,
 )
+from pipelines.mpegts.unit_hashes import picture_hashes
 from pipelines.mpegts.units import ParameterSets, Units, no_units
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def index_h264(stream: ElementaryStream) -> Units:
     if not len(events):
         return no_units(Codec.H264)
     unit = np.cumsum(starts) - 1
-    sets = _parameter_sets(nals, events, kinds)
+    sets = _parameter_sets(nals, events, kinds, unit)
     begins = events[starts]
     sync = _sync(nals, events, kinds, unit)
     head = set(kinds[unit == 0].tolist())
@@ -62,11 +63,13 @@ def index_h264(stream: ElementaryStream) -> Units:
         stamped_at=nals.codes[begins] + 3,
         sync=sync,
         sizes=bytes_of.sizes,
+        hashes=picture_hashes(nals, begins, bytes_of),
         padding=bytes_of.padding,
         carried=bytes_of.carried,
         second_fields=_second_fields(nals, events, kinds, unit, sets),
         configuration=_configuration(sets),
         configuration_change=sets.change,
+        unconfigured=sets.before_all(("sps", "pps"), len(begins)),
         starts_clean={SPS, PPS, IDR} <= head,
         ends_unfinished=stream.unfinished or bool(kinds[-1] in SEPARATORS),
         limited=nals.limited,
@@ -220,7 +223,9 @@ def _field_syntax(sps: bytes) -> _FieldSyntax | None:
     return None if frames_only else _FieldSyntax(frame_number_bits, bool(planes))
 
 
-def _parameter_sets(nals: NalUnits, events: Offsets, kinds: Offsets) -> ParameterSets:
+def _parameter_sets(
+    nals: NalUnits, events: Offsets, kinds: Offsets, unit: Offsets
+) -> ParameterSets:
     sets = ParameterSets()
     seen: set[bytes] = set()
     for event in np.flatnonzero((kinds == SPS) | (kinds == PPS)).tolist():
@@ -235,7 +240,7 @@ def _parameter_sets(nals: NalUnits, events: Offsets, kinds: Offsets) -> Paramete
             number = BitReader(unescape(nal[4 if is_sps else 1 :])[:8]).ue()
         except UnreadableBits:
             continue
-        sets.add(f"{'sps' if is_sps else 'pps'}{number}", nal)
+        sets.add(f"{'sps' if is_sps else 'pps'}{number}", nal, int(unit[event]))
     return sets
 
 

@@ -17,6 +17,7 @@ from pipelines.mpegts.nal import (
     unescape,
     unit_starts,
 )
+from pipelines.mpegts.unit_hashes import picture_hashes
 from pipelines.mpegts.units import ParameterSets, Units, no_units
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def index_hevc(stream: ElementaryStream) -> Units:
     unit = np.cumsum(starts) - 1
     sync = np.zeros(int(unit[-1]) + 1, np.bool_)
     sync[unit[picture]] = np.isin(kinds[picture], IRAP)
-    sets = _parameter_sets(nals, events, kinds)
+    sets = _parameter_sets(nals, events, kinds, unit)
     head, begins = set(kinds[unit == 0].tolist()), events[starts]
     # Samples of hvc1 hold no parameter sets, but not every ffmpeg leaves them out.
     bytes_of = sample_sizes(nals, begins, np.flatnonzero(np.isin(types, tuple(SET_NAMES))))
@@ -61,11 +62,13 @@ def index_hevc(stream: ElementaryStream) -> Units:
         stamped_at=nals.codes[begins] + 3,
         sync=sync,
         sizes=bytes_of.sizes,
+        hashes=picture_hashes(nals, begins, bytes_of),
         optional=bytes_of.optional,
         padding=bytes_of.padding,
         carried=bytes_of.carried,
         configuration=_configuration(sets),
         configuration_change=sets.change,
+        unconfigured=sets.before_all(tuple(SET_NAMES.values()), len(begins)),
         starts_clean={VPS, SPS, PPS} <= head and bool(head & set(CLOSED)),
         ends_unfinished=stream.unfinished or not bool(picture[-1]),
         limited=nals.limited,
@@ -92,7 +95,9 @@ def _continuation(
     return int(later[0]) if len(later) else len(events)
 
 
-def _parameter_sets(nals: NalUnits, events: Offsets, kinds: Offsets) -> ParameterSets:
+def _parameter_sets(
+    nals: NalUnits, events: Offsets, kinds: Offsets, unit: Offsets
+) -> ParameterSets:
     sets = ParameterSets()
     seen: set[bytes] = set()
     for event in np.flatnonzero(np.isin(kinds, tuple(SET_NAMES))).tolist():
@@ -104,7 +109,7 @@ def _parameter_sets(nals: NalUnits, events: Offsets, kinds: Offsets) -> Paramete
         seen.add(nal)
         kind = int(kinds[event])
         try:
-            sets.add(f"{SET_NAMES[kind]}{_set_number(kind, nal)}", nal)
+            sets.add(f"{SET_NAMES[kind]}{_set_number(kind, nal)}", nal, int(unit[event]))
         except UnreadableBits:
             continue
     return sets

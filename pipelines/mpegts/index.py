@@ -18,7 +18,15 @@ from pipelines.mpegts.mpeg2_video import index_mpeg2_video
 from pipelines.mpegts.mpeg_audio import MpegAudio
 from pipelines.mpegts.packets import Offsets, Packets, packet_findings, read_packets
 from pipelines.mpegts.pes import ElementaryStream, gather
-from pipelines.mpegts.tables import Stream, announced_streams
+from pipelines.mpegts.stretches import UNIT_START, is_ended
+from pipelines.mpegts.tables import (
+    Section,
+    Stream,
+    announced_streams,
+    program_changes,
+    program_sections,
+    streams_of,
+)
 from pipelines.mpegts.units import UNIT_LIMIT, Units
 from pipelines.segment_index import (
     TS_TIMESCALE,
@@ -30,7 +38,7 @@ from pipelines.segment_index import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 PICTURE_INDEXES: Mapping[Codec, Callable[[ElementaryStream], Units]] = {
     Codec.H264: index_h264,
@@ -58,6 +66,10 @@ class _Media:
     first_end: int
     continues: bool
     headless: int
+    owes: bool
+    closed: bool
+    ended: bool
+    counters: tuple[int, int]
 
 
 def index_segment(
@@ -69,21 +81,26 @@ def index_segment(
     Memory stays within about three times the segment.
     """
     packets, findings = read_packets(data)
-    streams = _streams(packets, known)
+    sections = program_sections(packets)
+    tabled = streams_of(sections)
+    streams = tabled or _known_streams(known)
     if len(packets.rows) and not streams:
         finding = Finding(Damage.NOT_MEDIA, 0, "no program table announces a stream")
-        return _result(len(data), (), (), (), (*findings, finding))
+        return SegmentIndex(Container.MPEGTS, len(data), (), (), (), (*findings, finding), False)
     changes = _changed_types(streams)
     media = _media(packets, streams)
     reference = min((one.first_stamp for one in media if one.first_stamp), default=(0, 0))[1]
     tracks = tuple(_track(one, reference, changes.get(one.pid)) for one in media if len(one.units))
     for one in media:
         findings += packet_findings(packets, one.pid) + _limit_findings(one)
+    findings += _program_findings(packets, sections)
     filled = {track.track for track in tracks}
     announced = dict.fromkeys(stream.pid for stream in streams if stream.codec)
     silent = tuple(pid for pid in announced if pid not in filled)
     ignored = tuple((stream.pid, stream.stream_type) for stream in streams if not stream.codec)
-    return _result(len(data), tracks, silent, ignored, findings)
+    return SegmentIndex(
+        Container.MPEGTS, len(data), tracks, silent, ignored, findings, bool(tabled)
+    )
 
 
 def continues_previous(
@@ -111,21 +128,20 @@ def announced(data: bytes | memoryview) -> dict[int, Codec]:
     return {stream.pid: stream.codec for stream in _streams(packets, None) if stream.codec}
 
 
-def _result(
-    size: int,
-    tracks: tuple[TrackIndex, ...],
-    silent: tuple[int, ...],
-    ignored: tuple[tuple[int, int], ...],
-    findings: tuple[Finding, ...],
-) -> SegmentIndex:
-    return SegmentIndex(Container.MPEGTS, size, tracks, silent, ignored, findings)
-
-
 def _streams(packets: Packets, known: Mapping[int, Codec] | None) -> tuple[Stream, ...]:
-    announced = announced_streams(packets)
-    if announced or not known:
-        return announced
-    return tuple(Stream(pid, 0, codec) for pid, codec in known.items())
+    return announced_streams(packets) or _known_streams(known)
+
+
+def _known_streams(known: Mapping[int, Codec] | None) -> tuple[Stream, ...]:
+    return tuple(Stream(pid, 0, codec) for pid, codec in (known or {}).items())
+
+
+def _program_findings(packets: Packets, sections: Sequence[Section]) -> tuple[Finding, ...]:
+    changes = program_changes(sections)
+    if not changes:
+        return ()
+    detail = f"{len(changes)} times the program tables withdraw streams"
+    return (Finding(Damage.PROGRAM_CHANGED, int(packets.offsets[changes[0]]), detail),)
 
 
 def _changed_types(streams: tuple[Stream, ...]) -> dict[int, str]:
@@ -162,6 +178,9 @@ def _index_stream(packets: Packets, pid: int, codec: Codec) -> _Media:
     before = stream.data[: int(units.starts[0])] if len(units) else stream.data
     if codec.kind is TrackKind.VIDEO:
         before = before.strip(b"\0")  # zeros may stand between NAL units
+    numbers = packets.of(pid)
+    filled = packets.only(numbers[packets.rows[numbers, 3] & 0x10 != 0])
+    ends = (filled.rows[[0, -1], 3] & 0x0F).tolist() if len(filled.rows) else [0, 0]
     return _Media(
         pid=pid,
         units=units,
@@ -171,7 +190,18 @@ def _index_stream(packets: Packets, pid: int, codec: Codec) -> _Media:
         first_end=_first_end(stream, units, headless),
         continues=stream.headless > 0 or bool(before),
         headless=headless,
+        owes=stream.unfinished,
+        closed=stream.closed,
+        ended=not len(filled.rows) or _is_ended(filled, pid),
+        counters=(ends[0], ends[1]),
     )
+
+
+def _is_ended(filled: Packets, pid: int) -> bool:
+    """Whether the last PES packet is complete; only its own packets are looked at."""
+    begins = np.flatnonzero(filled.rows[:, 1] & UNIT_START)
+    last = np.arange(begins[-1] if len(begins) else 0, len(filled.rows))
+    return is_ended(filled.only(last), pid)
 
 
 def _first_end(stream: ElementaryStream, units: Units, headless: int) -> int:
@@ -196,6 +226,7 @@ def _track(media: _Media, reference: int, change: str | None) -> TrackIndex:
         dts=dts,
         pts=pts,
         sizes=units.sizes,
+        hashes=units.hashes,
         sync=units.sync,
         unit_duration=duration,
         configuration=units.configuration,
@@ -209,6 +240,11 @@ def _track(media: _Media, reference: int, change: str | None) -> TrackIndex:
         second_fields=units.second_fields,
         configuration_change=change or units.configuration_change,
         headless=media.headless,
+        unconfigured=units.unconfigured,
+        owes=media.owes,
+        closed=media.closed,
+        ended=media.ended,
+        counters=media.counters,
     )
 
 

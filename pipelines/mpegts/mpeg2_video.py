@@ -58,10 +58,17 @@ def index_mpeg2_video(stream: ElementaryStream) -> Units:
         carried=int(edges[0]),
         configuration=configurations[0] if configurations else None,
         configuration_change=_change(configurations),
+        unconfigured=_before_sequence(kinds, unit),
         starts_clean=bool(kinds[0] == SEQUENCE and sync[0]) and _is_closed(codes, events, kinds),
         ends_unfinished=stream.unfinished or not bool(picture[-1]),
         limited=codes.limited,
     )
+
+
+def _before_sequence(kinds: Bytes, unit: Offsets) -> int:
+    """How many pictures come before the first sequence header."""
+    headers = np.flatnonzero(kinds == SEQUENCE)
+    return int(unit[headers[0]]) if len(headers) else int(unit[-1]) + 1
 
 
 def _edges(codes: NalUnits, begins: Offsets) -> Offsets:

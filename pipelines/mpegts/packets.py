@@ -38,6 +38,10 @@ class Packets:
         """The numbers of the packets of one PID."""
         return np.flatnonzero(self.pids == pid)
 
+    def only(self, numbers: Offsets | Flags) -> Packets:
+        """These packets alone, by number or by a flag for each."""
+        return Packets(self.rows[numbers], self.offsets[numbers], self.pids[numbers])
+
     def present(self) -> frozenset[int]:
         """Every PID that has a packet."""
         return frozenset(np.flatnonzero(np.bincount(self.pids, minlength=1)).tolist())
@@ -141,11 +145,13 @@ def packet_findings(packets: Packets, pid: int) -> tuple[Finding, ...]:
     numbers = packets.of(pid)
     control = packets.rows[numbers, 3]
     scrambled = numbers[control & 0xC0 != 0]
-    lost = numbers[_continuity_breaks(packets.rows, numbers, control)]
+    breaks, repeated = continuity(packets, numbers)
     findings = []
     for damage, where, what in (
         (Damage.SCRAMBLED, scrambled, "packets are scrambled"),
-        (Damage.PACKETS_LOST, lost, "times the continuity counter jumps"),
+        (Damage.MARKED, numbers[marked(packets, numbers)], "packets are marked as damaged"),
+        (Damage.REPEATED, numbers[repeated], "packets come twice"),
+        (Damage.PACKETS_LOST, numbers[breaks], "times the continuity counter jumps"),
     ):
         if len(where):
             detail = f"PID {pid:#x}: {len(where)} {what}"
@@ -153,15 +159,22 @@ def packet_findings(packets: Packets, pid: int) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def _continuity_breaks(rows: Bytes, numbers: Offsets, control: Bytes) -> Flags:
-    """Where the counter does not go on (2.4.3.3).
+def marked(packets: Packets, numbers: Offsets) -> Flags:
+    """Which of these packets a receiver has marked as damaged (transport_error_indicator)."""
+    flags: Flags = packets.rows[numbers, 1] & 0x80 != 0
+    return flags
 
-    It advances on packets with payload only; one repetition of a packet, and any value beside a
-    discontinuity_indicator, are allowed.
+
+def continuity(packets: Packets, numbers: Offsets) -> tuple[Flags, Flags]:
+    """Where the counter does not go on (2.4.3.3), and where a packet repeats the one before it.
+
+    The counter advances on packets with payload only; one repetition of a packet, and any value
+    beside a discontinuity_indicator, are allowed. ``numbers`` are the packets of one PID.
     """
-    breaks = np.zeros(len(numbers), np.bool_)
+    rows, control = packets.rows, packets.rows[numbers, 3]
+    breaks, repeats = np.zeros(len(numbers), np.bool_), np.zeros(len(numbers), np.bool_)
     if len(numbers) < 2:
-        return breaks
+        return breaks, repeats
     payload = control & 0x10 != 0
     step = (control[1:] - control[:-1]) & 0x0F
     breaks[1:] = step != payload[1:]
@@ -172,4 +185,5 @@ def _continuity_breaks(rows: Bytes, numbers: Offsets, control: Bytes) -> Flags:
     same = (rows[numbers[suspects], 12:] == rows[numbers[suspects - 1], 12:]).all(axis=1)
     repeated = (step[suspects - 1] == 0) & payload[suspects] & same
     breaks[suspects[told | repeated]] = False
-    return breaks
+    repeats[suspects[repeated & ~told]] = True
+    return breaks, repeats

@@ -30,12 +30,19 @@ class ElementaryStream:
     data: bytearray
     headless: int
     unfinished: bool
+    closed: bool  #: the last PES packet is of no stream of access units
     pes_starts: Offsets
     pes_offsets: Offsets  #: byte in the segment of the packet with the PES header
     pts: Offsets
     dts: Offsets
     packet_starts: Offsets
     packet_ends: Offsets  #: byte in the segment at which each transport packet ends
+
+    @classmethod
+    def of_unit(cls, data: bytes) -> ElementaryStream:
+        """The bytes of one access unit as a stream of its own, without packets or times."""
+        nothing = np.empty(0, np.int64)
+        return cls(bytearray(data), 0, False, False, *[nothing] * 6)
 
     def segment_offset(self, end: int) -> int:
         """The byte in the segment by which the first ``end`` bytes of the stream have passed."""
@@ -50,6 +57,7 @@ class _PesHeaders:
     """The fields of every PES header of a PID, one row each."""
 
     readable: Flags
+    foreign: Flags  #: of what is no stream of access units
     size: Offsets
     declared: Offsets  #: payload bytes that the header promises; 0: not said
     pts: Offsets
@@ -79,6 +87,7 @@ def gather(packets: Packets, pid: int) -> ElementaryStream:
         data=_join(packets.rows, numbers[used], starts[used], stops[used]),
         headless=int(np.append(0, ends)[bounds[0]]),
         unfinished=unfinished,
+        closed=bool(len(begins) and headers.foreign[-1]),
         pes_starts=(ends - sizes)[begins][read],
         pes_offsets=packets.offsets[numbers[begins]][read],
         pts=headers.pts[read],
@@ -86,6 +95,20 @@ def gather(packets: Packets, pid: int) -> ElementaryStream:
         packet_starts=(ends - sizes)[used],
         packet_ends=packets.offsets[numbers[used]] + PACKET,
     )
+
+
+def missing_bytes(packets: Packets, pid: int) -> int | None:
+    """Bytes that the last PES packet of a PID declares and does not have: fewer than 0 when it has
+    more; None when there is none, or it does not say how long it is."""
+    numbers, starts = _payload_starts(packets, pid)
+    begins = np.flatnonzero(packets.rows[numbers, 1] & 0x40)
+    if not len(begins):
+        return None
+    headers = _pes_headers(packets.rows, numbers, starts, begins)
+    if not headers.readable[-1] or not headers.declared[-1]:
+        return None
+    payload = int((PACKET - starts[begins[-1] :]).sum())
+    return int(headers.declared[-1]) - (payload - int(headers.size[-1]))
 
 
 def _payload_starts(packets: Packets, pid: int) -> tuple[Offsets, Offsets]:
@@ -104,15 +127,16 @@ def _pes_headers(rows: Bytes, numbers: Offsets, starts: Offsets, begins: Offsets
     for pes in np.flatnonzero(columns[:, -1] >= PACKET).tolist():
         heads[pes] = _spread_header(rows, numbers, starts, begins, pes)
     field = heads.astype(np.int64)
-    readable = (field[:, 0] == 0) & (field[:, 1] == 0) & (field[:, 2] == 1)
-    readable &= ~np.isin(heads[:, 3], OTHER_STREAM_IDS)
+    prefixed = (field[:, 0] == 0) & (field[:, 1] == 0) & (field[:, 2] == 1)
+    foreign = prefixed & np.isin(heads[:, 3], OTHER_STREAM_IDS)
+    readable = prefixed & ~foreign
     size = PES_FIXED + field[:, 8]
     length = field[:, 4] << 8 | field[:, 5]
     declared = np.where(length > 0, np.maximum(length + 6 - size, 0), 0)
     flags = field[:, 7] >> 6
     pts = np.where(readable & (flags >= 2), _stamp(field[:, 9:14]), NO_TIME)
     dts = np.where(readable & (flags == 3), _stamp(field[:, 14:19]), pts)
-    return _PesHeaders(readable, size, declared, pts, dts)
+    return _PesHeaders(readable, foreign, size, declared, pts, dts)
 
 
 def _stamp(field: npt.NDArray[np.int64]) -> Offsets:

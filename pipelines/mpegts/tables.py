@@ -9,7 +9,7 @@ from pipelines.media import Codec
 from pipelines.mpegts.packets import HEADER, PACKET, Packets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PAT_PID = 0
 PAT_TABLE = 0x00
@@ -50,25 +50,68 @@ class Stream:
     codec: Codec | None
 
 
+@dataclass(frozen=True)
+class Section:
+    """An undamaged section of a table, with its CRC, and the packet in which it begins."""
+
+    pid: int
+    packet: int
+    data: bytes
+
+
 def announced_streams(packets: Packets) -> tuple[Stream, ...]:
     """All streams of all programs, in the order of the tables; every version of a PMT counts.
 
     A PID that is announced twice with different types appears twice.
     """
-    programs: dict[int, None] = {}
-    for section in _sections(packets, PAT_PID, PAT_TABLE):
-        programs.update(dict.fromkeys(_program_pids(section)))
+    return streams_of(program_sections(packets))
+
+
+def streams_of(sections: Sequence[Section]) -> tuple[Stream, ...]:
+    """The streams that these sections announce, as ``announced_streams`` tells them."""
     streams: dict[Stream, None] = {}
-    for pid in list(programs)[:PROGRAM_LIMIT]:
-        for section in _sections(packets, pid, PMT_TABLE):
-            streams.update(dict.fromkeys(_program_streams(section)))
+    for section in sections:
+        if section.pid != PAT_PID:
+            streams.update(dict.fromkeys(_program_streams(section.data[:-4])))
     return tuple(streams)[:STREAM_LIMIT]
 
 
-def _sections(packets: Packets, pid: int, table: int) -> Iterator[bytes]:
-    """Distinct, current and undamaged sections of a table, without their CRC."""
+def program_sections(packets: Packets) -> tuple[Section, ...]:
+    """All different sections of the PAT, then of each PMT that it names."""
+    found = list(_sections(packets, PAT_PID, PAT_TABLE))
+    programs: dict[int, None] = {}
+    for section in found:
+        programs.update(dict.fromkeys(_program_pids(section.data[:-4])))
+    for pid in list(programs)[:PROGRAM_LIMIT]:
+        found += _sections(packets, pid, PMT_TABLE)
+    return tuple(found)
+
+
+def program_changes(sections: Sequence[Section]) -> tuple[int, ...]:
+    """The packets in which a table withdraws what the one before it had announced.
+
+    A program or a stream of media that is not there any more, or of another type, is withdrawn;
+    one that comes in addition withdraws nothing.
+    """
+    changes: set[int] = set()
+    before: dict[int, set[object]] = {}
+    for section in sections:
+        body = section.data[:-4]
+        media: set[object] = (
+            set(_program_pids(body))
+            if section.pid == PAT_PID
+            else {stream for stream in _program_streams(body) if stream.codec}
+        )
+        if before.get(section.pid, set()) - media:
+            changes.add(section.packet)
+        before[section.pid] = media
+    return tuple(sorted(changes))
+
+
+def _sections(packets: Packets, pid: int, table: int) -> Iterator[Section]:
+    """Distinct, current and undamaged sections of a table."""
     seen: set[bytes] = set()
-    for section in _raw_sections(packets, pid):
+    for packet, section in _raw_sections(packets, pid):
         if section in seen:
             continue
         seen.add(section)
@@ -76,12 +119,13 @@ def _sections(packets: Packets, pid: int, table: int) -> Iterator[bytes]:
             return
         current = len(section) >= 12 and section[0] == table and section[5] & 1
         if current and crc32_mpeg(section) == 0:
-            yield section[:-4]
+            yield Section(pid, packet, section)
 
 
-def _raw_sections(packets: Packets, pid: int) -> Iterator[bytes]:
-    """Sections put together from the packets of a PID (ISO/IEC 13818-1, 2.4.4)."""
-    pending = b""
+def _raw_sections(packets: Packets, pid: int) -> Iterator[tuple[int, bytes]]:
+    """Sections put together from the packets of a PID (ISO/IEC 13818-1, 2.4.4), each with the
+    packet in which it begins."""
+    pending, begun = b"", 0
     before = b""
     for number in packets.of(pid).tolist():
         packet = packets.rows[number].tobytes()
@@ -93,10 +137,12 @@ def _raw_sections(packets: Packets, pid: int) -> Iterator[bytes]:
             pending = pending + payload if pending else b""
         else:
             before, pointer = payload, 1 + payload[0]
-            yield from _split(pending + payload[1:pointer] if pending else b"")[0]
-            pending = payload[pointer:]
+            ended = _split(pending + payload[1:pointer] if pending else b"")[0]
+            yield from ((begun, section) for section in ended)
+            pending, begun = payload[pointer:], number
         complete, pending = _split(pending)
-        yield from complete
+        yield from ((begun, section) for section in complete)
+        begun = number if complete else begun
 
 
 def _payload(packet: bytes) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from pipelines.media import Codec, Configuration
@@ -32,11 +33,14 @@ class Units:
     sync: Flags
     sizes: Offsets
     carried: int = 0
+    hashes: npt.NDArray[np.uint64] | None = None  #: of each unit as a sample of MP4, see
+    #: ``UNKNOWN_HASH``; None: none is told
     optional: Offsets | None = None  #: bytes of ``sizes`` that a muxer may leave out; None: none
     padding: Offsets | None = None  #: zeros in ``sizes`` that a muxer may leave out; None: none
     second_fields: Flags | None = None  #: units that end the picture of the one before; None: none
     configuration: Configuration | None = None
     configuration_change: str | None = None
+    unconfigured: int = 0  #: first pictures that come before their parameter sets
     starts_clean: bool = False
     ends_unfinished: bool = False
     samples: int = 0
@@ -58,16 +62,22 @@ class ParameterSets:
 
     def __init__(self) -> None:
         self._sets: dict[str, bytes] = {}
+        self._first: dict[str, int] = {}
         self.change: str | None = None
 
-    def add(self, name: str, unit: bytes) -> None:
-        """Note one set as it was seen."""
+    def add(self, name: str, unit: bytes, number: int = 0) -> None:
+        """Note one set as it was seen, in access unit ``number``."""
+        self._first.setdefault(name[:3], number)
         if self._sets.setdefault(name, unit) != unit and self.change is None:
             self.change = f"parameter set {name} changed"
 
     def first(self, prefix: str) -> bytes | None:
         """The set of that kind with the lowest number."""
         return next((unit for name, unit in self.sorted() if name.startswith(prefix)), None)
+
+    def before_all(self, kinds: tuple[str, ...], units: int) -> int:
+        """How many of the ``units`` come before the first sets of all these kinds."""
+        return max(self._first.get(kind, units) for kind in kinds)
 
     def sorted(self) -> tuple[tuple[str, bytes], ...]:
         """All sets by name, each as it was first seen."""

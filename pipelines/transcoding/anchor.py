@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipelines.fmp4_run import Fmp4Segment
+from pipelines.fmp4_stream import open_segment
 from pipelines.media import TrackKind
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
-from pipelines.segment_stream import index_fetched
-from pipelines.source import FetchedSegment, fetch_segment
+from pipelines.segment_stream import pieces_of
+from pipelines.source import fetch_segment
 from pipelines.transcoding.fmp4_pictures import pictures
 
 if TYPE_CHECKING:
-    from pipelines.fmp4_run import InitSections
+    from collections.abc import Sequence
+
+    from pipelines.fmp4_stream import Fmp4Segment
+    from pipelines.init_sections import InitSections
     from pipelines.segment_index import TrackIndex
     from pipelines.segment_stream import IndexedSegment
     from pipelines.slices import PeriodStart
@@ -36,22 +39,26 @@ class TsAnchor:
 
 def ts_anchor(period: PeriodStart, first: IndexedSegment, reader: SourceReader) -> TsAnchor | None:
     """The anchor of the run that begins with ``first``; None when the period begins without a picture."""
-    known = {track.track: track.codec for track in first.index.tracks}
     for segment in period.segments:
-        indexed = first
+        pieces: tuple[IndexedSegment, ...] = (first,)
         if segment != first.segment:
-            data = fetch_segment(reader, segment)
-            indexed = index_fetched(FetchedSegment(segment, data), known)
-        tracks = [track for track in indexed.index.tracks if track.kind is TrackKind.VIDEO]
-        shown = earliest_picture(tracks[0]) if tracks else None
+            pieces = pieces_of(fetch_segment(reader, segment), first.codecs).pieces
+        tracks = [each for piece in pieces[:1] for each in piece.index.tracks]
+        video = next((track for track in tracks if track.kind is TrackKind.VIDEO), None)
+        # At a period's start pictures before their parameter sets are left out.
+        shown = earliest_picture(video, video.unconfigured) if video else None
         if shown is not None:
             return TsAnchor(shown, period.elapsed)
     return None
 
 
-def earliest_picture(track: TrackIndex) -> int | None:
-    """When the first picture of a segment is shown, by the segment's own clock."""
-    known = track.pts[track.pts != NO_TIME]
+def earliest_picture(track: TrackIndex, first: int = 0) -> int | None:
+    """When the first picture of a segment is shown, by the segment's own clock.
+
+    It is looked for from the track's unit ``first`` on.
+    """
+    pts = track.pts[first:]
+    known = pts[pts != NO_TIME]
     return int(known.min()) if len(known) else None
 
 
@@ -63,13 +70,14 @@ def fmp4_anchor(
     None when the period begins without a picture.
     """
     for segment in period.segments:
-        found = first
+        pieces: Sequence[Fmp4Segment] = (first,)
         if segment != first.segment:
-            data = fetch_segment(reader, segment)
-            found = Fmp4Segment(FetchedSegment(segment, data), inits.movie(segment))
-        pts, _ = pictures(found)
-        if len(pts):
-            return round(Fraction(int(pts.min()), _timescale(found)) * _timescale(first))
+            fetched = fetch_segment(reader, segment, missing_is_final=inits.missing_is_final)
+            pieces = open_segment(fetched, inits).pieces[:1]
+        for piece in pieces:
+            pts, _ = pictures(piece)
+            if len(pts):
+                return round(Fraction(int(pts.min()), _timescale(piece)) * _timescale(first))
     return None
 
 

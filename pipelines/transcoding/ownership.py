@@ -22,9 +22,10 @@ class EndMisjudged(Exception):
     """Raised when a run turned out to reach the end of its slice, or not to, against what was
     taken for granted when it began: the slice is to be made again, knowing."""
 
-    def __init__(self, sequence: int, reaches: bool) -> None:
+    def __init__(self, sequence: int, piece: int, reaches: bool) -> None:
         super().__init__(f"the run from segment {sequence} on, reaching the end: {reaches}")
         self.sequence = sequence  #: of the run's first segment
+        self.piece = piece  #: of that segment, with which the run begins
         self.reaches = reaches
 
 
@@ -45,6 +46,7 @@ class Ownership:
     following: NextPictures | None  #: behind the slice, on the clock of the run's first segment
     reaches: bool  #: whether the run goes on to the slice's end, as far as could be told at first
     anchor: int = 0  #: a time, anywhere, at which constant rates show a picture
+    piece: int = 0  #: of the run's first segment, with which it begins
 
     @property
     def window(self) -> PictureWindow:
@@ -64,7 +66,7 @@ class Ownership:
         if following is not None and latest is not None:
             late = latest >= following.begin
             if reached != self.reaches and (held or late):
-                raise EndMisjudged(self.sequence, reached)
+                raise EndMisjudged(self.sequence, self.piece, reached)
             if reached and late and following.starts_clean:
                 message = f"from segment {self.sequence} on, pictures overlap those behind them"
                 raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
@@ -79,10 +81,11 @@ def ownership(
     max_hole: Fraction,
     reaches: bool | None,
     anchor: int = 0,
+    piece: int = 0,
 ) -> Ownership:
     """What a run owns whose first picture is shown at ``first``.
 
-    ``coming`` are the slice's segments from the run's first on. Whether it ``reaches`` the slice's
+    ``coming`` are the slice's segments from the run's first on, with whose ``piece`` it begins. Whether it ``reaches`` the slice's
     end is judged by the clock, unless it is known: not when a tag among the later segments says
     no, nor when the next pictures are shown before the run's, or far later than it can last.
     """
@@ -93,7 +96,7 @@ def ownership(
             and not any(segment.discontinuity for segment in coming[1:])
             and first < following.begin <= first + _longest(coming, max_hole) * timescale
         )
-    return Ownership(coming[0].sequence, first, following, reaches, anchor)
+    return Ownership(coming[0].sequence, first, following, reaches, anchor, piece)
 
 
 def refuse_distant_key(

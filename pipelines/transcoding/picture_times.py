@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.packaged_slice import Expectation, Samples
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
-from pipelines.transcoding.filter_chain import PictureWindow, grid
+from pipelines.transcoding.filter_chain import PictureWindow, grid, video_timescale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,8 @@ def expectation(
     if on_grid:
         timescale, wanted, untimed = on_grid.timescale, _points(len(pts), own, on_grid), 0
     else:
-        timescale, wanted, untimed = source_timescale, own.times, own.untimed
+        timescale, untimed = video_timescale(encoding, source_timescale), own.untimed
+        wanted = scaled(own.times, source_timescale, timescale)
     if len(pts) != len(wanted) + untimed:
         message = f"{name}: {len(wanted) + untimed} pictures in the source, {len(pts)} encoded"
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
@@ -159,6 +160,19 @@ def expectation(
     expected = np.empty(len(pts), np.int64)
     expected[order] = shown
     return Expectation(timescale, np.sort(pts), expected, sync)
+
+
+def scaled(times: np.ndarray, source: int, target: int) -> np.ndarray:
+    """Times (int64[n]) in ``target`` ticks/s instead of ``source``, to the nearest tick.
+
+    ``NO_TIME`` stays.
+    """
+    if source == target:
+        return times
+    # In parts: the product of a clock of 33 bits and a timescale may be more than 63 bits.
+    whole, rest = np.divmod(np.where(times == NO_TIME, 0, times), source)
+    moved = whole * target + (2 * rest * target + source) // (2 * source)
+    return np.where(times == NO_TIME, NO_TIME, moved)
 
 
 def _tolerance(timescale: int) -> int:

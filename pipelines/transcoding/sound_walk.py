@@ -93,13 +93,14 @@ class SoundWalk:
         self._runs.close()
 
     def _walk(self, slices: Sequence[Slice]) -> Generator[SliceRun]:
-        reader = self._packager.reader
+        reader, final = self._packager.reader, self._packager.missing_is_final
         for work in slices:
             _refuse_fragmented(work)
-            sizes = measure(reader, work.segments)
+            sizes = measure(reader, work.segments, missing_is_final=final)
             edges = Edges(work, self._packager)
-            with contextlib.closing(read_ahead(reader, work.segments, sizes)) as fetched:
-                stream = _TappedStream(fetched, edges.announced_before, self._checkpoint)
+            ahead = read_ahead(reader, work.segments, sizes, missing_is_final=final)
+            with contextlib.closing(ahead) as fetched:
+                stream = _TappedStream(fetched, edges, self._checkpoint)
                 while (first := stream.peek()) is not None:
                     lead_in = edges.lead_in(first)
                     feed = TsRunFeed(stream, lead_in, _nothing, self._packager.max_hole)

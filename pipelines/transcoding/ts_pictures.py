@@ -63,6 +63,7 @@ class TsPictureFeed(TsRunFeed):
         if first is None:
             raise LookupError("a run needs a segment")
         self._log = PictureLog()
+        self._edges = edges
         self._neighbours = neighbours
         self._fed_before = self._ended_with_slice = False
         lead_in = edges.lead_in(first, wanted=neighbours)
@@ -73,7 +74,7 @@ class TsPictureFeed(TsRunFeed):
         following = self._next_pictures(shown)
         begin = 0 if anchor is None or shown is None else anchor.on_clock(shown)
         self._ownership = ownership(
-            shown, following, TS_TIMESCALE, coming, max_hole, reaches, begin
+            shown, following, TS_TIMESCALE, coming, max_hole, reaches, begin, first.piece
         )
         self._counts_from = _clock_offset([*lead_in, first])
 
@@ -120,10 +121,11 @@ class TsPictureFeed(TsRunFeed):
         self, tracks: Mapping[int, Codec], unfinished: bool
     ) -> IndexedSegment | None:
         """The segment behind the slice, when a unit that starts in the slice may go on in it."""
-        if self._behind is None:
+        behind = self._edges.following(tracks)
+        if behind is None:
             return None
-        goes_on = any(track.continues_previous for track in self._behind.index.tracks)
-        return self._behind if unfinished or goes_on else None
+        goes_on = any(track.continues_previous for track in behind.index.tracks)
+        return behind if unfinished or goes_on else None
 
     def _enter(self, indexed: IndexedSegment) -> int:
         unwrap = super()._enter(indexed)
@@ -147,7 +149,7 @@ class TsPictureFeed(TsRunFeed):
         """
         if following is None and self._behind is not None and self._continues(self._behind):
             self._ended_with_slice = True
-            if self._neighbours and self._ownership.reaches:
+            if self._neighbours and self._ownership.reaches and self._finishes(self._behind):
                 return self._behind
         tail = super()._tail(following)
         return tail if tail is None or self.video is None else _without_pictures(tail, self.video)

@@ -62,10 +62,12 @@ def test_counters_go_round():
     assert packet_findings(packets, VIDEO) == ()
 
 
-def test_a_repeated_packet_is_no_loss():
+def test_a_repeated_packet_is_found_and_is_no_loss():
     first, second = packet(VIDEO, b"a" * 184), packet(VIDEO, b"b" * 184, counter=1)
     packets, _ = read_packets(first + second + second + packet(VIDEO, b"c" * 184, counter=2))
-    assert packet_findings(packets, VIDEO) == ()
+    [finding] = packet_findings(packets, VIDEO)
+    assert finding.damage is Damage.REPEATED
+    assert finding.offset == 2 * 188
 
 
 def test_the_same_counter_on_another_packet_is_a_loss():
