@@ -12,7 +12,8 @@ class LossCause(StrEnum):
     GAP_TAG = "gap_tag"  #: EXT-X-GAP says so
     SEGMENT_MISSING = "segment_missing"  #: listed, and not in the store
     SEGMENT_EMPTY = "segment_empty"  #: an object without bytes, or without a single unit of media
-    SEGMENT_UNREADABLE = "segment_unreadable"  #: not media, cut off its object, not decryptable
+    SEGMENT_UNREADABLE = "segment_unreadable"  #: not media, or its byte range is not in its object
+    NOT_DECRYPTED = "not_decrypted"  #: its key is missing, or is not its key
     SEGMENT_DAMAGED = "segment_damaged"  #: units inside it were damaged and are left out
     INIT_MISSING = "init_missing"  #: its initialization section is missing or unreadable
 
@@ -24,7 +25,8 @@ class Loss:
     ``location`` never holds a query; ``seconds`` is what EXTINF says of a segment that is lost
     ``whole``, else 0: what part of the others is lost, their clocks tell. ``units`` counts access
     units that were left out, as far as they can be counted. A cause of ``SEGMENT_MISSING`` is
-    looked at again before the commit: the segment may have come late.
+    looked at again before the commit: the segment may have come late. ``rendition`` is the name of
+    the sound (EXT-X-MEDIA) whose own playlist lists the segment, "" for the variant's playlist.
     """
 
     sequence: int
@@ -34,3 +36,4 @@ class Loss:
     whole: bool
     seconds: float = 0.0
     units: int = 0
+    rendition: str = ""

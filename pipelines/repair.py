@@ -17,9 +17,13 @@ class RepairKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One thing that was mended; ``units`` counts the access units (or frames) concerned."""
+    """One thing that was mended; ``units`` counts the access units (or frames) concerned.
+
+    ``rendition`` names the audio rendition whose own playlist lists the segment; empty: the main one.
+    """
 
     sequence: int
     kind: RepairKind
     detail: str
     units: int = 0
+    rendition: str = ""

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
-from pipelines.errors import ErrorCode, PermanentError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from pipelines.encryption import BLOCK, Keys, NotDecrypted
+from pipelines.errors import ErrorCode, PermanentError, TransientError
 from pipelines.http_source import Allowance, HttpReader
+from pipelines.loss import Loss, LossCause
+from pipelines.packed_audio import Unpacking
 from pipelines.playlist import ByteRange
 from pipelines.retry import retrying
 from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from pipelines.location import Location
-    from pipelines.loss import Loss
     from pipelines.object_store import ObjectStore
     from pipelines.playlist import Segment
 
@@ -30,10 +34,15 @@ READ_AHEAD_BYTES = 12 << 20
 MAX_SEGMENT_BYTES = 512 << 20
 #: The largest playlist that is read.
 MAX_PLAYLIST_BYTES = 64 << 20
+#: How often an object is asked for before it counts as missing.
+TRIES = 3
 
 #: What is read when nothing else is said.
 SEGMENT = Allowance(MAX_SEGMENT_BYTES, ErrorCode.SEGMENT_DAMAGED)
 PLAYLIST = Allowance(MAX_PLAYLIST_BYTES, ErrorCode.PLAYLIST_INVALID)
+KEY = Allowance(BLOCK + 1, ErrorCode.ENCRYPTION_UNSUPPORTED)
+
+_Result = TypeVar("_Result")
 
 
 class SourceReader:
@@ -45,6 +54,8 @@ class SourceReader:
     def __init__(self, store: ObjectStore, http: HttpReader | None = None) -> None:
         self._store = store
         self._http = http or HttpReader()
+        #: Decrypts what this reader reads.
+        self.keys = Keys(lambda location: self.read(location, ByteRange(0, KEY.size), KEY))
 
     def read(
         self,
@@ -80,25 +91,25 @@ class FetchedSegment:
     loss: Loss | None = None
 
 
-def segment_missing(segment: Segment) -> PermanentError:
-    """The refusal for a listed segment that is not there: nothing is ever skipped silently."""
-    message = f"segment {segment.sequence} ({segment.location}) is listed but missing"
-    return PermanentError(ErrorCode.SEGMENT_MISSING, message)
-
-
-def measure(reader: SourceReader, segments: Sequence[Segment]) -> dict[int, int]:
+def measure(
+    reader: SourceReader, segments: Sequence[Segment], *, missing_is_final: bool = True
+) -> dict[int, int]:
     """Size in bytes of every segment by media sequence, several HEADs at a time.
 
-    Raises ``PermanentError`` (``segment_missing``) for one that is listed but not there.
+    Those that are not there have 0. Raises ``TransientError`` for one of them unless that
+    ``missing_is_final``, ``PermanentError`` (``bitrate_too_high``) for one that is too large.
     """
 
     def size(segment: Segment) -> int:
+        if segment.gap:
+            return 0
         if segment.byte_range is not None:
             return segment.byte_range.length
         try:
-            return reader.size(segment.location)
+            return patiently(lambda: reader.size(segment.location), final=missing_is_final)
         except ObjectMissing:
-            raise segment_missing(segment) from None
+            _missing(segment, final=missing_is_final)
+            return 0
 
     with ThreadPoolExecutor(FETCHES * 2, thread_name_prefix="measure") as pool:
         sizes = dict(zip((s.sequence for s in segments), pool.map(size, segments), strict=True))
@@ -109,43 +120,136 @@ def measure(reader: SourceReader, segments: Sequence[Segment]) -> dict[int, int]
     return sizes
 
 
-def fetch_segment(reader: SourceReader, segment: Segment, size: int = MAX_SEGMENT_BYTES) -> bytes:
-    """The whole segment, of at most ``size`` bytes as it was measured.
+def fetch_segment(
+    reader: SourceReader,
+    segment: Segment,
+    size: int = MAX_SEGMENT_BYTES,
+    *,
+    missing_is_final: bool = True,
+) -> FetchedSegment:
+    """The whole segment, of at most ``size`` bytes as it was measured, or its loss.
 
-    Raises ``PermanentError``: ``segment_missing`` when it is not there, ``segment_damaged`` when
-    its byte range reaches beyond its object, or an HTTP server sends more than it announced.
+    Its bytes are in the clear, and in MPEG-TS where they are packed audio. A byte range that
+    reaches beyond its object gives what is there of it. Raises ``TransientError`` for outages, and
+    for a segment or key that is not there unless that ``missing_is_final``; ``PermanentError``
+    (``segment_damaged``) when an HTTP server sends more than it announced.
     """
+    return _unpacked(_fetch(reader, segment, size, missing_is_final=missing_is_final), Unpacking())
+
+
+def _fetch(
+    reader: SourceReader, segment: Segment, size: int, *, missing_is_final: bool
+) -> FetchedSegment:
+    if segment.gap:
+        return _lost(segment, LossCause.GAP_TAG, "marked as missing by EXT-X-GAP")
+    allowed = Allowance(size or MAX_SEGMENT_BYTES, ErrorCode.SEGMENT_DAMAGED)
     try:
-        allowed = Allowance(size, ErrorCode.SEGMENT_DAMAGED)
-        data = reader.read(segment.location, segment.byte_range, allowed)
+        data = patiently(
+            lambda: reader.read(segment.location, segment.byte_range, allowed),
+            final=missing_is_final and size > 0,
+        )
     except ObjectMissing:
-        raise segment_missing(segment) from None
-    if segment.byte_range is not None and len(data) != segment.byte_range.length:
-        message = f"segment {segment.sequence} ({segment.location}) is cut off by its object's end"
-        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
-    return data
+        return _missing(segment, final=missing_is_final)
+    if not data:
+        return _lost(segment, *_why_empty(segment))
+    if segment.encryption is None:
+        return FetchedSegment(segment, data)
+    try:
+        clear = reader.keys.whole(data, segment.encryption, segment.sequence)
+    except ObjectMissing as missing:
+        return _without_key(segment, missing.location, final=missing_is_final)
+    except NotDecrypted as error:
+        return _lost(segment, LossCause.NOT_DECRYPTED, str(error))
+    return FetchedSegment(segment, clear)
 
 
-def fetch_head(reader: SourceReader, segment: Segment, length: int) -> bytes:
-    """At most the first ``length`` bytes of a segment; ``segment_missing`` when it is not there."""
-    whole = segment.byte_range
+def fetch_head(reader: SourceReader, segment: Segment, length: int) -> FetchedSegment:
+    """At most the first ``length`` bytes of a segment, as ``fetch_segment`` gives it, or its loss.
+
+    An encrypted one may give a block more, and fewer bytes than it has.
+    """
+    if segment.gap:
+        return _lost(segment, LossCause.GAP_TAG, "marked as missing by EXT-X-GAP")
+    whole, encryption = segment.byte_range, segment.encryption
     start = whole.offset if whole else 0
+    length += -length % BLOCK if encryption else 0
     wanted = min(length, whole.length) if whole else length
     try:
-        return reader.read(segment.location, ByteRange(start, wanted))
-    except ObjectMissing:
-        raise segment_missing(segment) from None
+        data = reader.read(segment.location, ByteRange(start, wanted))
+        if data and encryption:
+            data = reader.keys.beginning(data, encryption, segment.sequence)
+    except ObjectMissing as missing:
+        if missing.location == segment.location:
+            return _missing(segment, final=True)
+        return _without_key(segment, missing.location, final=True)
+    except NotDecrypted as error:
+        return _lost(segment, LossCause.NOT_DECRYPTED, str(error))
+    if not data:
+        return _lost(segment, *_why_empty(segment))
+    return _unpacked(FetchedSegment(segment, data), Unpacking())
+
+
+def _unpacked(fetched: FetchedSegment, unpacking: Unpacking) -> FetchedSegment:
+    return replace(fetched, data=unpacking.unpacked(fetched.data)) if fetched.data else fetched
+
+
+def patiently(call: Callable[[], _Result], *, final: bool) -> _Result:
+    """Ask a few times before an object counts as missing for good: some stores list late."""
+    policy = Retrying(
+        stop=stop_after_attempt(TRIES if final else 1),
+        wait=wait_random(0.1, 0.4),
+        retry=retry_if_exception_type(ObjectMissing),
+        reraise=True,
+    )
+    return policy(call)
+
+
+def _lost(segment: Segment, cause: LossCause, detail: str) -> FetchedSegment:
+    loss = Loss(
+        segment.sequence, str(segment.location), cause, detail, whole=True, seconds=segment.duration
+    )
+    return FetchedSegment(segment, b"", loss)
+
+
+def _missing(segment: Segment, *, final: bool) -> FetchedSegment:
+    if final:
+        return _lost(segment, LossCause.SEGMENT_MISSING, "listed, and not there")
+    message = f"segment {segment.sequence} ({segment.location}) is listed and not there yet"
+    raise TransientError(message, ErrorCode.SEGMENT_MISSING)
+
+
+def _without_key(segment: Segment, key: Location, *, final: bool) -> FetchedSegment:
+    if final:
+        return _lost(segment, LossCause.NOT_DECRYPTED, f"its key {key} is not there")
+    message = f"the key {key} of segment {segment.sequence} ({segment.location}) is not there yet"
+    raise TransientError(message, ErrorCode.SEGMENT_MISSING)
+
+
+def _why_empty(segment: Segment) -> tuple[LossCause, str]:
+    if segment.byte_range is None:
+        return LossCause.SEGMENT_EMPTY, "the object holds no bytes"
+    return LossCause.SEGMENT_UNREADABLE, "its byte range lies beyond its object"
 
 
 def read_ahead(
-    reader: SourceReader, segments: Sequence[Segment], sizes: Mapping[int, int]
+    reader: SourceReader,
+    segments: Sequence[Segment],
+    sizes: Mapping[int, int],
+    *,
+    missing_is_final: bool = True,
 ) -> Generator[FetchedSegment]:
     """Every segment in order, fetched several at a time, with bounded bytes in waiting.
 
     One segment is always under way, however large; a failed fetch is raised in its turn. Close it
     when it is left before its end, or its threads and bytes stay until it is collected.
     """
-    waiting: deque[tuple[Segment, Future[bytes]]] = deque()
+
+    def fetch(segment: Segment) -> FetchedSegment:
+        size = sizes[segment.sequence]
+        return _fetch(reader, segment, size, missing_is_final=missing_is_final)
+
+    unpacking = Unpacking()
+    waiting: deque[tuple[Segment, Future[FetchedSegment]]] = deque()
     ahead = 0
     todo = deque(segments)
     with contextlib.ExitStack() as stack:
@@ -154,11 +258,9 @@ def read_ahead(
         while todo or waiting:
             while todo and (not waiting or ahead + sizes[todo[0].sequence] <= READ_AHEAD_BYTES):
                 segment = todo.popleft()
-                size = sizes[segment.sequence]
-                ahead += size
-                waiting.append((segment, pool.submit(fetch_segment, reader, segment, size)))
+                ahead += sizes[segment.sequence]
+                waiting.append((segment, pool.submit(fetch, segment)))
             segment, future = waiting.popleft()
-            data = future.result()
-            yield FetchedSegment(segment, data)
-            del data, future
+            yield _unpacked(future.result(), unpacking)
+            del future
             ahead -= sizes[segment.sequence]
