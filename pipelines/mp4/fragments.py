@@ -1,4 +1,4 @@
-"""Reading fragmented MP4 from a stream of bytes: ffmpeg's output, or the segments of a recording."""
+"""Reading fragmented MP4 from a stream of bytes, as ffmpeg writes it: anything else is an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pipelines.mp4.boxes import BoxHeader, Mp4Error, printable, read_header
 from pipelines.mp4.movie_fragment import (
     MAX_PAYLOAD,
-    MAX_SAMPLES,
     SPARE_SAMPLES,
     Fragment,
     TrackFragment,
@@ -60,23 +59,15 @@ class FragmentReader:
     At most one fragment is held. What is fed is kept, not copied, until its fragment is out: do not
     write to it. A payload that was fed in one piece is a view of that piece, else it is joined once.
     A reader that raised ``Mp4Error`` is of no further use.
-
-    ``movie`` is the header of segments that come without one (EXT-X-MAP, RFC 8216, 4.3.2.5);
-    ``position`` is where the first byte fed lies in its file, for explicit base data offsets.
-    ``samples`` is how many all fragments may hold together; without it each has a budget of its
-    own, for streams of any length that are not kept.
     """
 
-    def __init__(
-        self, movie: MovieHeader | None = None, position: int = 0, samples: int | None = None
-    ) -> None:
-        self._movie = movie
-        self._samples_left = samples
-        self._position = position  # of the first byte not yet taken
+    def __init__(self) -> None:
+        self._movie: MovieHeader | None = None
+        self._position = 0  # of the first byte not yet taken
         self._pieces: deque[memoryview] = deque()
         self._held = 0
         self._box: BoxHeader | None = None
-        self._box_position = position
+        self._box_position = 0
         self._open: _Open | None = None
         self._bodies: list[tuple[int, memoryview]] = []
 
@@ -142,10 +133,7 @@ class FragmentReader:
             return Header(self._movie)
         if self._movie is None:
             raise Mp4Error("a fragment came before the header of its movie")
-        budget = MAX_SAMPLES if self._samples_left is None else self._samples_left
-        self._open = _Open(*read_movie_fragment(body, self._box_position, self._movie, budget))
-        if self._samples_left is not None:
-            self._samples_left -= self._open.sample_count
+        self._open = _Open(*read_movie_fragment(body, self._box_position, self._movie))
         return None
 
     def _fragment(self) -> Fragment | None:
@@ -203,20 +191,10 @@ def read_header_section(section: bytes) -> MovieHeader:
 
     Raises ``Mp4Error`` when there is none, or when it is damaged.
     """
-    reader = FragmentReader()
-    headers = [event for event in reader.feed(section) if isinstance(event, Header)]
-    reader.close()
-    if not headers:
-        raise Mp4Error("the media initialization section has no 'moov'")
-    return headers[-1].movie
-
-
-def read_segment(movie: MovieHeader, segment: bytes, position: int = 0) -> tuple[Fragment, ...]:
-    """All fragments of a whole fMP4 segment, payloads as views.
-
-    Raises ``Mp4Error`` when it is damaged, or claims more than ``MAX_SAMPLES`` samples in all.
-    """
-    reader = FragmentReader(movie, position, samples=MAX_SAMPLES)
-    fragments = tuple(event for event in reader.feed(segment) if isinstance(event, Fragment))
-    reader.close()
-    return fragments
+    view, position = memoryview(section), 0
+    while (header := read_header(view, position)) is not None:
+        end = position + header.size
+        if header.name == b"moov" and end <= len(section):
+            return read_movie_header(view[position + header.header_size : end])
+        position = end
+    raise Mp4Error("it has no whole 'moov'")

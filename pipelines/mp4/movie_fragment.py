@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.mp4.boxes import Fields, Mp4Error, require, walk
-from pipelines.mp4.samples import SampleTable, concatenate
+from pipelines.mp4.samples import SampleTable, concatenate, starts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +119,44 @@ def placed(track: TrackFragment, bodies: Sequence[tuple[int, int]]) -> TrackFrag
         if offset is not None
     )
     return replace(track, runs=runs) if len(runs) == len(offsets) else None
+
+
+def whole_samples(track: TrackFragment, bodies: Sequence[tuple[int, int]]) -> int:
+    """How many of its first samples lie completely inside of ``bodies``, as ``placed`` has them.
+
+    Only before it is placed: its runs are positions in the file.
+    """
+    for run in track.runs:
+        sizes = track.sizes[run.first_sample : run.first_sample + run.count].astype(np.int64)
+        begins = run.offset + starts(sizes)
+        inside = np.zeros(run.count, np.bool_)
+        for position, size in bodies:
+            inside |= (begins >= position) & (begins + sizes <= position + size)
+        if not inside.all():
+            return run.first_sample + int(np.argmin(inside))
+    return len(track)
+
+
+def part_of(track: TrackFragment, begin: int, end: int) -> TrackFragment:
+    """Its samples from ``begin`` on and before ``end``, at the times that they have."""
+    runs = []
+    for run in track.runs:
+        first = max(begin, run.first_sample)
+        behind = min(end, run.first_sample + run.count)
+        if first < behind:
+            before = int(track.sizes[run.first_sample : first].sum(dtype=np.int64))
+            size = int(track.sizes[first:behind].sum(dtype=np.int64))
+            runs.append(Run(first - begin, behind - first, run.offset + before, size))
+    time = track.base_decode_time
+    return TrackFragment(
+        track.durations[begin:end],
+        track.composition[begin:end],
+        track.sizes[begin:end],
+        track.sync[begin:end],
+        track.track_id,
+        None if time is None else time + int(track.durations[:begin].sum()),
+        tuple(runs),
+    )
 
 
 def _payload_offset(run: Run, bodies: Sequence[tuple[int, int]]) -> int | None:

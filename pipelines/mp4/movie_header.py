@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipelines.media import Codec, Configuration, TrackKind
 from pipelines.mp4.boxes import Fields, Mp4Error, find, printable, require, walk
-from pipelines.mp4.sample_entry import SampleEntry, read_sample_entry, without_bit_rate
+from pipelines.mp4.sample_entry import ENCRYPTED, SampleEntry, read_sample_entry, without_bit_rate
 
 _HANDLERS = {b"vide": TrackKind.VIDEO, b"soun": TrackKind.AUDIO}
 _UNDETERMINED = "und"
@@ -159,6 +159,9 @@ def _only_entry(stsd: memoryview, track_id: int) -> bytes:
     fields.version()
     fields.take(4)  # the count: the boxes themselves tell
     entries = [*walk(fields.rest())]
+    protected = [entry for entry in entries if entry.name in ENCRYPTED]
+    if protected:  # some are encrypted from some sample on: that is no track in the clear
+        return bytes(protected[0].extent)
     if len(entries) != 1:
         names = ", ".join(printable(entry.name) for entry in entries[:8])
         raise Mp4Error(

@@ -32,7 +32,8 @@ _CODECS = {
 }
 #: Entries whose codec stands in the object type of their ``esds``.
 _DESCRIBED = {b"mp4v": TrackKind.VIDEO, b"mp4a": TrackKind.AUDIO}
-_ENCRYPTED = {b"encv": TrackKind.VIDEO, b"enca": TrackKind.AUDIO}
+#: Entries of samples that are encrypted (ISO/IEC 14496-12, 8.12).
+ENCRYPTED = {b"encv": TrackKind.VIDEO, b"enca": TrackKind.AUDIO}
 #: Object types (mp4ra.org). 0x69 and 0x6B stand for all layers of MPEG audio: taken as MP3.
 #: 0x6A is MPEG-1 video, which MPEG-TS does not tell from MPEG-2's either.
 _OBJECT_TYPES = {
@@ -63,14 +64,14 @@ def read_sample_entry(entry: bytes) -> SampleEntry:
         return SampleEntry(four_cc, None, None, encrypted=False)
     boxes = _boxes(whole, kind)
     name = whole.name
-    if name in _ENCRYPTED:
+    if name in ENCRYPTED:
         frma = find(boxes[b"sinf"], b"frma") if b"sinf" in boxes else None
         name = bytes(frma.body) if frma else b""
     configuration = _configuration(name, boxes, _entry_facts(whole.body, kind))
     codec = configuration.codec if configuration else None
     if codec is not None and codec.kind is not kind:
         raise Mp4Error(f"sample entry {four_cc!r} describes {codec}, which is no {kind}")
-    return SampleEntry(four_cc, codec, configuration, encrypted=whole.name in _ENCRYPTED)
+    return SampleEntry(four_cc, codec, configuration, encrypted=whole.name in ENCRYPTED)
 
 
 def told_codec(codec: Codec) -> Codec:
@@ -119,6 +120,28 @@ def configuration_fingerprint(entry: bytes) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
+def inner_box(entry: bytes, name: bytes) -> bytes:
+    """The body of one box inside an entry; raises ``Mp4Error`` when it is not there."""
+    whole = _whole(entry)
+    kind = _kind(whole.name)
+    body = _boxes(whole, kind).get(name) if kind else None
+    if body is None:
+        raise Mp4Error(f"sample entry {printable(whole.name)!r} lacks its {printable(name)!r}")
+    return bytes(body)
+
+
+def with_inner_box(entry: bytes, name: bytes, body: bytes) -> bytes:
+    """The entry with another ``body`` of the box that ``inner_box`` reads."""
+    inner_box(entry, name)
+    whole = _whole(entry)
+    kind = _kind(whole.name) or TrackKind.VIDEO
+    kept = [
+        box(name, body) if child.name == name else bytes(child.extent)
+        for child in _children(whole, kind)
+    ]
+    return box(whole.name, bytes(whole.body[: _FIXED_SIZES[kind]]), *kept)
+
+
 def _whole(entry: bytes) -> Box:
     boxes = [*walk(memoryview(entry))]
     if len(boxes) != 1:
@@ -129,7 +152,7 @@ def _whole(entry: bytes) -> Box:
 def _kind(name: bytes) -> TrackKind | None:
     if name in _CODECS:
         return _CODECS[name].kind
-    return _DESCRIBED.get(name) or _ENCRYPTED.get(name)
+    return _DESCRIBED.get(name) or ENCRYPTED.get(name)
 
 
 def _children(entry: Box, kind: TrackKind) -> list[Box]:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipelines.fmp4_run import InitSections
 from pipelines.media import Codec, TrackKind
-from pipelines.mp4.boxes import Mp4Error
-from pipelines.mp4.fragments import FragmentReader
-from pipelines.mp4.movie_fragment import Fragment
+from pipelines.mp4.media_segment import read_segment
 from pipelines.mpegts.index import announced, index_segment
 from pipelines.mpegts.mpeg_audio import MpegAudio
 from pipelines.segment_index import Container
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from pipelines.mp4.movie_fragment import TrackFragment
+    from pipelines.init_sections import InitSections
+    from pipelines.mp4.movie_fragment import Fragment, TrackFragment
     from pipelines.playlist import Segment
-    from pipelines.source import FetchedSegment, SourceReader
+    from pipelines.source import FetchedSegment
 
 
 #: Pictures by which their rate can be told: a segment may hold a single one, where they begin.
@@ -64,12 +62,12 @@ class FirstUnits(Protocol):
         """Look at the next segment, or its beginning."""
 
 
-def first_units(reader: SourceReader, first: Segment) -> FirstUnits:
+def first_units(inits: InitSections, first: Segment) -> FirstUnits:
     """What looks at segments of the kind of ``first``, before any was taken.
 
-    Raises ``PermanentError`` as ``InitSections`` does for the header of fragmented MP4.
+    Raises what ``InitSections`` raises for the header of fragmented MP4.
     """
-    return _Fmp4FirstUnits(reader, first) if first.init_section else _TsFirstUnits()
+    return _Fmp4FirstUnits(inits, first) if first.init_section else _TsFirstUnits()
 
 
 class _TsFirstUnits:
@@ -114,15 +112,11 @@ class _TsFirstUnits:
 
 
 class _Fmp4FirstUnits:
-    """The tracks of fragmented MP4: its header names them all, but MP2 as MP3.
-
-    A damaged fragment shows nothing: packaging names the damage.
-    """
+    """The tracks of fragmented MP4: its header names them all, but MP2 as MP3."""
 
     container = Container.FMP4
 
-    def __init__(self, reader: SourceReader, first: Segment) -> None:
-        inits = InitSections(reader)
+    def __init__(self, inits: InitSections, first: Segment) -> None:
         self.pictures: Pictures | None = None
         self._movie = inits.movie(first)
         self._header = inits.data(first)
@@ -142,7 +136,9 @@ class _Fmp4FirstUnits:
 
     def take(self, fetched: FetchedSegment) -> None:
         count = 0
-        for fragment in self._fragments(fetched):
+        whole = fetched.segment.byte_range
+        position = whole.offset if whole else 0
+        for fragment in read_segment(self._movie, fetched.data, position).fragments:
             for track in fragment.tracks:
                 codec = self._announced.get(track.track_id)
                 if codec is None or not len(track):
@@ -153,17 +149,6 @@ class _Fmp4FirstUnits:
                     count += len(track)
         if self.pictures and count:
             self.pictures.add(fetched.data, count)
-
-    def _fragments(self, fetched: FetchedSegment) -> Iterator[Fragment]:
-        """The whole fragments of a segment up to the first damage, or to where it was cut."""
-        whole = fetched.segment.byte_range
-        reader = FragmentReader(self._movie, whole.offset if whole else 0)
-        try:
-            for event in reader.feed(fetched.data):
-                if isinstance(event, Fragment):
-                    yield event
-        except Mp4Error:
-            return
 
 
 def _sound(announced: Mapping[int, Codec], shown: Mapping[int, Codec]) -> tuple[Codec, ...]:

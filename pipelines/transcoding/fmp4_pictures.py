@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.cutter import SampleCutter, Window
-from pipelines.fmp4_run import Fmp4Segment, belongs, refuse_change, source_track
+from pipelines.fmp4_run import belongs, source_track
+from pipelines.fmp4_stream import Fmp4Segment, open_segment
+from pipelines.fragment_units import FragmentUnits
 from pipelines.interleaver import SoundPiece
 from pipelines.media import TrackKind
 from pipelines.mp4.samples import starts
 from pipelines.segment_stream import MAX_LEAD_IN_BYTES
-from pipelines.source import FetchedSegment, fetch_segment
+from pipelines.source import fetch_segment
 from pipelines.timeline import Relation, step
 from pipelines.transcoding.ownership import NextPictures, ownership, refuse_distant_key
 from pipelines.transcoding.picture_times import PictureLog
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
-    from pipelines.fmp4_run import Fmp4Stream, InitSections
+    from pipelines.fmp4_stream import Fmp4Stream, OpenedSegment
+    from pipelines.init_sections import InitSections
     from pipelines.packaged_slice import PackagedTrack
     from pipelines.playlist import Segment
     from pipelines.slices import Slice
@@ -47,13 +50,16 @@ class Fmp4Edges:
 
         ``wanted``: also when it can begin with ``first``.
         """
-        if first.segment.discontinuity or (starts_clean(first) and not wanted):
+        if first.tagged or first.broken or first.piece or (starts_clean(first) and not wanted):
             return ()
         own = [s for s in self._work.segments if s.sequence < first.segment.sequence]
         found: list[Fmp4Segment] = []
         held = 0
         for segment in reversed((*self._work.lead_in, *own)):
-            earlier = self._read(segment)
+            opened = self._open(segment)
+            if not opened.clean:
+                break
+            earlier = opened.pieces[0]
             held += len(earlier.data)
             after = found[0] if found else first
             if held > MAX_LEAD_IN_BYTES or not self._goes_on(earlier, after):
@@ -64,12 +70,18 @@ class Fmp4Edges:
         return tuple(found)
 
     def following(self) -> Fmp4Segment | None:
-        """The segment behind the slice; None behind the last and before a tagged discontinuity."""
-        return self._read(self._work.lead_out) if self._work.lead_out else None
+        """The segment behind the slice, as far as it has one clock.
 
-    def _read(self, segment: Segment) -> Fmp4Segment:
-        data = fetch_segment(self._reader, segment)
-        return Fmp4Segment(FetchedSegment(segment, data), self._inits.movie(segment))
+        None behind the last, before a tagged discontinuity, and where that segment is lost.
+        """
+        opened = self._open(self._work.lead_out) if self._work.lead_out else None
+        return opened.pieces[0] if opened and opened.pieces else None
+
+    def _open(self, segment: Segment) -> OpenedSegment:
+        final = self._inits.missing_is_final
+        return open_segment(
+            fetch_segment(self._reader, segment, missing_is_final=final), self._inits
+        )
 
     def _goes_on(self, earlier: Fmp4Segment, later: Fmp4Segment) -> bool:
         if earlier.movie != later.movie or not earlier.spans() or not later.spans():
@@ -118,6 +130,7 @@ class Fmp4PictureFeed:
         #: Sound of the run as it is read, in the order of the segments.
         self.sound_pieces: list[SoundPiece] = []
         self._sound = SampleCutter(_Counted(), {t.track_id: Window() for t in self.sound_tracks})
+        self._units = FragmentUnits()
         scale = self.video.timescale if self.video else 1
         self._ownership = ownership(
             self._first_picture(),
@@ -125,7 +138,7 @@ class Fmp4PictureFeed:
             scale,
             coming,
             max_hole,
-            reaches,
+            reaches if first.last else False,
             anchor or 0,
         )
 
@@ -146,7 +159,6 @@ class Fmp4PictureFeed:
         following = None
         while (following := self._stream.peek()) is not None and self._belongs(following):
             segment = self._stream.take()
-            refuse_change(self.first.movie, segment)
             self._clock |= segment.spans()
             self._log.add(*pictures(segment))
             self._take_sound(segment)
@@ -167,13 +179,14 @@ class Fmp4PictureFeed:
     def sound(self) -> list[PackagedTrack]:
         """The run's tracks of sound, as a copy has them; their placement says nothing."""
         scale = self.first.movie.timescale
-        tracks = [source_track(header, scale, self._sound) for header in self.sound_tracks]
+        tracks = [source_track(each, scale, self._sound, self._units) for each in self.sound_tracks]
         return [track for track in tracks if len(track.samples)]
 
     def _belongs(self, following: Fmp4Segment) -> bool:
         return belongs(following, self.first, self._clock, self._max_hole)
 
     def _take_sound(self, segment: Fmp4Segment) -> None:
+        segment.note(self._units, TrackKind.AUDIO)
         segment.cut(self._sound, TrackKind.AUDIO)
         scales = {header.track_id: header.timescale for header in self.sound_tracks}
         for fragment in segment.fragments:

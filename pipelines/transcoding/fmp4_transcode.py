@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pipelines.cutter import SampleCutter, Window
-from pipelines.errors import ErrorCode, PermanentError, ToolError
-from pipelines.fmp4_run import edit_shift
-from pipelines.interleaver import Interleaver, LaidIn, pieces_of
+from pipelines.errors import ErrorCode, ToolError
+from pipelines.fmp4_run import edit_shift, edit_shifts, wall_clock
+from pipelines.interleaver import Interleaver, pieces_of
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.packaged_slice import PackagedRun
 from pipelines.segment_index import Container
@@ -18,8 +18,9 @@ from pipelines.transcoding.command import DecodedInput, PictureTrack, SoundTrack
 from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from pipelines.interleaver import LaidIn
     from pipelines.mp4.movie_fragment import Fragment
     from pipelines.mp4.movie_header import TrackHeader
     from pipelines.packaged_slice import PackagedTrack
@@ -61,25 +62,27 @@ class Fmp4Rendition:
         self,
         feed: Fmp4PictureFeed,
         writer: PartWriter,
-        encoding: VideoEncoding | None,
-        laid_in: LaidIn | None = None,
+        encoding: VideoEncoding,
+        laid_in: LaidIn,
+        replaced: Collection[int] = (),
+        reader: FragmentReader | None = None,
     ) -> None:
-        """``laid_in``: sound besides that of the run's own segments."""
-        if encoding is None:
-            message = (
-                f"segment {feed.first.segment.sequence}: fragmented MP4 is copied whole, or encoded"
-            )
-            raise PermanentError(ErrorCode.CODEC_UNSUPPORTED, message)
+        """``laid_in``: sound that is laid between the pictures; ``replaced``: track_IDs of the run's
+        own sound whose place it takes; ``reader``: reads what ffmpeg writes, unless it is to be
+        read as it is."""
         self.encoding = encoding
         self._feed = feed
-        self._reader = FragmentReader()
+        self._reader = reader or FragmentReader()
         self._header: TrackHeader | None = None
         self._cutter: SampleCutter | None = None
         self._writer = writer
-        self._interleaver = Interleaver(writer, feed.sound_pieces)
-        self._laid_in = laid_in or LaidIn()
+        self._replaced = replaced
+        self._interleaver = Interleaver(writer, feed.sound_pieces, replaced)
+        self._laid_in = laid_in
         pieces = pieces_of(self._laid_in.tracks, self._laid_in.payload)
         self._besides = Interleaver(writer, pieces)
+        shifts = edit_shifts(feed.first.movie)  # of the pictures: sound besides is in shown time
+        self._shift = float(shifts[feed.video.track_id]) if feed.video else 0.0
         self._began: float | None = None  # when ffmpeg's first fragment begins, seconds
         self._seconds = 0.0
 
@@ -101,11 +104,15 @@ class Fmp4Rendition:
         self._reader.close()
 
     def transcoded(self, own: OwnPictures | None) -> PackagedRun:
-        """The run's tables; ``own`` are the pictures that it must hold, if there are any."""
+        """The run's tables; ``own`` are the pictures that it must hold, if there are any:
+        there is none without a key frame."""
         self._interleaver.write_until(math.inf)
         self._besides.write_until(math.inf)
-        tracks = [] if own is None else [self._pictures(own)]
+        shown = own is not None and (len(own) > 0 or self._cutter is not None)
+        tracks = [self._pictures(own)] if own is not None and shown else []
         for track in self._feed.sound():
+            if track.track in self._replaced:
+                continue
             placement = self._interleaver.placement(track.track)
             tracks.append(replace(track, placement=placement))
         tracks += [
@@ -115,10 +122,13 @@ class Fmp4Rendition:
         first = self._feed.first
         return PackagedRun(
             container=Container.FMP4,
-            tagged=first.segment.discontinuity,
+            tagged=first.tagged,
             starts_clean=True,
             first_sequence=first.segment.sequence,
             tracks=tuple(track for track in tracks if len(track.samples)),
+            piece=first.piece,
+            broken=first.broken,
+            wall_clock=wall_clock(first),
         )
 
     def _cut(self, fragment: Fragment) -> None:
@@ -134,7 +144,7 @@ class Fmp4Rendition:
         self._began = begin / scale if self._began is None else self._began
         self._seconds = end - self._began
         self._interleaver.write_until(end)
-        self._besides.write_until(end)
+        self._besides.write_until(end + self._shift)
 
     def _pictures(self, own: OwnPictures) -> PackagedTrack:
         source = self._feed.video

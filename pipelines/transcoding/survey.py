@@ -8,32 +8,34 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.init_sections import InitSections, InitUnreadable
 from pipelines.media import Codec, TrackKind
 from pipelines.packageable import require_packageable
 from pipelines.process import FilterProcess
 from pipelines.segment_index import Container
-from pipelines.source import FetchedSegment, fetch_head
+from pipelines.source import fetch_head
 from pipelines.transcoding.first_units import first_units
+from pipelines.transcoding.frame_size import LARGEST_SIDE
 from pipelines.transcoding.source_media import SourceMedia, SourceVideo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.playlist import Variant
-    from pipelines.source import SourceReader
-    from pipelines.transcoding.first_units import Pictures
+    from pipelines.playlist import Segment, Variant
+    from pipelines.source import FetchedSegment, SourceReader
+    from pipelines.transcoding.first_units import FirstUnits, Pictures
 
 #: How far a variant is looked at until all its tracks have shown: segments, bytes of them, and
 #: seconds as listed. A track that begins later than that counts as absent.
 SEGMENTS = 16
+#: How many are asked for, when the first are lost.
+MOST_SEGMENTS = 64
 MAX_BYTES = 64 << 20
 MAX_SECONDS = 60.0
 #: Pictures that are decoded to see whether pictures are interlaced.
 FRAMES = 60
 #: Seconds that ffprobe may take.
 DEADLINE_SECONDS = 60.0
-#: Pixels of the largest side that is believed: no encoder of ours takes more.
-LARGEST_SIDE = 16_384
 #: Frames/s above which a rate is a clock's, not that of pictures.
 HIGHEST_RATE = 1000
 
@@ -91,33 +93,54 @@ def survey(reader: SourceReader, variant: Variant, ffprobe: str) -> SourceMedia:
     Segments are looked at until every announced track has shown, within bounds: our index tells
     where, and the codec of sound; ffprobe tells what the pictures are. Nothing is refused for what
     it holds: where nothing is found, neither pictures nor sound are told, and packaging names the
-    damage. Raises PermanentError for what cannot even be looked at, as packaging would
-    (``segment_missing``, ``encryption_unsupported``, ``segment_damaged`` …), TransientError for
-    outages, ToolError when ffprobe itself fails.
+    damage. Segments that are lost are passed over. Raises PermanentError for what is never
+    packaged (``encryption_unsupported``, ``codec_unsupported`` …), TransientError for outages,
+    ToolError when ffprobe itself fails.
     """
     require_packageable(variant)
-    units = first_units(reader, variant.segments[0])
-    for fetched in _heads(reader, variant):
+    inits = InitSections(reader)
+    units: FirstUnits | None = None
+    for fetched in _heads(reader, inits, variant):
+        units = units or first_units(inits, fetched.segment)
         units.take(fetched)
         if units.complete:
             break
+    if units is None:
+        fragmented = variant.segments[0].init_section is not None
+        return SourceMedia(None, (), Container.FMP4 if fragmented else Container.MPEGTS)
     video = None
     if units.pictures is not None:
         video = _video(_ask(ffprobe, units.container, units.pictures))
     return SourceMedia(video, units.sound, units.container)
 
 
-def _heads(reader: SourceReader, variant: Variant) -> Iterator[FetchedSegment]:
-    """The first segments, within the bounds; only the last one may be cut."""
-    left, seconds = MAX_BYTES, 0.0
-    for segment in variant.segments[:SEGMENTS]:
-        another = segment.init_section != variant.segments[0].init_section
-        if another or left <= 0 or seconds >= MAX_SECONDS:
+def _heads(reader: SourceReader, inits: InitSections, variant: Variant) -> Iterator[FetchedSegment]:
+    """The first segments that are there, within the bounds; only the last one may be cut.
+
+    Those of fragmented MP4 have one header.
+    """
+    left, seconds, found = MAX_BYTES, 0.0, 0
+    first: Segment | None = None
+    for segment in variant.segments[:MOST_SEGMENTS]:
+        another = first is not None and segment.init_section != first.init_section
+        if another or left <= 0 or seconds >= MAX_SECONDS or found == SEGMENTS:
             return
         head = fetch_head(reader, segment, left)
-        left -= len(head)
+        if head.loss is not None or not _has_header(inits, segment):
+            continue
+        first = first or segment
+        left -= len(head.data)
         seconds += segment.duration
-        yield FetchedSegment(segment, head)
+        found += 1
+        yield head
+
+
+def _has_header(inits: InitSections, segment: Segment) -> bool:
+    """Whether the header of a segment can be read; MPEG-TS has none."""
+    try:
+        return segment.init_section is None or bool(inits.movie(segment))
+    except InitUnreadable:
+        return False
 
 
 def _ask(ffprobe: str, container: Container, pictures: Pictures) -> _Answer:

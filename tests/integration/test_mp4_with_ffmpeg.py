@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipelines.media import Codec, TrackKind
-from pipelines.mp4.boxes import Mp4Error
-from pipelines.mp4.fragments import FragmentReader, Header, read_header_section, read_segment
+from pipelines.mp4.fragments import FragmentReader, Header, read_header_section
+from pipelines.mp4.media_segment import read_segment
 from pipelines.mp4.movie import Movie, MovieTrack, write_header
 from pipelines.mp4.movie_header import Edit
 from pipelines.mp4.movie_reader import read_movie, top_level_boxes
@@ -194,7 +194,9 @@ def test_as_many_samples_are_read_as_ffprobe_reads_packets(
 
     if init:
         movie = read_header_section(section)
-        fragments = [fragment for data in segments for fragment in read_segment(movie, data)]
+        read = [read_segment(movie, data) for data in segments]
+        assert [segment.damage for segment in read] == [None] * len(read)
+        fragments = [fragment for segment in read for fragment in segment.fragments]
     else:
         header, *fragments = _read(segments)
         movie = header.movie
@@ -247,12 +249,15 @@ def test_the_configuration_of_every_codec_is_read_from_ffmpegs_own(
     assert {name: track.configuration.fact(name) for name in facts} == facts
 
 
-def test_a_segment_whose_byte_range_ends_inside_its_media_is_refused(corpus):
+def test_a_segment_whose_byte_range_ends_inside_its_media_keeps_its_whole_pictures(corpus):
     folder = corpus / "fmp4-iframe-only"
     movie = read_header_section((folder / "media.mp4").read_bytes())
     for segment in sorted(folder.glob("segment*.mp4")):
-        with pytest.raises(Mp4Error, match="ends inside its box 'mdat'"):
-            read_segment(movie, segment.read_bytes())
+        read = read_segment(movie, segment.read_bytes())
+        assert read.damage == "it ends inside its media data"
+        [fragment] = read.fragments
+        assert [len(track) for track in fragment.tracks] == [1]  # the key frame that it was cut for
+        assert read.ends_broken
 
 
 def test_a_protected_track_says_so(corpus):

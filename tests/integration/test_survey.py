@@ -264,22 +264,20 @@ def test_a_damaged_fragment_is_left_to_packaging_to_name(media, surveyed, tmp_pa
     assert (seen.video.width, seen.audio) == (320, (Codec.AAC,))
 
 
-@pytest.mark.parametrize(("container", "gone"), [("ts", "segment00000.ts"), ("fmp4", "init.mp4")])
-def test_what_is_missing_is_refused_as_packaging_does(container, gone, media, surveyed, tmp_path):
-    folder = copied(media.recording(container=container), tmp_path)
-    (folder / gone).unlink()
-    with pytest.raises(PermanentError) as refused:
-        surveyed(folder / "index.m3u8")
-    assert refused.value.code is ErrorCode.SEGMENT_MISSING
-    assert gone in refused.value.message
+def test_a_segment_that_is_missing_is_passed_over(media, surveyed, tmp_path):
+    path = media.recording()
+    folder = copied(path, tmp_path)
+    (folder / "segment00000.ts").unlink()
+    assert surveyed(folder / "index.m3u8") == surveyed(path)
 
 
-def test_a_damaged_initialization_section_is_refused_as_packaging_does(media, surveyed, tmp_path):
+@pytest.mark.parametrize("section", [None, b"", bytes(100)], ids=["missing", "empty", "damaged"])
+def test_without_its_header_fragmented_mp4_holds_nothing(section, media, surveyed, tmp_path):
     folder = copied(media.recording(container="fmp4"), tmp_path)
-    (folder / "init.mp4").write_bytes(bytes(100))
-    with pytest.raises(PermanentError) as refused:
-        surveyed(folder / "index.m3u8")
-    assert refused.value.code is ErrorCode.SEGMENT_DAMAGED
+    (folder / "init.mp4").unlink()
+    if section is not None:
+        (folder / "init.mp4").write_bytes(section)
+    assert surveyed(folder / "index.m3u8") == SourceMedia(None, (), Container.FMP4)
 
 
 def test_a_protected_track_is_refused_though_its_playlist_names_no_key(corpus, surveyed, tmp_path):
@@ -292,15 +290,14 @@ def test_a_protected_track_is_refused_though_its_playlist_names_no_key(corpus, s
     assert refused.value.code is ErrorCode.ENCRYPTION_UNSUPPORTED
 
 
-def test_an_encrypted_variant_is_refused_by_its_playlist(media, finalizer, media_tools):
+def test_an_encrypted_variant_without_its_key_holds_nothing(media, finalizer, media_tools):
     one = finalizer()
     playlist = one.playlist(media.recording())
     key = Encryption("AES-128", playlist.location.folder.child("key"))
     segments = tuple(dataclasses.replace(each, encryption=key) for each in playlist.segments)
     locked = dataclasses.replace(playlist, segments=segments)
-    with pytest.raises(PermanentError) as refused:
-        survey(one.reader, variant_of(locked), media_tools.ffprobe)
-    assert refused.value.code is ErrorCode.ENCRYPTION_UNSUPPORTED
+    seen = survey(one.reader, variant_of(locked), media_tools.ffprobe)
+    assert seen == SourceMedia(None, (), Container.MPEGTS)
 
 
 @pytest.mark.parametrize(

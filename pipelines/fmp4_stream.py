@@ -1,0 +1,363 @@
+"""A slice's fragmented MP4 segments as they come: what is whole of them, in pieces of one clock."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipelines.init_sections import InitUnreadable
+from pipelines.loss import Loss, LossCause
+from pipelines.media import TrackKind
+from pipelines.mp4.fragment_bytes import fragment_bytes
+from pipelines.mp4.media_segment import read_segment
+from pipelines.mp4.samples import starts
+from pipelines.repair import Repair, RepairKind
+from pipelines.source import fetch_segment
+from pipelines.timeline import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    import numpy as np
+
+    from pipelines.cutter import SampleCutter
+    from pipelines.fragment_units import FragmentUnits
+    from pipelines.init_sections import InitSections
+    from pipelines.mp4.media_segment import MediaSegment
+    from pipelines.mp4.movie_fragment import Fragment, TrackFragment
+    from pipelines.mp4.movie_header import MovieHeader
+    from pipelines.playlist import Segment
+    from pipelines.slices import Slice
+    from pipelines.source import FetchedSegment, SourceReader
+
+#: Ticks beyond which a decode time is no time: sums of them must fit 64 bits.
+_LATEST = 1 << 60
+
+
+@dataclass(frozen=True, eq=False)
+class Fmp4Segment:
+    """A piece of a segment with one clock, usually all of it: its header and its whole samples.
+
+    Samples of tracks that are neither video nor audio (timed metadata) are left out of
+    ``fragments``. ``data`` is what programs are fed: the source's bytes, or made anew of the
+    fragments where those do not say the same.
+    """
+
+    segment: Segment
+    movie: MovieHeader
+    fragments: tuple[Fragment, ...]
+    data: bytes
+    piece: int = 0
+    last: bool = True  #: no other piece of the segment follows
+    whole: bool = True  #: nothing of the segment is lost
+    broken: bool = False  #: media directly before it is lost
+    tagged: bool = False  #: EXT-X-DISCONTINUITY before it, or before lost segments before it
+
+    def note(self, units: FragmentUnits, kind: TrackKind | None = None) -> None:
+        """Tell of all samples, or those of one kind of tracks, before anything is made of them."""
+        for fragment in self.fragments:
+            units.take(_only(fragment, self._tracks_of(kind)))
+
+    def cut(self, cutter: SampleCutter, kind: TrackKind | None = None) -> None:
+        """Give all samples, or those of one kind of tracks, to the cutter."""
+        for fragment in self.fragments:
+            cutter.take(_only(fragment, self._tracks_of(kind)))
+
+    @property
+    def needs_earlier(self) -> bool:
+        """Whether it begins with pictures that are no key frame."""
+        video = self._tracks_of(TrackKind.VIDEO)
+        firsts = (t for each in self.fragments for t in each.tracks if t.track_id in video)
+        return any(not track.sync[0] for track in itertools.islice(firsts, 1))
+
+    def spans(self) -> dict[int, Span]:
+        """From where to where each track goes, in clock time."""
+        times: dict[int, list[tuple[np.ndarray, TrackFragment]]] = {}
+        for fragment in self.fragments:
+            for track in fragment.tracks:
+                if len(track) and track.base_decode_time is not None:
+                    dts = track.base_decode_time + starts(track.durations)
+                    times.setdefault(track.track_id, []).append((dts, track))
+        scales = {track.track_id: track.timescale for track in self.movie.tracks}
+        return {number: _span(pieces, scales[number]) for number, pieces in times.items()}
+
+    def _tracks_of(self, kind: TrackKind | None) -> set[int]:
+        return {t.track_id for t in self.movie.tracks if kind is None or t.kind is kind}
+
+
+def _only(fragment: Fragment, track_ids: Collection[int]) -> Fragment:
+    kept = tuple(track for track in fragment.tracks if track.track_id in track_ids)
+    return replace(fragment, tracks=kept)
+
+
+def _span(pieces: Sequence[tuple[np.ndarray, TrackFragment]], scale: int) -> Span:
+    first, last = pieces[0][0], pieces[-1][0]
+    duration = int(pieces[-1][1].durations[-1])
+    shown = [dts + track.composition for dts, track in pieces]
+    return Span(
+        Fraction(int(first[0]), scale),
+        Fraction(int(last[-1]), scale),
+        Fraction(int(last[-1]) + duration, scale),
+        Fraction(int(min(pts.min() for pts in shown)), scale),
+        Fraction(int(max(pts.max() for pts in shown)) + duration, scale),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedSegment:
+    """What is whole of a segment; no pieces where ``loss`` is all of it."""
+
+    pieces: tuple[Fmp4Segment, ...]
+    loss: Loss | None = None
+    repairs: tuple[Repair, ...] = ()
+    ends_broken: bool = False  #: what follows may refer to pictures that are lost
+
+    @property
+    def clean(self) -> bool:
+        """Whether it was one piece, and needed no mending."""
+        return len(self.pieces) == 1 and self.loss is None and not self.repairs
+
+
+@dataclass
+class Clocks:
+    """Where the tracks of the segments that were opened have come to, ticks by track_ID."""
+
+    ends: dict[int, int] = field(default_factory=dict)
+
+
+def open_segment(
+    fetched: FetchedSegment, inits: InitSections, clocks: Clocks | None = None
+) -> OpenedSegment:
+    """Read a segment; fragments without a decode time go on from ``clocks``, which are kept.
+
+    Raises what ``InitSections`` raises.
+    """
+    segment = fetched.segment
+    if fetched.loss is not None:
+        return OpenedSegment((), fetched.loss, ends_broken=True)
+    try:
+        movie = inits.movie(segment)
+    except InitUnreadable as error:
+        loss = _whole_loss(segment, LossCause.INIT_MISSING, str(error))
+        return OpenedSegment((), loss, ends_broken=True)
+    position = segment.byte_range.offset if segment.byte_range else 0
+    found = read_segment(movie, fetched.data, position)
+    cut_off = _cut_off(fetched)
+    damage = found.damage or cut_off
+    sorter = _Sorter(movie, clocks or Clocks())
+    for fragment in found.fragments:
+        sorter.take(fragment)
+    if not sorter.pieces:
+        return OpenedSegment((), _nothing(segment, found), ends_broken=True)
+    source = fetched.data if damage is None and sorter.unchanged else None
+    pieces = tuple(
+        Fmp4Segment(
+            segment,
+            movie,
+            tuple(fragments),
+            source if source is not None else b"".join(map(fragment_bytes, fragments)),
+            piece=number,
+            last=number == len(sorter.pieces) - 1,
+            whole=damage is None,
+            tagged=segment.discontinuity and number == 0,
+        )
+        for number, fragments in enumerate(sorter.pieces)
+    )
+    return OpenedSegment(
+        pieces,
+        _part_loss(segment, damage, found.left_out) if damage else None,
+        sorter.repairs(segment.sequence),
+        found.ends_broken or cut_off is not None,
+    )
+
+
+def is_lost_before(work: Slice, reader: SourceReader, inits: InitSections) -> bool:
+    """Whether the end of the segment before a slice, of the same tagged period, is lost."""
+    if not work.lead_in:
+        return False
+    final = inits.missing_is_final
+    before = fetch_segment(reader, work.lead_in[-1], missing_is_final=final)
+    return open_segment(before, inits).ends_broken
+
+
+def _cut_off(fetched: FetchedSegment) -> str | None:
+    whole = fetched.segment.byte_range
+    if whole is None or fetched.segment.encryption or len(fetched.data) >= whole.length:
+        return None
+    return f"its object ends {whole.length - len(fetched.data)} bytes before its byte range"
+
+
+def _whole_loss(segment: Segment, cause: LossCause, detail: str, units: int = 0) -> Loss:
+    return Loss(
+        segment.sequence,
+        str(segment.location),
+        cause,
+        detail,
+        whole=True,
+        seconds=segment.duration,
+        units=units,
+    )
+
+
+def _part_loss(segment: Segment, damage: str, units: int) -> Loss:
+    where, cause = str(segment.location), LossCause.SEGMENT_DAMAGED
+    return Loss(segment.sequence, where, cause, damage, whole=False, units=units)
+
+
+def _nothing(segment: Segment, found: MediaSegment) -> Loss:
+    """The loss of a segment of which no sample is whole."""
+    if found.damage is None:
+        return _whole_loss(segment, LossCause.SEGMENT_EMPTY, "it holds no samples")
+    damaged = found.left_out > 0
+    cause = LossCause.SEGMENT_DAMAGED if damaged else LossCause.SEGMENT_UNREADABLE
+    return _whole_loss(segment, cause, found.damage, found.left_out)
+
+
+class _Sorter:
+    """Sorts a segment's fragments into pieces of one clock, each sample once and with a time."""
+
+    def __init__(self, movie: MovieHeader, clocks: Clocks) -> None:
+        self._media = {track.track_id for track in movie.tracks if track.kind is not None}
+        self._ends = clocks.ends
+        self._last: dict[int, int] = {}  # decode time of each track's last sample in this piece
+        self._seen: dict[tuple[int, int], tuple[TrackFragment, memoryview]] = {}
+        self._untimed = 0
+        self._repeated = 0
+        self.pieces: list[list[Fragment]] = []
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the source's bytes say what the one piece holds."""
+        return len(self.pieces) == 1 and not self._untimed and not self._repeated
+
+    def take(self, fragment: Fragment) -> None:
+        """Put the next fragment where it belongs."""
+        media = (track for track in fragment.tracks if track.track_id in self._media)
+        timed = (self._timed(track) for track in media if len(track))
+        tracks = tuple(track for track in timed if not self._repeats(track, fragment.payload))
+        if not tracks:
+            return
+        steps_back = any(_time(each) <= self._last.get(each.track_id, -_LATEST) for each in tracks)
+        if steps_back or not self.pieces:
+            self.pieces.append([])
+            self._last.clear()
+        self.pieces[-1].append(replace(fragment, tracks=tracks))
+        for track in tracks:
+            end = _time(track) + track.duration
+            self._last[track.track_id] = end - int(track.durations[-1])
+            self._ends[track.track_id] = end
+
+    def repairs(self, sequence: int) -> tuple[Repair, ...]:
+        """What was mended."""
+        told = (
+            (RepairKind.TIMESTAMPS, "fragments without decode times follow those before them",
+             self._untimed),
+            (RepairKind.DUPLICATE, "fragments that came twice are kept once", self._repeated),
+            (RepairKind.CLOCK_SPLIT, "the clock steps back inside the segment",
+             sum(len(track) for piece in self.pieces[1:] for each in piece for track in each.tracks)),
+        )  # fmt: skip
+        return tuple(Repair(sequence, kind, detail, units) for kind, detail, units in told if units)
+
+    def _timed(self, track: TrackFragment) -> TrackFragment:
+        """The track with a decode time; parts of one fragment follow each other as well."""
+        time = track.base_decode_time
+        if time is None or abs(time) >= _LATEST:
+            self._untimed += len(track)
+            track = replace(track, base_decode_time=self._ends.get(track.track_id, 0))
+            self._ends[track.track_id] = _time(track) + track.duration
+        return track
+
+    def _repeats(self, track: TrackFragment, payload: memoryview) -> bool:
+        """Whether the very same samples came before; else they are remembered."""
+        place = track.track_id, _time(track)
+        before = self._seen.get(place)
+        same = before is not None and _equal(track, payload, *before)
+        self._repeated += len(track) if same else 0
+        self._seen[place] = track, payload
+        return same
+
+
+def _time(track: TrackFragment) -> int:
+    if track.base_decode_time is None:
+        raise LookupError("a fragment came past the clock")
+    return track.base_decode_time
+
+
+def _equal(
+    one: TrackFragment, payload: memoryview, other: TrackFragment, other_payload: memoryview
+) -> bool:
+    return one.sizes.tobytes() == other.sizes.tobytes() and _bytes_of(one, payload) == _bytes_of(
+        other, other_payload
+    )
+
+
+def _bytes_of(track: TrackFragment, payload: memoryview) -> list[memoryview]:
+    return [payload[run.offset : run.offset + run.size] for run in track.runs]
+
+
+class Fmp4Stream:
+    """Fragmented MP4 segments in order, piece by piece, with one of look-ahead.
+
+    What cannot be read is noted in ``losses``, what was mended in ``repairs``.
+    """
+
+    def __init__(
+        self,
+        fetched: Iterator[FetchedSegment],
+        inits: InitSections,
+        checkpoint: Callable[[], None],
+        lost_before: Callable[[], bool] | None = None,
+    ) -> None:
+        """``lost_before`` tells whether media directly before the first segment is lost; asked only
+        when that could matter."""
+        self._lost_before = lost_before
+        self._fetched = fetched
+        self._inits = inits
+        self._checkpoint = checkpoint
+        self._next: deque[Fmp4Segment] = deque()
+        self._clocks = Clocks()
+        self._broken = False
+        self._tagged = False
+        self.losses: list[Loss] = []
+        self.repairs: list[Repair] = []
+
+    def peek(self) -> Fmp4Segment | None:
+        """What ``take`` gives next; None at the end."""
+        while not self._next:
+            self._checkpoint()
+            fetched = next(self._fetched, None)
+            if fetched is None:
+                return None
+            self._enter(fetched)
+        return self._next[0]
+
+    def take(self) -> Fmp4Segment:
+        """The next piece; only after ``peek`` has shown one."""
+        if not self._next:
+            raise LookupError("no segment is left")
+        return self._next.popleft()
+
+    def _enter(self, fetched: FetchedSegment) -> None:
+        opened = open_segment(fetched, self._inits, self._clocks)
+        self._tagged |= fetched.segment.discontinuity
+        if opened.loss is not None:
+            self.losses.append(opened.loss)
+        self.repairs += opened.repairs
+        if opened.pieces:
+            first, *others = opened.pieces
+            self._broken = self._broken or self._begins_broken(first)
+            first = replace(first, broken=self._broken, tagged=self._tagged)
+            self._next.extend((first, *others))
+            self._broken = self._tagged = False
+        self._lost_before = None
+        if opened.ends_broken:
+            self._broken = True
+            self._clocks.ends.clear()
+
+    def _begins_broken(self, first: Fmp4Segment) -> bool:
+        """Whether the slice begins with pictures whose references are lost."""
+        asked = self._lost_before
+        return asked is not None and not first.tagged and first.needs_earlier and asked()
