@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.cutter import payload_hash
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import Placement
+from pipelines.payload_hash import payload_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pipelines.cutter import PayloadWriter
     from pipelines.packaged_slice import PackagedTrack
@@ -29,6 +29,20 @@ class LaidIn:
 
     tracks: tuple[PackagedTrack, ...] = ()
     payload: bytes = b""
+
+    def without(self, numbers: Collection[int]) -> LaidIn:
+        """The same without some of its tracks."""
+        return replace(self, tracks=tuple(t for t in self.tracks if t.track not in numbers))
+
+    def together(self, other: LaidIn) -> LaidIn:
+        """The tracks of both, those of ``other`` last."""
+        moved = (
+            replace(
+                t, placement=replace(t.placement, offsets=t.placement.offsets + len(self.payload))
+            )
+            for t in other.tracks
+        )
+        return LaidIn((*self.tracks, *moved), self.payload + other.payload)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +63,19 @@ class _Placed:
 
 
 class Interleaver:
-    """Writes pieces of sound, which another thread may still add to, up to a time asked for."""
+    """Writes pieces of sound, which another thread may still add to, up to a time asked for.
 
-    def __init__(self, writer: PayloadWriter, pieces: Sequence[SoundPiece]) -> None:
+    Those of tracks that are ``left_out`` are not written.
+    """
+
+    def __init__(
+        self,
+        writer: PayloadWriter,
+        pieces: Sequence[SoundPiece],
+        left_out: Collection[int] = (),
+    ) -> None:
         self._writer = writer
+        self._left_out = left_out
         self._pieces = pieces
         self._written = 0
         self._placed: dict[int, _Placed] = {}
@@ -63,11 +86,13 @@ class Interleaver:
             piece = self._pieces[self._written]
             if piece.begin >= seconds:
                 return
+            self._written += 1
+            if piece.track in self._left_out:
+                continue
             placed = self._placed.setdefault(piece.track, _Placed())
             placed.offsets.append(self._writer.write(piece.data))
             placed.counts.append(piece.frames)
             placed.hashes.append(payload_hash(piece.data))
-            self._written += 1
 
     def placement(self, track: int) -> Placement:
         """Where the frames of a track lie in the payload."""

@@ -18,11 +18,13 @@ from pipelines.location import allowed as is_allowed
 from pipelines.playlist import (
     AudioRendition,
     ByteRange,
+    CameraAngle,
     Encryption,
     InitSection,
     MediaPlaylist,
     MultivariantPlaylist,
     Segment,
+    SubtitleRendition,
     Variant,
 )
 from pipelines.playlist_text import PlaylistText, invalid, read_text
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 _BYTE_RANGE = re.compile(r"(\d{1,15})(?:@(\d{1,15}))?", re.ASCII)
 _RESOLUTION = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII | re.IGNORECASE)
 _IV = re.compile(r"0[xX]([0-9A-Fa-f]{1,32})")
+#: Most renditions (EXT-X-MEDIA) of a multivariant playlist.
+MAX_RENDITIONS = 200
+#: Names of sound in CODECS, by how they begin (RFC 6381).
+_SOUND_CODECS = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "mp3")
 #: File names that say nothing about a variant, so that its folder names it.
 _PLAIN_STEMS = frozenset(
     {"index", "playlist", "master", "media", "output", "stream", "chunklist", "prog_index", "main"}
@@ -93,7 +99,7 @@ class _Reader:
 
     location: Location
     allowed: tuple[Location, ...]
-    inits: dict[tuple[str, str], InitSection] = field(default_factory=dict)
+    inits: dict[tuple[str, str, str], InitSection] = field(default_factory=dict)
     keys: dict[tuple[tuple[str, str], ...], Encryption | None] = field(default_factory=dict)
 
     def resolve(self, uri: str) -> Location:
@@ -124,19 +130,23 @@ class _Reader:
             raise invalid(self.location, "has a byte range that continues nothing")
         return ByteRange(before.byte_range.end, length)
 
-    def init_section(self, attributes: Mapping[str, str] | None) -> InitSection | None:
-        """EXT-X-MAP (section 4.3.2.5); a range without an offset begins the object."""
+    def init_section(self, attributes: Mapping[str, str] | None, key: str) -> InitSection | None:
+        """EXT-X-MAP (section 4.3.2.5); a range without an offset begins the object.
+
+        ``key``: the line of the EXT-X-KEY that stands before it.
+        """
         if not attributes:
             return None
         uri, text = attributes.get("uri", ""), attributes.get("byterange", "")
-        if (uri, text) not in self.inits:
+        if (uri, text, key) not in self.inits:
             if not uri:
                 raise invalid(self.location, "has an EXT-X-MAP without a URI")
             location = self.resolve(uri)
             whole = text if "@" in text else f"{text}@0"
             byte_range = self.byte_range(whole, location, None) if text else None
-            self.inits[uri, text] = InitSection(location, byte_range)
-        return self.inits[uri, text]
+            encryption = self.encryption(_key_attributes(key, self.location) if key else None)
+            self.inits[uri, text, key] = InitSection(location, byte_range, encryption)
+        return self.inits[uri, text, key]
 
     def encryption(self, attributes: Mapping[str, str] | None) -> Encryption | None:
         """EXT-X-KEY (section 4.3.2.4); None for METHOD=NONE."""
@@ -145,17 +155,22 @@ class _Reader:
             self.keys[key] = self._read_key(dict(key)) if key else None
         return self.keys[key]
 
-    def _read_key(self, attributes: Mapping[str, str]) -> Encryption | None:
+    def refuse_unsupported_key(self, attributes: Mapping[str, str]) -> None:
+        """Refuse all but AES-128 with a plain key, and no encryption at all."""
         method = attributes.get("method", "")
-        if method == "NONE":
-            return None
         key_format = attributes.get("keyformat", "identity")
-        if method != "AES-128" or key_format != "identity":
+        if method != "NONE" and (method != "AES-128" or key_format != "identity"):
             raise PermanentError(
                 ErrorCode.ENCRYPTION_UNSUPPORTED,
                 f"The playlist {self.location} is encrypted with METHOD={method[:40]!r},"
                 f" KEYFORMAT={key_format[:40]!r}; only AES-128 with a plain key is read.",
             )
+
+    def _read_key(self, attributes: Mapping[str, str]) -> Encryption | None:
+        self.refuse_unsupported_key(attributes)
+        method = attributes.get("method", "")
+        if method == "NONE":
+            return None
         iv = _IV.fullmatch(attributes.get("iv", "0x0"))
         if iv is None or not attributes.get("uri"):
             raise invalid(self.location, "has an EXT-X-KEY without a readable URI and IV")
@@ -170,9 +185,11 @@ def _segments(
     sequence = lines.number("#EXT-X-MEDIA-SEQUENCE")
     discontinuities = lines.number("#EXT-X-DISCONTINUITY-SEQUENCE")
     segments: list[Segment] = []
+    map_key = ""
     listed.reverse()
     while listed:
         entry, position = listed.pop(), len(segments)
+        map_key = lines.map_keys.get(position, map_key)
         if "uri" not in entry or "duration" not in entry:
             raise invalid(reader.location, f"has no EXTINF or URI for segment {position + 1}")
         discontinuity = bool(entry["discontinuity"])
@@ -187,7 +204,7 @@ def _segments(
                 location=location,
                 duration=float(entry["duration"]),
                 byte_range=reader.byte_range(entry.get("byterange"), location, before),
-                init_section=reader.init_section(entry.get("init_section")),
+                init_section=reader.init_section(entry.get("init_section"), map_key),
                 encryption=encryption,
                 discontinuity=discontinuity,
                 discontinuity_sequence=discontinuities,
@@ -198,24 +215,56 @@ def _segments(
     return tuple(segments)
 
 
+def _key_attributes(line: str, location: Location) -> dict[str, str]:
+    """The attributes of one EXT-X-KEY line, read as those that stand before segments."""
+    data = _parsed(PlaylistText(location, lines=["#EXTM3U", line]))
+    attributes: dict[str, str] = next(iter(data["keys"]), {})
+    return attributes
+
+
+@dataclass
+class _Groups:
+    """The renditions of a multivariant playlist by GROUP-ID (section 4.3.4.1.1)."""
+
+    audio: dict[str, list[AudioRendition]] = field(default_factory=dict)
+    subtitles: dict[str, list[SubtitleRendition]] = field(default_factory=dict)
+    angles: dict[str, list[CameraAngle]] = field(default_factory=dict)
+
+    def add(self, media: Mapping[str, str], location: Location | None) -> None:
+        """Note one EXT-X-MEDIA; closed captions lie in the pictures, and are no rendition here."""
+        group, name = media.get("group_id", ""), media.get("name", "")
+        language, default = media.get("language"), media.get("default") == "YES"
+        kind = media.get("type")
+        if kind == "AUDIO":
+            rendition = AudioRendition(name, language, default, location)
+            self.audio.setdefault(group, []).append(rendition)
+        elif kind == "SUBTITLES" and location is not None:
+            forced = media.get("forced") == "YES"
+            subtitles = SubtitleRendition(name, language, default, forced, location)
+            self.subtitles.setdefault(group, []).append(subtitles)
+        elif kind == "VIDEO" and location is not None:
+            self.angles.setdefault(group, []).append(CameraAngle(name, location))
+
+    @property
+    def sound_locations(self) -> frozenset[Location]:
+        """Playlists that hold sound alone."""
+        listed = (each.location for group in self.audio.values() for each in group)
+        return frozenset(location for location in listed if location is not None)
+
+
 def _multivariant(data: Mapping[str, Any], reader: _Reader) -> MultivariantPlaylist:
-    groups: dict[str, list[AudioRendition]] = {}
+    for key in data["session_keys"]:
+        reader.refuse_unsupported_key(key)
+    if len(data["media"]) > MAX_RENDITIONS:
+        raise invalid(reader.location, f"lists more than {MAX_RENDITIONS} renditions")
+    groups = _Groups()
     for media in data["media"]:
-        if media.get("type") == "AUDIO":
-            rendition = AudioRendition(
-                name=media.get("name", ""),
-                language=media.get("language"),
-                default=media.get("default") == "YES",
-                location=reader.resolve(media["uri"]) if media.get("uri") else None,
-            )
-            groups.setdefault(media.get("group_id", ""), []).append(rendition)
+        groups.add(media, reader.resolve(media["uri"]) if media.get("uri") else None)
     variants = (_variant(entry, groups, reader) for entry in data["playlists"])
     return MultivariantPlaylist(reader.location, tuple(variants))
 
 
-def _variant(
-    entry: Mapping[str, Any], groups: Mapping[str, Sequence[AudioRendition]], reader: _Reader
-) -> Variant:
+def _variant(entry: Mapping[str, Any], groups: _Groups, reader: _Reader) -> Variant:
     info = entry["stream_info"]
     location = reader.resolve(entry["uri"])
     resolution = _RESOLUTION.fullmatch(info["resolution"]) if "resolution" in info else None
@@ -223,6 +272,8 @@ def _variant(
     readable = all(n is None or (not isinstance(n, str) and 0 <= n < 2**53) for n in numbers)
     if not readable or ("resolution" in info and resolution is None):
         raise invalid(reader.location, "has an EXT-X-STREAM-INF with an unreadable number")
+    codecs = tuple(filter(None, (codec.strip() for codec in info.get("codecs", "").split(","))))
+    angles = groups.angles.get(info.get("video", ""), ())
     return Variant(
         name=info.get("name", "").strip("\"' ") or _variant_name(location),
         location=location,
@@ -231,9 +282,18 @@ def _variant(
         width=int(resolution[1]) if resolution else None,
         height=int(resolution[2]) if resolution else None,
         frame_rate=numbers[2],
-        codecs=tuple(filter(None, (codec.strip() for codec in info.get("codecs", "").split(",")))),
-        audio=tuple(groups.get(info.get("audio", ""), ())),
+        codecs=codecs,
+        audio=tuple(groups.audio.get(info.get("audio", ""), ())),
+        subtitles=tuple(groups.subtitles.get(info.get("subtitles", ""), ())),
+        angles=tuple(each for each in angles if each.location != location),
+        sound_only=resolution is None
+        and (_is_sound_alone(codecs) or location in groups.sound_locations),
     )
+
+
+def _is_sound_alone(codecs: Sequence[str]) -> bool:
+    """Whether CODECS names sound and nothing else."""
+    return bool(codecs) and all(codec.lower().startswith(_SOUND_CODECS) for codec in codecs)
 
 
 def _variant_name(location: Location) -> str:

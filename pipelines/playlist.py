@@ -44,20 +44,24 @@ class ByteRange:
 
 
 @dataclass(frozen=True, slots=True)
-class InitSection:
-    """What a decoder reads before an fMP4 segment (EXT-X-MAP)."""
-
-    location: Location
-    byte_range: ByteRange | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Encryption:
     """How a segment is encrypted (EXT-X-KEY); without ``iv`` the media sequence number is it."""
 
     method: str
     location: Location
     iv: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InitSection:
+    """What a decoder reads before an fMP4 segment (EXT-X-MAP).
+
+    ``encryption`` is that of the EXT-X-KEY before its tag, which need not be its segments'.
+    """
+
+    location: Location
+    byte_range: ByteRange | None = None
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,21 @@ class Segment:
                 self.sequence,
                 str(self.location),
                 _numbers(self.byte_range),
-                [str(init.location), _numbers(init.byte_range)] if init else None,
-                [key.method, str(key.location), key.iv.hex() if key.iv else None] if key else None,
+                [str(init.location), _numbers(init.byte_range), _key(init.encryption)]
+                if init
+                else None,
+                _key(key),
                 self.discontinuity,
                 self.gap,
             ]
         )
+
+
+def _key(encryption: Encryption | None) -> list[str | None] | None:
+    if encryption is None:
+        return None
+    iv = encryption.iv.hex() if encryption.iv else None
+    return [encryption.method, str(encryption.location), iv]
 
 
 def _numbers(byte_range: ByteRange | None) -> list[int] | None:
@@ -145,11 +158,20 @@ class SubtitleRendition:
 
 
 @dataclass(frozen=True)
+class CameraAngle:
+    """Another picture of the same scene (EXT-X-MEDIA, TYPE=VIDEO): listed, and not packaged."""
+
+    name: str
+    location: Location
+
+
+@dataclass(frozen=True)
 class Variant:
     """One quality of the recording (EXT-X-STREAM-INF, RFC 8216 section 4.3.4.2).
 
     ``playlists`` is empty until they were read; the first is the one at ``location``. Bandwidths
-    are bit/s, 0 and None when not known; ``name`` is unique in its recording.
+    are bit/s, 0 and None when not known; ``name`` is unique in its recording. ``sound_only``: it
+    has no pictures, as far as the multivariant playlist tells.
     """
 
     name: str
@@ -162,7 +184,28 @@ class Variant:
     codecs: tuple[str, ...] = ()
     audio: tuple[AudioRendition, ...] = ()
     subtitles: tuple[SubtitleRendition, ...] = ()
+    angles: tuple[CameraAngle, ...] = ()
+    sound_only: bool = False
     playlists: tuple[MediaPlaylist, ...] = ()
+
+    @property
+    def sound(self) -> tuple[AudioRendition, ...]:
+        """The sound that lies in playlists of its own: the default first, then as listed.
+
+        A playlist counts once, and the variant's own one is no sound beside it.
+        """
+        apart: dict[Location, AudioRendition] = {}
+        for rendition in sorted(self.audio, key=lambda each: not each.default):
+            if rendition.location is not None and rendition.location != self.location:
+                apart.setdefault(rendition.location, rendition)
+        return tuple(apart.values())
+
+    @property
+    def media_playlists(self) -> tuple[MediaPlaylist, ...]:
+        """All that were read for it: its own, those of its sound, those of its subtitles."""
+        sound = (each.playlist for each in self.sound)
+        subtitles = (each.playlist for each in self.subtitles)
+        return (*self.playlists, *filter(None, sound), *filter(None, subtitles))
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -170,9 +213,9 @@ class Variant:
         return self.playlists[0].segments if self.playlists else ()
 
     @property
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> tuple[bool, int, int]:
         """The larger, the better: by picture, then by bandwidth."""
-        return (self.width or 0) * (self.height or 0), self.bandwidth
+        return not self.sound_only, (self.width or 0) * (self.height or 0), self.bandwidth
 
 
 @dataclass(frozen=True)
@@ -184,8 +227,16 @@ class MultivariantPlaylist:
 
     @property
     def media_locations(self) -> tuple[Location, ...]:
-        """The media playlists to be read, each once."""
-        return tuple(dict.fromkeys(variant.location for variant in self.variants))
+        """The media playlists without which the recording is not whole, each once."""
+        pictures = (variant.location for variant in self.variants)
+        sound = (each.location for variant in self.variants for each in variant.sound)
+        return tuple(dict.fromkeys((*pictures, *(place for place in sound if place is not None))))
+
+    @property
+    def subtitle_locations(self) -> tuple[Location, ...]:
+        """The media playlists of subtitles, each once."""
+        named = (each.location for variant in self.variants for each in variant.subtitles)
+        return tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True)
@@ -213,17 +264,32 @@ class Recording:
     @property
     def ended(self) -> bool:
         """Whether no playlist will list another segment."""
-        return all(listed.ended for variant in self.variants for listed in variant.playlists)
+        return all(listed.ended for listed in self.media_playlists)
+
+    @property
+    def media_playlists(self) -> tuple[MediaPlaylist, ...]:
+        """All that were read, sound and subtitles too, each once."""
+        read = {
+            listed.location: listed
+            for variant in self.variants
+            for listed in variant.media_playlists
+        }
+        return tuple(read.values())
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over every listed segment: differs when another recording is meant."""
         digest = hashlib.sha256()
         for variant in self.variants:
-            for listed in variant.playlists:
-                digest.update(f"{listed.location}\n".encode())
-                for segment in listed.segments:
-                    digest.update(f"{segment.identity}\n".encode())
+            for main in variant.playlists:
+                _note_listed(digest, main)
+            for sound in variant.sound:
+                digest.update(json.dumps([sound.name, sound.language, sound.default]).encode())
+                _note_listed(digest, sound.playlist)
+            for text in variant.subtitles:
+                named = [text.name, text.language, text.default, text.forced]
+                digest.update(json.dumps(named).encode())
+                _note_listed(digest, text.playlist)
         return digest.hexdigest()
 
     def variant(self, name: str) -> Variant:
@@ -236,28 +302,51 @@ class Recording:
         )
 
 
+def _note_listed(digest: hashlib._Hash, listed: MediaPlaylist | None) -> None:
+    """Add the segments of a playlist, if it was read."""
+    if listed is None:
+        return
+    digest.update(f"{listed.location}\n".encode())
+    for segment in listed.segments:
+        digest.update(f"{segment.identity}\n".encode())
+
+
 def recording(
     playlist: MediaPlaylist | MultivariantPlaylist,
     media: Mapping[Location, MediaPlaylist] | None = None,
 ) -> Recording:
     """Put together what was read: the playlist first met, and the media playlists that it names.
 
-    Raises PermanentError (``playlist_missing``) when one of those is not in ``media``.
+    Raises PermanentError (``playlist_missing``) when one of those is not in ``media``. Subtitles
+    alone may lack theirs: a recording without them is worth keeping.
     """
     if isinstance(playlist, MediaPlaylist):
         only = Variant(ONLY_VARIANT, playlist.location, playlists=(playlist,))
         return Recording(playlist.location, (only,))
+    read = media or {}
+    for location in playlist.media_locations:
+        if location not in read:
+            raise PermanentError(
+                ErrorCode.PLAYLIST_MISSING,
+                f"{playlist.location} lists {location}, which is not there.",
+            )
     variants = []
     times_named: Counter[str] = Counter()
     for variant in playlist.variants:
-        main = (media or {}).get(variant.location)
-        if main is None:
-            raise PermanentError(
-                ErrorCode.PLAYLIST_MISSING,
-                f"{playlist.location} lists {variant.location}, which is not there.",
-            )
         times_named[variant.name] += 1
         count = times_named[variant.name]
-        name = variant.name if count == 1 else f"{variant.name} ({count})"
-        variants.append(replace(variant, name=name, playlists=(main,)))
+        variants.append(
+            replace(
+                variant,
+                name=variant.name if count == 1 else f"{variant.name} ({count})",
+                playlists=(read[variant.location],),
+                audio=tuple(
+                    replace(each, playlist=read.get(each.location) if each.location else None)
+                    for each in variant.audio
+                ),
+                subtitles=tuple(
+                    replace(each, playlist=read.get(each.location)) for each in variant.subtitles
+                ),
+            )
+        )
     return Recording(playlist.location, tuple(variants))

@@ -46,6 +46,7 @@ _LIBRARY = frozenset(
         "#EXT-X-BYTERANGE",
         "#EXT-X-MAP",
         "#EXT-X-KEY",
+        "#EXT-X-SESSION-KEY",
         "#EXT-X-DISCONTINUITY",
         "#EXT-X-GAP",
         "#EXT-X-ENDLIST",
@@ -72,6 +73,8 @@ class PlaylistText:
     lines: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     clocks: dict[int, datetime] = field(default_factory=dict)  #: by position of the URI
+    map_keys: dict[int, str] = field(default_factory=dict)  #: EXT-X-KEY before each EXT-X-MAP, by
+    #: position of the URI that the map comes before; "" where there is none
     uris: int = 0
     variants: int = 0
     has_segments: bool = False
@@ -107,6 +110,7 @@ def read_text(text: bytes, location: Location) -> PlaylistText:
     """Choose the lines that mean something to us; refuse what cannot be read without loss."""
     lines = _lines(text, location)
     read = PlaylistText(location, lines=["#EXTM3U"])
+    key = ""
     for number, line in enumerate(lines, 1):
         if not line.startswith("#"):
             if line:
@@ -123,6 +127,9 @@ def read_text(text: bytes, location: Location) -> PlaylistText:
             read.values[tag] = value
         elif tag in _LIBRARY:
             read.variants += tag == "#EXT-X-STREAM-INF"
+            key = line if tag == "#EXT-X-KEY" else key
+            if tag == "#EXT-X-MAP":
+                read.map_keys[read.uris] = key
             read.lines.append(line)
         elif tag in _REFUSED:
             raise invalid(location, _REFUSED[tag])

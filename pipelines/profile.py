@@ -33,7 +33,7 @@ LARGEST_BITRATE = 1_000_000_000
 
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _GOP = re.compile(r"\d+(\.\d+)?", re.ASCII)
-_OBJECT_SUFFIXES = (".mp4", ".m3u8", ".json")
+_OBJECT_SUFFIXES = (".mp4", ".m3u8", ".json", ".vtt")
 
 
 def _profile_name(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
@@ -24,27 +25,55 @@ def read_recording(
 ) -> Recording:
     """The recording whose (multivariant or media) playlist lies at ``location``.
 
-    Segments, keys and playlists may lie in the playlist's own folder and below ``permitted``.
-    All variants together may list as many segments as one may. Raises ``PermanentError``:
-    ``playlist_missing``, ``playlist_invalid``, ``recording_too_long``, ``uri_refused`` or
-    ``encryption_unsupported``.
+    Media playlists of variants, of sound and of subtitles are read, each once. Segments, keys and
+    playlists may lie in the playlist's own folder and below ``permitted``. All playlists together
+    may list as many segments as one may. Raises ``PermanentError``: ``playlist_missing``,
+    ``playlist_invalid``, ``recording_too_long``, ``uri_refused`` or ``encryption_unsupported``;
+    subtitles alone whose playlist is missing or invalid are left unread.
     """
     allowed = [location.folder, *permitted]
     first = parse(_read(reader, location), location, allowed=allowed)
     if not isinstance(first, MultivariantPlaylist):
         return recording(first)
-    media: dict[Location, MediaPlaylist] = {}
-    listed = 0
+    media = _MediaPlaylists(reader, location, allowed)
     for each in first.media_locations:
-        media[each] = parse_media(_read(reader, each), each, allowed=allowed)
-        listed += len(media[each].segments)
-        if listed > MAX_SEGMENTS:
+        media.read(each)
+    for each in first.subtitle_locations:
+        media.read_subtitles(each)
+    return recording(first, media.found)
+
+
+@dataclass
+class _MediaPlaylists:
+    """The media playlists of one multivariant playlist, as they are read."""
+
+    reader: SourceReader
+    location: Location  #: of the multivariant playlist
+    allowed: Sequence[Location]
+    found: dict[Location, MediaPlaylist] = field(default_factory=dict)
+    listed: int = 0  #: segments so far
+
+    def read(self, location: Location) -> None:
+        """Read one, unless it was read; raises as ``read_recording`` does."""
+        if location in self.found:
+            return
+        playlist = parse_media(_read(self.reader, location), location, allowed=self.allowed)
+        self.listed += len(playlist.segments)
+        if self.listed > MAX_SEGMENTS:
             message = (
-                f"the variants of {location} list more than {MAX_SEGMENTS} segments in all;"
+                f"the playlists of {self.location} list more than {MAX_SEGMENTS} segments in all;"
                 " record fewer variants, or longer segments"
             )
             raise PermanentError(ErrorCode.RECORDING_TOO_LONG, message)
-    return recording(first, media)
+        self.found[location] = playlist
+
+    def read_subtitles(self, location: Location) -> None:
+        """Read one of subtitles; it stays unread when it is missing or no playlist."""
+        try:
+            self.read(location)
+        except PermanentError as error:
+            if error.code not in (ErrorCode.PLAYLIST_MISSING, ErrorCode.PLAYLIST_INVALID):
+                raise
 
 
 def _read(reader: SourceReader, location: Location) -> bytes:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipelines.playlist import MediaPlaylist, Segment
+    from pipelines.sound_windows import SoundWindow
 
 #: Most segments of one slice.
 MAX_SEGMENTS = 400
@@ -72,7 +73,8 @@ class Slice:
     need first. ``lead_out`` is the segment after it, unless a tagged discontinuity lies between.
     ``period`` is how the tagged period begins in which its first segment lies; it names no segment
     behind the slice. ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not
-    grow any more.
+    grow any more. ``sound`` is what lies in its time of the variant's audio playlists, the default
+    rendition first; playlists without a segment there are left out.
     """
 
     number: int
@@ -82,12 +84,14 @@ class Slice:
     period: PeriodStart
     start: float
     settled: bool
+    sound: tuple[SoundWindow, ...] = ()
 
     @property
     def identity(self) -> str:
         """SHA-256 (hex) of what its segments are: another one means that it is packaged again."""
-        lines = "\n".join(segment.identity for segment in self.segments)
-        return hashlib.sha256(lines.encode()).hexdigest()
+        lines = [segment.identity for segment in self.segments]
+        lines += (window.identity for window in self.sound)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @property
     def duration(self) -> float:
@@ -125,7 +129,7 @@ def cut(
     """
     segments = playlist.segments
     first = max(0, first_sequence - segments[0].sequence) if segments and first_sequence else 0
-    periods = _periods(segments)
+    placed = Placed(segments)
     slices: list[Slice] = []
     for number, (begin, end) in enumerate(
         _windows(segments, first, start_number, lengths), start_number
@@ -135,22 +139,36 @@ def cut(
                 ErrorCode.RECORDING_TOO_LONG,
                 f"{playlist.location} needs more than {MAX_SLICES} slices; record shorter sessions.",
             )
-        window = segments[begin:end]
-        slices.append(
-            Slice(
-                number=number,
-                segments=window,
-                lead_in=_lead_in(segments, begin),
-                lead_out=_lead_out(segments, end),
-                period=PeriodStart(
-                    _period_start(segments, periods[begin][0], end), periods[begin][1]
-                ),
-                start=start,
-                settled=end < len(segments) or playlist.ended or idle,
-            )
-        )
+        settled = end < len(segments) or playlist.ended or idle
+        slices.append(placed.slice(begin, end, number=number, start=start, settled=settled))
         start = start + slices[-1].duration
     return tuple(slices)
+
+
+class Placed:
+    """The segments of a media playlist, of which slices are made by position."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.segments = segments
+        self._periods = _periods(segments)
+
+    def slice(
+        self, begin: int, end: int, *, number: int, start: float = 0.0, settled: bool
+    ) -> Slice:
+        """The segments from ``begin`` up to ``end``, with what stands around them; not none."""
+        return Slice(
+            number=number,
+            segments=tuple(self.segments[begin:end]),
+            lead_in=_lead_in(self.segments, begin),
+            lead_out=_lead_out(self.segments, end),
+            period=self._period(begin, end),
+            start=start,
+            settled=settled,
+        )
+
+    def _period(self, begin: int, end: int) -> PeriodStart:
+        first, elapsed = self._periods[begin]
+        return PeriodStart(_period_start(self.segments, first, end), elapsed)
 
 
 def _windows(

@@ -4,10 +4,13 @@ import json
 from fractions import Fraction
 
 from pipelines.layout import SlicePayload
+from pipelines.media import Codec
 from pipelines.profile import Encoder, H264Profile
+from pipelines.rendition_layout import OddRun, RenditionLayout, TrackLayout
 from pipelines.report import RenditionKind
 from pipelines.staging import SliceReceipt
 from pipelines.transcoding.encoding import VideoEncoding
+from worker.decided_layout import DecidedLayout
 from worker.run_plan import PlannedRendition, PlannedSlice, RunPlan
 from worker.slice_result import SliceResult
 from worker.standing import Standing
@@ -41,13 +44,13 @@ def plan(*renditions):
     )
 
 
-def receipt(number):
-    return SliceReceipt(number, f"staged/{number}", SlicePayload(number, 10, ()))
+def receipt(number, at="staged"):
+    return SliceReceipt(number, f"{at}/{number}", SlicePayload(number, 10, ()))
 
 
-def result(number, *names, began=0, ended=1000):
+def result(number, *names, began=0, ended=1000, at="staged"):
     """The result of a slice's item, with receipts of the named renditions."""
-    return SliceResult(began, ended, {name: receipt(number) for name in names}).to_json()
+    return SliceResult(began, ended, {name: receipt(number, at) for name in names}).to_json()
 
 
 def done(identity, text=""):
@@ -58,8 +61,23 @@ def held(identity, state=State.LEASED):
     return ItemState(state, identity, "token", expires=NOW + 1)
 
 
-def standing(planned, items):
-    return Standing(planned, items, NOW)
+def standing(planned, items, layouts=None):
+    return Standing(planned, items, NOW, layouts or {})
+
+
+def layout(*numbers, silent=True):
+    """A layout of one track of sound, which slices of those numbers lack."""
+    track = TrackLayout("audio", Codec.AAC, 48_000, b"entry", "und")
+    absent = ("audio",) if silent else ()
+    return RenditionLayout(
+        (track,), {n: (OddRun(n, 0, {256: "video"}, (), absent),) for n in numbers}
+    )
+
+
+def decided(planned, rendition, items, *numbers):
+    """The layout of a rendition, decided upon what ``items`` hold of its slices."""
+    basis = standing(planned, items).basis(rendition)
+    return {rendition.name: DecidedLayout(basis, layout(*numbers))}
 
 
 def sliced(planned, rendition, numbers, *names, **times):

@@ -582,9 +582,6 @@ MUXED = (AudioRendition("en", "en", True, None),)
             {"playlists": (dataclasses.replace(listed("hd"), segments=()),)},
             ErrorCode.PLAYLIST_MISSING,
         ),
-        ({"playlists": (listed("hd", gap=True),)}, ErrorCode.SEGMENT_MISSING),
-        ({"playlists": (listed("hd", encryption=KEY),)}, ErrorCode.ENCRYPTION_UNSUPPORTED),
-        ({"audio": APART}, ErrorCode.RENDITION_UNSUPPORTED),
     ],
 )
 def test_what_cannot_be_read_whole_is_refused(changes, code):
@@ -597,5 +594,15 @@ def test_what_cannot_be_read_whole_is_refused(changes, code):
     assert planned([variant("4k", 3840, 2160), broken]).renditions[0].variant == "4k"
 
 
-def test_muxed_audio_of_a_group_is_no_obstacle():
-    assert planned([variant("hd", 1280, 720, audio=MUXED)]).renditions
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"audio": MUXED},
+        {"audio": APART},
+        {"playlists": (listed("hd", gap=True),)},
+        {"playlists": (listed("hd", encryption=KEY),)},
+    ],
+    ids=["muxed sound", "sound apart", "gap", "encrypted"],
+)
+def test_what_can_be_packaged_is_no_obstacle(changes):
+    assert planned([variant("hd", 1280, 720, **changes)]).renditions

@@ -240,6 +240,40 @@ def test_aes_128_is_read_and_ends_where_it_says():
 def test_other_encryption_is_refused_by_name(key):
     error = refusal(f"{HEAD}#EXT-X-KEY:{key}\n#EXTINF:2,\na.ts\n")
     assert error.code is ErrorCode.ENCRYPTION_UNSUPPORTED
+    before_a_map = f'{HEAD}#EXT-X-KEY:{key}\n#EXT-X-MAP:URI="i.mp4"\n#EXT-X-KEY:METHOD=NONE\n'
+    error = refusal(f"{before_a_map}#EXTINF:2,\na.m4s\n")
+    assert error.code is ErrorCode.ENCRYPTION_UNSUPPORTED
+
+
+def test_an_initialization_section_has_the_key_before_its_tag():
+    playlist = read(
+        HEAD + '#EXT-X-MAP:URI="clear.mp4"\n#EXT-X-KEY:METHOD=AES-128,URI="k1",IV=0x1\n#EXTINF:2,\n'
+        'a.m4s\n#EXT-X-MAP:URI="i.mp4"\n#EXT-X-KEY:METHOD=AES-128,URI="k2"\n#EXTINF:2,\nb.m4s\n'
+        "#EXT-X-KEY:METHOD=NONE\n#EXTINF:2,\nc.m4s\n"
+        '#EXT-X-MAP:URI="i.mp4"\n#EXTINF:2,\nd.m4s\n'
+    )
+    first = Encryption("AES-128", HOME.resolve("k1"), bytes(15) + b"\1")
+    encrypted = InitSection(HOME.resolve("i.mp4"), None, first)
+    assert [s.init_section for s in playlist.segments] == [
+        InitSection(HOME.resolve("clear.mp4")),
+        encrypted,
+        encrypted,
+        InitSection(HOME.resolve("i.mp4")),
+    ]
+    assert [s.encryption for s in playlist.segments] == [
+        first,
+        Encryption("AES-128", HOME.resolve("k2")),
+        None,
+        None,
+    ]
+    assert len({s.identity for s in playlist.segments}) == 4
+
+
+def test_session_keys_of_other_kinds_are_refused():
+    variant = "#EXT-X-STREAM-INF:BANDWIDTH=1\nv/index.m3u8\n"
+    key = '#EXT-X-SESSION-KEY:METHOD=SAMPLE-AES,URI="skd://x",KEYFORMAT="com.apple.fps"\n'
+    assert refusal(f"#EXTM3U\n{key}{variant}").code is ErrorCode.ENCRYPTION_UNSUPPORTED
+    read(f'#EXTM3U\n#EXT-X-SESSION-KEY:METHOD=AES-128,URI="https://keys/k"\n{variant}')
 
 
 @pytest.mark.parametrize(
@@ -273,8 +307,10 @@ def test_other_encryption_is_refused_by_name(key):
         "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{uri}\n",
         '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="n",URI="{uri}"\n'
         '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nv.m3u8\n',
+        '#EXTM3U\n#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="n",URI="{uri}"\n'
+        '#EXT-X-STREAM-INF:BANDWIDTH=1,SUBTITLES="s"\nv.m3u8\n',
     ],
-    ids=["segment", "map", "key", "variant", "audio"],
+    ids=["segment", "map", "key", "variant", "audio", "subtitles"],
 )
 def test_no_uri_leaves_the_recording(text, uri):
     error = refusal(text.replace("{uri}", uri))
@@ -290,7 +326,7 @@ def test_what_the_settings_permit_may_lie_elsewhere():
 
 MULTIVARIANT = """#EXTM3U
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="en",LANGUAGE="en",DEFAULT=YES
-#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="en",URI="https://elsewhere/subs.m3u8"
+#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="en",URI="subs.m3u8"
 #EXT-X-STREAM-INF:BANDWIDTH=1000000,RESOLUTION=640x360,CODECS="avc1.64001e, mp4a.40.2",AUDIO="a"
 360p0/index.m3u8
 #EXT-X-STREAM-INF:BANDWIDTH=3000000,AVERAGE-BANDWIDTH=2500000,RESOLUTION=1280x720,FRAME-RATE=29.97
@@ -310,6 +346,78 @@ def test_a_multivariant_playlist_names_its_variants():
     assert (low.audio[0].name, low.audio[0].location) == ("en", None)
     assert (high.average_bandwidth, high.frame_rate) == (2_500_000, 29.97)
     assert (audio.width, audio.codecs, audio.bandwidth) == (None, (), 64_000)
+
+
+RENDITIONS = """#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="Deutsch",LANGUAGE="de",URI="de.m3u8"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="English",LANGUAGE="en",DEFAULT=YES,URI="en.m3u8"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="Again",LANGUAGE="en",URI="en.m3u8"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="Muxed",LANGUAGE="fr"
+#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="English",LANGUAGE="en",FORCED=YES,URI="subs.m3u8"
+#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="c",NAME="CC",INSTREAM-ID="CC1"
+#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="v",NAME="front",DEFAULT=YES
+#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="v",NAME="self",URI="hd.m3u8"
+#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="v",NAME="back",URI="back.m3u8"
+#EXT-X-STREAM-INF:BANDWIDTH=3000000,CODECS="avc1.64001e,mp4a.40.2",AUDIO="a",SUBTITLES="s",VIDEO="v"
+hd.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=9000000,CODECS="mp4a.40.2,ec-3"
+sound.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=9000000
+en.m3u8
+"""
+
+
+def test_sound_in_playlists_of_its_own_comes_default_first_and_each_once():
+    hd = made(RENDITIONS).variants[0]
+    assert [(each.name, each.language) for each in hd.sound] == [
+        ("English", "en"),
+        ("Deutsch", "de"),
+    ]
+    assert [each.name for each in hd.audio] == ["Deutsch", "English", "Again", "Muxed"]
+    assert all(each.playlist and len(each.playlist.segments) == 2 for each in hd.sound)
+
+
+def test_subtitles_and_camera_angles_are_known():
+    hd = made(RENDITIONS).variants[0]
+    assert [(each.name, each.language, each.forced) for each in hd.subtitles] == [
+        ("English", "en", True)
+    ]
+    assert [(each.name, each.location.path) for each in hd.angles] == [("back", "/rec1/back.m3u8")]
+
+
+def test_what_holds_sound_alone_is_not_the_best():
+    rec = made(RENDITIONS)
+    assert [variant.sound_only for variant in rec.variants] == [False, True, True]
+    assert rec.source.name == "hd"
+
+
+def test_a_playlist_of_sound_that_was_not_found_is_missed():
+    playlist = read(RENDITIONS)
+    empty = parse_media(LIVEPEER.encode(), HOME, allowed=[HOME.folder])
+    found = dict.fromkeys(playlist.media_locations, empty)
+    del found[HOME.resolve("de.m3u8")]
+    with pytest.raises(PermanentError, match=r"playlist_missing: .*de\.m3u8"):
+        recording(playlist, found)
+
+
+def test_renditions_made_to_exhaust_memory_are_refused():
+    line = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="n",URI="a.m3u8"\n'
+    body = "#EXT-X-STREAM-INF:BANDWIDTH=1\nv/index.m3u8\n"
+    assert refusal(f"#EXTM3U\n{line * 201}{body}").code is ErrorCode.PLAYLIST_INVALID
+    read(f"#EXTM3U\n{line * 200}{body}")
+
+
+@pytest.mark.parametrize("beside", ["en.m3u8", "subs.m3u8"])
+def test_the_fingerprint_covers_sound_and_subtitles(beside):
+    playlist = read(RENDITIONS)
+    places = (*playlist.media_locations, *playlist.subtitle_locations)
+    listed = {
+        place: parse_media(LIVEPEER.encode(), place, allowed=[HOME.folder]) for place in places
+    }
+    before = recording(playlist, listed).fingerprint
+    place = HOME.resolve(beside)
+    fewer = dataclasses.replace(listed[place], segments=listed[place].segments[:1])
+    assert recording(playlist, {**listed, place: fewer}).fingerprint != before
 
 
 def made(multivariant=MULTIVARIANT, media=LIVEPEER):

@@ -6,6 +6,7 @@ from pipelines import read_recording as reading
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.location import Location
 from pipelines.read_recording import read_recording
+from pipelines.store_errors import ObjectMissing
 
 HOME = Location.parse("s3://recordings/rec1/index.m3u8")
 
@@ -17,10 +18,13 @@ class Source:
         self.bodies = {f"{name}.m3u8": text.encode() for name, text in texts.items()}
 
     def size(self, location):
-        return len(self.bodies[location.path.rpartition("/")[2]])
+        return len(self.read(location))
 
     def read(self, location, byte_range=None, allowed=None):
-        return self.bodies[location.path.rpartition("/")[2]]
+        name = location.path.rpartition("/")[2]
+        if name not in self.bodies:
+            raise ObjectMissing(location)
+        return self.bodies[name]
 
 
 def media(segments):
@@ -46,3 +50,33 @@ def test_a_playlist_named_twice_counts_once(monkeypatch):
     monkeypatch.setattr(reading, "MAX_SEGMENTS", 4)
     source = Source(index=multivariant("a", "a"), a=media(3))
     assert [len(each.segments) for each in read_recording(source, HOME, ()).variants] == [3, 3]
+
+
+BESIDE = (
+    '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="n",URI="sound.m3u8"\n'
+    '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="n",URI="subs.m3u8"\n'
+    '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a",SUBTITLES="s"\nv.m3u8\n'
+)
+
+
+def test_playlists_of_sound_and_subtitles_are_read_within_the_same_budget(monkeypatch):
+    monkeypatch.setattr(reading, "MAX_SEGMENTS", 6)
+    read = read_recording(Source(index=BESIDE, v=media(2), sound=media(1), subs=media(3)), HOME, ())
+    [variant] = read.variants
+    assert len(variant.sound[0].playlist.segments) == 1
+    assert len(variant.subtitles[0].playlist.segments) == 3
+    with pytest.raises(PermanentError) as refused:
+        read_recording(Source(index=BESIDE, v=media(2), sound=media(2), subs=media(3)), HOME, ())
+    assert refused.value.code is ErrorCode.RECORDING_TOO_LONG
+
+
+@pytest.mark.parametrize("subtitles", [{}, {"subs": "<html>"}], ids=["missing", "invalid"])
+def test_a_recording_is_kept_without_its_subtitles(subtitles):
+    read = read_recording(Source(index=BESIDE, v=media(2), sound=media(1), **subtitles), HOME, ())
+    assert read.variants[0].subtitles[0].playlist is None
+
+
+def test_a_recording_is_not_whole_without_its_sound():
+    with pytest.raises(PermanentError) as refused:
+        read_recording(Source(index=BESIDE, v=media(2), subs=media(1)), HOME, ())
+    assert refused.value.code is ErrorCode.PLAYLIST_MISSING
