@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError, ToolError, TransientError
+from pipelines.gap import ALL_TRACKS, GapCause
+from pipelines.gap_policy import GapPolicy
 from pipelines.layout import HEADER_PART, ObjectLayout, StagedPart, lay_out
+from pipelines.loss import LossCause
 from pipelines.movie_tables import MovieTables
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import write_header
@@ -22,6 +25,7 @@ from pipelines.object_store import (
     composite_crc32,
     encode_crc32,
 )
+from pipelines.silence import silent_sound
 from pipelines.store_errors import ObjectExists, ObjectMissing, PartsRefused, UploadMissing
 
 if TYPE_CHECKING:
@@ -29,8 +33,15 @@ if TYPE_CHECKING:
     from datetime import datetime
     from fractions import Fraction
 
+    from pipelines.census import EncodingOf, MainPictures
     from pipelines.location import Location
+    from pipelines.loss import Loss
+    from pipelines.media import Codec
+    from pipelines.rendition_layout import RenditionLayout
+    from pipelines.repair import Repair
+    from pipelines.silence import SilentSound
     from pipelines.staging import SliceReceipt, Staging
+    from pipelines.transcoding.encoding import VideoEncoding
 
 #: A published MP4 never changes: a later revision has another name.
 MP4 = ObjectKind("video/mp4", "public, max-age=31536000, immutable")
@@ -53,6 +64,18 @@ class UploadLost(Exception):
     """Raised when the store dropped the multipart upload: every uploaded slice is packaged again."""
 
 
+class LayoutNeeded(Exception):
+    """Raised when the runs are not alike: the slices that ``layout`` names are to be conformed to it.
+
+    ``reasons`` say for people what differs.
+    """
+
+    def __init__(self, layout: RenditionLayout, reasons: tuple[str, ...]) -> None:
+        super().__init__("; ".join(reasons))
+        self.layout = layout
+        self.reasons = reasons
+
+
 @dataclass(frozen=True)
 class OpenUpload:
     """The multipart upload of a rendition, and the nonce in its object's metadata."""
@@ -63,7 +86,10 @@ class OpenUpload:
 
 @dataclass(frozen=True, eq=False)
 class AssembledObject:
-    """A finished object in the store, not yet proven; ``tables`` say what it must hold."""
+    """A finished object in the store, not yet proven; ``tables`` say what it must hold.
+
+    ``header`` is all that precedes the payload of slice 0: the silence that is repeated, too.
+    """
 
     location: Location
     size: int
@@ -77,6 +103,16 @@ class AssembledObject:
     source_bytes: int
     source_segments: int
     listed_seconds: float
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """Segments, and parts of them, that could not be packaged."""
+        return tuple(self.tables.losses)
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """What was mended in the source's media."""
+        return tuple(self.tables.repairs)
 
     @property
     def checksum(self) -> str:
@@ -100,18 +136,26 @@ class Assembly:
     max_hole: Fraction
     creation_time: datetime | None
     checkpoint: Callable[[], None]
+    gap_policy: GapPolicy
+    ffmpeg: str  #: path of the program, which encodes silence
+    layout: RenditionLayout | None = None  #: to which odd runs have been conformed
+    encoding_of: EncodingOf | None = None  #: how pictures of another kind are to be conformed
 
 
 def assemble(assembly: Assembly) -> AssembledObject:
     """Make the object of all packaged slices: ``ftyp``, ``moov``, ``mdat``, as one progressive MP4.
 
     Raises ``SliceLost``, ``SlicesChanged`` or ``UploadLost`` when slices must be packaged again,
-    ``PermanentError`` when the slices do not make one movie, ``TransientError`` for an outage.
+    ``LayoutNeeded`` when some must be conformed, ``PermanentError`` when the slices do not make one
+    movie (``gap_refused``: media is missing, and must not be), ``TransientError`` for an outage.
     """
     layout = lay_out([receipt.payload for receipt in assembly.receipts])
     tables, totals = _merge(assembly, layout)
+    _refuse_gaps(assembly, tables)
+    _settle_layout(assembly, tables)
     try:
-        header = write_header(tables.movie(), layout.payload_size)
+        header = write_header(tables.movie(), len(tables.silence) + layout.payload_size)
+        header += tables.silence
     except Mp4Error as error:
         message = f"the tables of {assembly.rendition} cannot be written: {error}"
         raise PermanentError(ErrorCode.VERIFICATION_FAILED, message) from error
@@ -132,7 +176,7 @@ def assemble(assembly: Assembly) -> AssembledObject:
 
 
 def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple[int, int, float]]:
-    tables = MovieTables(assembly.max_hole, assembly.creation_time)
+    tables = _empty_tables(assembly)
     source_bytes, segments, listed = 0, 0, 0.0
     with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="read-tables") as pool:
         for first in range(0, len(assembly.receipts), READ_AHEAD):
@@ -144,10 +188,70 @@ def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple
                 source_bytes += packaged.source_bytes
                 segments += packaged.source_segments
                 listed += packaged.listed_seconds
+    tables.finish()
     if not tables.tracks:
-        message = f"{assembly.rendition} holds no pictures and no sound"
-        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+        raise _nothing_left(assembly.rendition, segments, tables.losses)
     return tables, (source_bytes, segments, listed)
+
+
+def _nothing_left(rendition: str, segments: int, losses: Sequence[Loss]) -> PermanentError:
+    """Why there is no movie at all: what is missing may be brought, what is damaged may not."""
+    absent = sum(
+        loss.whole and loss.cause in (LossCause.SEGMENT_MISSING, LossCause.GAP_TAG)
+        for loss in losses
+    )
+    if segments and absent == segments:
+        message = f"none of the {segments} listed segments is there: upload them, then run it again"
+        return PermanentError(ErrorCode.SEGMENT_MISSING, message)
+    sealed = [loss for loss in losses if loss.cause is LossCause.NOT_DECRYPTED]
+    # A wrong key gives noise, of which one in 256 ends as if it was right.
+    noise = (LossCause.NOT_DECRYPTED, LossCause.SEGMENT_UNREADABLE)
+    if sealed and all(loss.cause in noise for loss in losses):
+        first = f"segment {sealed[0].sequence} ({sealed[0].location}): {sealed[0].detail}"
+        message = f"none of the {segments} listed segments can be decrypted; {first}"
+        return PermanentError(ErrorCode.ENCRYPTION_UNSUPPORTED, message)
+    message = (
+        f"{rendition} holds no pictures and no sound; {absent} of {segments} segments are not there"
+    )
+    return PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
+
+
+def _empty_tables(assembly: Assembly) -> MovieTables:
+    def silence(codec: Codec, sample_entry: bytes, timescale: int) -> SilentSound:
+        return silent_sound(codec, sample_entry, timescale, assembly.ffmpeg, assembly.checkpoint)
+
+    return MovieTables(
+        assembly.max_hole, assembly.creation_time, assembly.gap_policy, silence, assembly.layout
+    )
+
+
+def _refuse_gaps(assembly: Assembly, tables: MovieTables) -> None:
+    """Refuse a recording that lacks media, where the policy is to. Hours of which the clock on the
+    wall tells that nothing was recorded are no lack."""
+    if assembly.gap_policy is not GapPolicy.FAIL:
+        return
+    for gap in tables.gaps:
+        if gap.cause is not GapCause.WALL_CLOCK:
+            what = "media" if gap.track == ALL_TRACKS else gap.track
+            message = (
+                f"{gap.duration:.3f} s of {what} are missing at {gap.at:.3f} s of the recording: "
+                f"{gap.detail}; FINALIZER_GAP_POLICY refuses gaps"
+            )
+            raise PermanentError(ErrorCode.GAP_REFUSED, message)
+
+
+def _settle_layout(assembly: Assembly, tables: MovieTables) -> None:
+    """Raise ``LayoutNeeded`` when runs are not alike and were not conformed yet."""
+    if assembly.layout is None:
+        layout = tables.census.layout(assembly.encoding_of or _no_encoding)
+        if layout is not None:
+            raise LayoutNeeded(layout, tables.census.reasons())
+    tables.refuse_odd()
+
+
+def _no_encoding(main: MainPictures) -> VideoEncoding:
+    message = f"no encoder is set up to make pictures like {main.codec}"
+    raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
 
 
 def _write(

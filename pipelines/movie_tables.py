@@ -4,29 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.census import Census
+from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.errors import ErrorCode, PermanentError, ToolError
+from pipelines.gap import ALL_TRACKS, Gap, GapCause, GapDone, GapReason, Hole, gaps_of
+from pipelines.gap_policy import GapPolicy
+from pipelines.lost_segments import LostSegments, loss_reason, lost
 from pipelines.media import TrackKind
 from pipelines.mp4.movie import Movie
+from pipelines.mp4.parameter_sets import merged_entry
+from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.mp4.samples import starts
-from pipelines.packaged_slice import Expectation, PackagedTrack, Placement, Samples
-from pipelines.segment_index import NO_TIME, UNKNOWN_SIZE, Container
-from pipelines.timeline import PlacedRun, Relation, Span, Timeline
+from pipelines.packaged_slice import PackagedTrack, TrackMade
+from pipelines.payload_hash import payload_hash
+from pipelines.placed_tail import PlacedTail
+from pipelines.repair import Repair, RepairKind
+from pipelines.segment_index import Container
+from pipelines.silent_blocks import SilentBlocks
+from pipelines.stretches import stretches
+from pipelines.timeline import PlacedRun, Relation, Span, Step, Timeline, rounds
+from pipelines.track_cut import cut
 from pipelines.track_names import TrackNames
 from pipelines.track_tables import PlacedSamples, TrackTables
+from pipelines.wall_clock import WallClock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from pipelines.packaged_slice import PackagedRun, PackagedSlice
+    from pipelines.expected_track import ExpectedTrack
+    from pipelines.loss import Loss
+    from pipelines.packaged_slice import PackagedRun, PackagedSlice, Samples
+    from pipelines.rendition_layout import RenditionLayout
+    from pipelines.silent_blocks import SilenceSource
 
 #: Ticks per second of the movie: edit lists are exact to 11 µs.
 MOVIE_TIMESCALE = 90_000
-#: What a viewer has where a track has a hole.
-INSTEAD = {TrackKind.VIDEO: "the last picture is held", TrackKind.AUDIO: "nothing is heard"}
 
 
 @dataclass(frozen=True)
@@ -36,17 +54,21 @@ class Period:
     number: int
     start: float  #: media seconds
     tagged: bool
+    sequence: int  #: media sequence of the segment that it begins with, or in
+    piece: int = 0  #: which part of that segment
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Media of one track that the recording does not hold, as the report tells it; seconds."""
+class ClockPoint:
+    """From here on, until the next one, the source's clock and media time go side by side.
 
-    track: str
-    at: float
-    duration: float
-    cause: str
-    done: str
+    ``sequence`` and ``piece`` name the segment, and the part of it, at which that begins.
+    """
+
+    media: float  #: media seconds
+    clock: float  #: the source's own clock there, seconds, in any round of it
+    sequence: int
+    piece: int
 
 
 @dataclass(frozen=True)
@@ -59,194 +81,481 @@ class Dropped:
     cause: str
 
 
+@dataclass(frozen=True)
+class Conformed:
+    """A stretch of a track that was encoded anew to be like the rest of it; seconds of media."""
+
+    track: str
+    sequence: int  #: media sequence of the segment that it begins with, or in
+    at: float
+    seconds: float
+    was: str  #: what it is like in the source, for people
+
+
 @dataclass(frozen=True, eq=False)
 class PayloadGroups:
     """Neighbouring samples of one track in the payload, with the hash taken at packaging."""
 
-    offsets: np.ndarray  #: int64[k], from the start of the mdat payload
+    offsets: np.ndarray  #: int64[k], from the start of slice 0's payload; of silence: negative
     sizes: np.ndarray  #: int64[k], bytes
     hashes: np.ndarray  #: uint64[k], CRC-64/NVME
 
 
-class ExpectedTrack:
-    """What the source's index demands of one track of the movie, collected run by run."""
+@dataclass(frozen=True)
+class _Undecodable:
+    """Samples that are left out of a run, until it is known where it lies."""
 
-    def __init__(self, timescale: int) -> None:
-        self.timescale = timescale  #: of the movie's track
-        self._pts: list[np.ndarray] = []
-        self._sync: list[np.ndarray] = []
-        self._sizes: list[np.ndarray] = []
-
-    def append(self, expected: Expectation, shift: Fraction, dropped: int) -> None:
-        """Add one run whose source clock is ``shift`` seconds away from media time."""
-        pts = expected.pts[dropped:]
-        media = (pts / expected.timescale + float(shift)) * self.timescale
-        self._pts.append(np.where(pts == NO_TIME, NO_TIME, np.rint(media)).astype(np.int64))
-        self._sync.append(expected.sync[dropped:])
-        unknown = np.full(len(expected), UNKNOWN_SIZE, np.int64)
-        sizes = expected.sizes if len(expected.sizes) else unknown
-        self._sizes.append(sizes[dropped:])
-
-    @property
-    def pts(self) -> np.ndarray:
-        """Media ticks, int64[n]; NO_TIME where the source has no time."""
-        return np.concatenate(self._pts)
-
-    @property
-    def sync(self) -> np.ndarray:
-        """Key flags, bool[n]."""
-        return np.concatenate(self._sync)
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Bytes of each sample, int64[n]; UNKNOWN_SIZE where the source does not tell."""
-        return np.concatenate(self._sizes)
+    name: str
+    begin: Fraction  #: clock seconds of the first
+    count: int
+    cause: str
 
 
 class MovieTables:
-    """One rendition's movie while its slices are added in order.
+    """One rendition's movie while its slices are added in order; ``finish`` ends it.
 
-    Raises ``PermanentError`` for what one MP4 cannot tell truly: a second configuration of a
-    track, tracks that cannot be told apart after a discontinuity, a hole in the sound.
+    ``layout`` is what odd runs were conformed to, if there was need; without it, ``census`` tells
+    whether there is. Raises ``PermanentError`` for what one MP4 cannot hold, ``ToolError`` for
+    slices that are not what they claim.
     """
 
-    def __init__(self, max_hole: Fraction, creation_time: datetime | None) -> None:
-        self._timeline = Timeline(max_hole)
+    def __init__(
+        self,
+        max_hole: Fraction,
+        creation_time: datetime | None,
+        policy: GapPolicy,
+        silence: SilenceSource,
+        layout: RenditionLayout | None = None,
+    ) -> None:
+        self._timeline = Timeline(max_hole, collapses=policy is GapPolicy.COLLAPSE)
         self._creation_time = creation_time
+        self._layout = layout
         self._names = TrackNames()
+        self._blocks = SilentBlocks(silence)
+        self._tail = PlacedTail()
+        self._losses = LostSegments()
+        self._pending: tuple[Loss, ...] = ()  # lost before what comes next
+        self._wall = WallClock()
+        self._shift: Fraction | None = None
+        self._awaiting: set[str] = set()  # tracks that wait for a key frame
+        self._last_sequence: int | None = None
+        self._told: list[Gap] = []  # gaps that are no holes of the movie
+        self._odd: str | None = None  # the first run that does not fit, in words
+        self._conformed: dict[str, bytes] = {}  # sample entry of what was encoded to fit, by track
+        self.census = Census()
         self.tracks: dict[str, TrackTables] = {}
-        self.expected: dict[str, ExpectedTrack] = {}
         self.groups: dict[str, list[PayloadGroups]] = {}
         self.seams: list[dict[str, int]] = []  #: per slice, the first sample of each track
         self.periods: list[Period] = []
+        self.clocks: list[ClockPoint] = []  #: by which subtitles are placed
         self.dropped: list[Dropped] = []
+        self.conformed: list[Conformed] = []
+        self.losses: list[Loss] = []
+        self.repairs: list[Repair] = []
 
     def add(self, packaged: PackagedSlice, payload_offset: int) -> None:
-        """Merge the next slice; its payload starts at ``payload_offset`` of the movie's."""
+        """Merge the next slice; its payload starts at ``payload_offset`` of slice 0's."""
         if packaged.number != len(self.seams):
             message = f"slice {packaged.number} comes where slice {len(self.seams)} is due"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
         self.seams.append({name: tables.count for name, tables in self.tracks.items()})
-        for run in packaged.runs:
-            if run.tracks:
-                self._add_run(run, payload_offset)
+        self.losses += packaged.losses
+        self.repairs += packaged.repairs
+        self._losses.add(packaged.losses)
+        runs = [run for run in packaged.runs if run.tracks]
+        for run, following in zip(runs, [*runs, None][1:], strict=True):
+            until = following.first_sequence if following else None
+            self._add_run(packaged.number, run, until, payload_offset)
+
+    def finish(self) -> None:
+        """Let every track last until the end of the movie; nothing may be added afterwards."""
+        for tables in self.tracks.values():
+            tables.settle()
+        end = self._end
+        for tables in self.tracks.values():
+            tables.finish(end)
+        for each in self.dropped:
+            if each.track in self.tracks:
+                self.tracks[each.track].expected.dropped += each.samples
+        behind = (*self._pending, *self._losses.rest())
+        if behind:
+            self._tell(end, lost(behind).seconds, loss_reason(behind), GapDone.REPORTED)
+        for name, block in self._blocks.placed.items():
+            size = len(block.sound.payload)
+            begin = block.offset - self._first_byte
+            data = self._blocks.payload[begin : begin + size]
+            hashes = np.array([payload_hash(data)], np.uint64)
+            group = PayloadGroups(np.array([block.offset]), np.array([size]), hashes)
+            self.groups[name].append(group)
+
+    @property
+    def expected(self) -> dict[str, ExpectedTrack]:
+        """What the proof expects of each track."""
+        return {name: tables.expected for name, tables in self.tracks.items()}
+
+    @property
+    def silence(self) -> bytes:
+        """What lies before the payload of slice 0: a little silence, which is repeated."""
+        return self._blocks.payload
 
     @property
     def gaps(self) -> list[Gap]:
-        """Every hole of every track, at its start, inside and at its end, in media time."""
-        end = max((tables.end for tables in self.tracks.values()), default=Fraction(0))
-        gaps = [
-            Gap(name, hole.at, hole.duration, hole.cause, INSTEAD[tables.kind])
-            for name, tables in self.tracks.items()
-            for hole in (*tables.holes, *tables.outer_holes(end))
-        ]
-        return sorted(gaps, key=lambda gap: (gap.at, gap.track != "video", gap.track))
+        """Every gap of the recording, in media time; those of all tracks told once."""
+        holes = {name: tables.holes for name, tables in self.tracks.items()}
+        found = [self._gap(name, hole) for name, hole in gaps_of(holes)]
+        return sorted([*self._told, *found], key=lambda gap: (gap.at, gap.track != ALL_TRACKS))
 
     def movie(self) -> Movie:
         """The finished movie: pictures first, the first sound enabled."""
         tracks = []
         for name in self.ordered_names():
-            enabled = name in ("video", "audio")
-            tracks.append(self.tracks[name].movie_track(MOVIE_TIMESCALE, enabled=enabled))
+            tables = self.tracks[name]
+            conformed = [self._conformed[name]] if name in self._conformed else []
+            entry = merged_entry(tables.first.sample_entry, conformed)
+            track = tables.movie_track(MOVIE_TIMESCALE, enabled=name in ("video", "audio"))
+            offsets = track.chunk_offsets - self._first_byte
+            tracks.append(replace(track, sample_entry=entry, chunk_offsets=offsets))
         return Movie(tuple(tracks), MOVIE_TIMESCALE, self._creation_time)
 
     def ordered_names(self) -> list[str]:
         """Names of the tracks in the order in which the movie has them."""
-        return sorted(self.tracks, key=lambda name: (name != "video", name))
+        return sorted(self.tracks, key=lambda name: (name != "video", len(name), name))
 
-    def _add_run(self, run: PackagedRun, payload_offset: int) -> None:
-        wraps = run.container is Container.MPEGTS
-        where = f"segment {run.first_sequence}"
-        _refuse_empty(run, where)
-        if not run.tagged:
-            self._names.take_over(run, where)
-        related = self._timeline.relate(self._spans(run, {}), wraps=wraps)
-        opens = related is None or run.tagged or related.relation is Relation.RESET
-        skipped = _undecodable(run) if opens else {}
-        if opens:
-            self._names.open_period(run, where)
-        self._names.give(run, where)
-        placed = self._timeline.place(self._spans(run, skipped), related, tagged=run.tagged)
-        if placed.starts_period:
-            start = min(span.first_pts for span in self._spans(run, skipped).values())
-            self.periods.append(Period(placed.period, float(start + placed.shift), run.tagged))
-        for track in run.tracks:
-            self._add_track(track, placed, payload_offset, skipped.get(track.track, 0), run)
+    def refuse_odd(self) -> None:
+        """Refuse runs that one sample description cannot serve, however they came to be.
 
-    def _add_track(
-        self,
-        track: PackagedTrack,
-        placed: PlacedRun,
-        payload_offset: int,
-        skipped: int,
-        run: PackagedRun,
+        Raises ``PermanentError`` (``configuration_changed``): Chromium and Apple's players stop
+        at a second sample description, so there is one per track, always.
+        """
+        if self._odd is not None:
+            raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, self._odd)
+
+    @property
+    def _end(self) -> Fraction:
+        return max((tables.end for tables in self.tracks.values()), default=Fraction(0))
+
+    @property
+    def _first_byte(self) -> int:
+        return -len(self._blocks.payload)
+
+    def _add_run(
+        self, number: int, run: PackagedRun, until: int | None, payload_offset: int
     ) -> None:
-        name = self._names[track.track]
-        if name not in self.tracks:
-            self.tracks[name] = TrackTables(track)
-            self.expected[name] = ExpectedTrack(track.timescale)
-            self.groups[name] = []
-        tables = self.tracks[name]
-        tables.refuse_other(track, f"segment {run.first_sequence}")
-        self.groups[name].append(_groups(track, payload_offset))
-        samples, placement = _without_first(track, skipped)
-        moved = samples.dts + round(placed.shift * track.timescale)
-        if skipped:
-            first = Fraction(int(track.samples.pts.min()), track.timescale) + placed.shift
-            at = max(0.0, float(first))
-            self.dropped.append(Dropped(name, at, skipped, "no key frame before them"))
-        tables.append(
-            PlacedSamples(
-                replace(samples, dts=moved),
-                placement,
-                payload_offset,
-                steady=run.container is Container.MPEGTS,
-                starts_period=placed.starts_period,
-                jumped=bool(placed.step and placed.step.relation is Relation.GAP),
-                where=f"segment {run.first_sequence}",
-            )
+        where = f"segment {run.first_sequence}"
+        _refuse_unequal(run, where)
+        sounding = _sounding(run)
+        if not sounding.tracks:
+            return
+        missing = (*self._pending, *self._losses.before(run.first_sequence))
+        self._pending = ()
+        if not run.tagged:
+            self._names.take_over(sounding)
+        related = self._relate(sounding, missing)
+        if _opens(run, related):
+            self._names.open_period(sounding)
+        self._names.give(sounding, where)
+        names = {track.track: self._names[track.track] for track in sounding.tracks}
+        names |= self._silent_names(number, run)
+        if self._layout is None:
+            self.census.note(number, run, names)
+        for track in run.tracks:
+            groups = self.groups.setdefault(names[track.track], [])
+            groups.append(_groups(track, payload_offset))
+        run = self._once(run, related, names)
+        for stretch in stretches(run):
+            self._add_stretch(stretch, names, missing, until, payload_offset)
+            missing = ()
+        self._losses.forget_before(run.first_sequence)
+        self._last_sequence = run.first_sequence
+
+    def _relate(self, run: PackagedRun, missing: Sequence[Loss]) -> Step | None:
+        wraps = run.container is Container.MPEGTS
+        names = {track.track: self._names.get(track.track) for track in run.tracks}
+        return self._timeline.relate(_spans(run, names), wraps=wraps, lost=lost(missing))
+
+    def _silent_names(self, number: int, run: PackagedRun) -> dict[int, str]:
+        """Names of the silent tracks of a run that was conformed: -1, -2 … are those it lacked."""
+        if self._layout is None:
+            return {}
+        for odd in self._layout.slices.get(number, ()):
+            if (odd.sequence, odd.piece) == (run.first_sequence, run.piece):
+                return {-at: name for at, name in enumerate(odd.absent, 1)}
+        return {}
+
+    def _once(
+        self, run: PackagedRun, related: Step | None, names: Mapping[int, str]
+    ) -> PackagedRun:
+        """The run without samples at its start that were placed already: a segment came twice."""
+        if run.tagged or related is None or related.relation is not Relation.RESET:
+            return run
+        unwrap = self._unwrap(run, names)
+        counts = self._tail.repeated(_sounding(run), names, unwrap)
+        if not counts:
+            return run
+        kept = [cut(track, counts.get(track.track, 0), len(track.samples)) for track in run.tracks]
+        for number, count in counts.items():
+            self.tracks[names[number]].expected.repeated += count
+        units = sum(counts.values())
+        detail = f"media that begins with segment {run.first_sequence} came twice and is kept once"
+        self.repairs.append(Repair(run.first_sequence, RepairKind.DUPLICATE, detail, units))
+        return replace(run, tracks=tuple(track for track in kept if len(track.samples)))
+
+    def _unwrap(self, run: PackagedRun, names: Mapping[int, str]) -> Fraction:
+        """Seconds that bring a run's clock into the round of the period that is open."""
+        clock, spans = self._timeline.clock, _spans(_sounding(run), names)
+        common = [name for name in spans if name in clock]
+        if run.container is not Container.MPEGTS or not common:
+            return Fraction(0)
+        return -rounds(spans[common[0]].first_dts - clock[common[0]].end_dts)
+
+    def _add_stretch(
+        self,
+        run: PackagedRun,
+        names: Mapping[int, str],
+        missing: tuple[Loss, ...],
+        until: int | None,
+        payload_offset: int,
+    ) -> None:
+        if not _spans(_sounding(run), names):
+            self._pending = missing
+            return
+        related = self._relate(_sounding(run), missing)
+        kept, left_out = self._decodable(run, names, opens=_opens(run, related))
+        spans = _spans(_sounding(kept), names)
+        if not spans:
+            self._pending = missing
+            self._drop(left_out, None)
+            return
+        if _opens(run, related):
+            self._tail.forget()
+        before = self._end
+        placed = self._timeline.place(spans, related, tagged=run.tagged, lost=lost(missing))
+        reason = self._reason(run, placed, missing)
+        self._note_place(run, placed, spans, names, before, reason)
+        if related is None and missing:
+            self._tell(Fraction(0), lost(missing).seconds, reason, GapDone.REPORTED)
+        inner = self._losses.damage(run.first_sequence, until)
+        jumped = placed.hole > 0 or bool(missing) or reason.cause is GapCause.SEGMENT_DAMAGED
+        self._drop(left_out, placed.shift)
+        for track in kept.tracks:
+            name = names[track.track]
+            tables = self._tables(name, track)
+            self._note_likeness(name, track, run)
+            self._note_conformed(name, track, run, placed)
+            moved = _in_ticks(track, placed.shift, tables.timescale)
+            steady = run.container is Container.MPEGTS
+            samples = PlacedSamples(
+                moved, placed.shift, payload_offset, steady, placed.starts_period,
+                reason if jumped else None,
+                self._losses.of_sound() if track.track >= TRACK_NUMBERS else inner,
+            )  # fmt: skip
+            tables.append(samples)
+            if track.made is not TrackMade.SILENCE:
+                self._tail.note(name, track, placed.unwrap)
+
+    def _decodable(
+        self, run: PackagedRun, names: Mapping[int, str], *, opens: bool
+    ) -> tuple[PackagedRun, list[_Undecodable]]:
+        """The run without samples that come before a key frame and refer to what is not there.
+
+        They may go on over several runs of a period.
+        """
+        kept, left_out = [], []
+        for track in run.tracks:
+            name, samples = names[track.track], track.samples
+            if opens or run.broken:
+                self._awaiting.add(name)
+            if name not in self._awaiting or not len(samples):
+                kept.append(track)
+                continue
+            keys = np.flatnonzero(samples.sync)
+            count = int(keys[0]) if len(keys) else len(samples)
+            if len(keys):
+                self._awaiting.discard(name)
+                leading = 0 if run.starts_clean and not count else _leading(samples, count)
+                kept += _without_leading(track, count, leading)
+                if leading:
+                    begin = Fraction(int(samples.pts[count + 1 :].min()), track.timescale)
+                    cause = "they refer to pictures before their key frame, which are not there"
+                    left_out.append(_Undecodable(name, begin, leading, cause))
+            if count:
+                begin = Fraction(int(samples.pts[:count].min()), track.timescale)
+                cause = "what they refer to is lost" if run.broken else "no key frame before them"
+                left_out.append(_Undecodable(name, begin, count, cause))
+        return replace(run, tracks=tuple(kept)), left_out
+
+    def _drop(self, left_out: Sequence[_Undecodable], shift: Fraction | None) -> None:
+        """Report samples that are left out, of a run that is ``shift`` away from media time, or that
+        has no place."""
+        for each in left_out:
+            at = self._timeline.end if shift is None else each.begin + shift
+            self.dropped.append(Dropped(each.name, max(0.0, float(at)), each.count, each.cause))
+
+    def _reason(self, run: PackagedRun, placed: PlacedRun, missing: Sequence[Loss]) -> GapReason:
+        """Why there may be nothing right before a run."""
+        if missing:
+            return loss_reason(missing)
+        first = self._last_sequence if self._last_sequence is not None else run.first_sequence
+        damage = self._losses.damage(first, run.first_sequence)
+        jump = float(placed.hole or placed.closed)
+        where = f"segment {run.first_sequence}"
+        detail = f"the clock jumps forward by {jump:.3f} s at {where}"
+        return damage or GapReason(GapCause.NOT_IN_SOURCE, detail)
+
+    def _note_place(
+        self,
+        run: PackagedRun,
+        placed: PlacedRun,
+        spans: Mapping[str, Span],
+        names: Mapping[int, str],
+        before: Fraction,
+        reason: GapReason,
+    ) -> None:
+        """Note where a run lies: periods, the clock on the wall, the source's clock."""
+        first = min(span.first_pts for span in spans.values())
+        media = first + placed.shift
+        if placed.closed:
+            self._tell(before, placed.closed, reason, GapDone.COLLAPSED)
+            self._wall.move_up(before, placed.closed)
+        if placed.starts_period:
+            at = float(media)
+            period = Period(placed.period, at, run.tagged, run.first_sequence, run.piece)
+            self.periods.append(period)
+        if placed.shift != self._shift:
+            point = ClockPoint(float(media), float(first), run.first_sequence, run.piece)
+            self.clocks.append(point)
+            self._shift = placed.shift
+        begin = min(span.first_pts for span in _spans(_sounding(run), names).values())
+        seconds = self._wall.note(
+            begin + placed.shift, run.wall_clock, starts_period=placed.starts_period
         )
-        self.expected[name].append(track.expected, placed.shift, skipped)
+        if seconds:
+            detail = f"nothing was recorded for {seconds:.3f} s before segment {run.first_sequence}"
+            told = GapReason(GapCause.WALL_CLOCK, detail)
+            self._tell(media, Fraction(seconds), told, GapDone.REPORTED)
 
-    def _spans(self, run: PackagedRun, skipped: dict[int, int]) -> dict[str, Span]:
-        """Spans by name: an encoder that takes over may use other PIDs for the same tracks."""
-        return {
-            self._names.get(track.track): _span(track, skipped.get(track.track, 0))
-            for track in run.tracks
-        }
+    def _tell(self, at: Fraction, seconds: Fraction, reason: GapReason, done: GapDone) -> None:
+        """Report a gap that is no hole of the movie."""
+        self._told.append(self._gap(ALL_TRACKS, Hole(at, at + seconds, reason, done)))
+
+    def _gap(self, track: str, hole: Hole) -> Gap:
+        return Gap(
+            track,
+            float(hole.begin),
+            float(hole.end - hole.begin),
+            hole.reason.cause,
+            hole.reason.detail,
+            hole.done,
+            self._wall.at(hole.begin),
+            hole.reason.segments,
+        )
+
+    def _tables(self, name: str, track: PackagedTrack) -> TrackTables:
+        """The tables of a track, which are like the layout's, or else like its first run."""
+        if name not in self.tracks:
+            first = self._as_laid_out(name, track)
+            block = partial(self._blocks.block, name, first)
+            self.tracks[name] = TrackTables(first, block, name)
+        return self.tracks[name]
+
+    def _as_laid_out(self, name: str, track: PackagedTrack) -> PackagedTrack:
+        """The track as it is where most of the rendition's media lies."""
+        if self._layout is None:
+            return track
+        if name not in (each.name for each in self._layout.tracks):
+            message = f"the layout has no {name}: it was decided for other slices"
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        layout = self._layout.track(name)
+        return replace(
+            track,
+            codec=layout.codec,
+            timescale=layout.timescale,
+            sample_entry=layout.sample_entry,
+            language=layout.language,
+            width=layout.width,
+            height=layout.height,
+        )
+
+    def _note_likeness(self, name: str, track: PackagedTrack, run: PackagedRun) -> None:
+        """Note whether one sample description can serve a track of a run as well."""
+        first = self.tracks[name].first
+        same = configuration_fingerprint(track.sample_entry)
+        fits = same == configuration_fingerprint(first.sample_entry)
+        encoded = track.made is TrackMade.ENCODED and track.kind is TrackKind.VIDEO
+        if self._layout is not None and encoded and not fits:
+            other = self._conformed.setdefault(name, track.sample_entry)
+            fits = configuration_fingerprint(other) == same
+        if not fits or track.matrix != first.matrix:
+            at = f"segment {run.first_sequence}"
+            self._odd = self._odd or f"the {track.kind} configuration changes at {at}"
+
+    def _note_conformed(
+        self, name: str, track: PackagedTrack, run: PackagedRun, placed: PlacedRun
+    ) -> None:
+        """Note a stretch that the layout has had encoded anew."""
+        odd = self._layout.run_at(run.first_sequence, run.piece) if self._layout else None
+        if odd is None or name not in odd.odd or track.made is not TrackMade.ENCODED:
+            return
+        span = _span(track)
+        at, seconds = span.first_pts + placed.shift, span.end_pts - span.first_pts
+        self.conformed.append(
+            Conformed(name, run.first_sequence, float(at), float(seconds), odd.was.get(name, ""))
+        )
 
 
-def _refuse_empty(run: PackagedRun, where: str) -> None:
-    """Refuse a run without samples of a track of which the source has units."""
+def _opens(run: PackagedRun, related: Step | None) -> bool:
+    """Whether a run starts a period, behind which nothing before it can be referred to."""
+    return related is None or run.tagged or related.relation is Relation.RESET
+
+
+def _sounding(run: PackagedRun) -> PackagedRun:
+    """The run without the silence that was laid into it."""
+    tracks = tuple(track for track in run.tracks if track.made is not TrackMade.SILENCE)
+    return replace(run, tracks=tracks)
+
+
+def _refuse_unequal(run: PackagedRun, where: str) -> None:
+    """Refuse a run that has not one sample for each unit of the source."""
     for track in run.tracks:
-        if len(track.expected) and not len(track.samples):
-            message = f"{len(track.expected)} units of track {track.track} at {where}, no sample"
+        if len(track.expected) != len(track.samples):
+            found, due = len(track.samples), len(track.expected)
+            message = f"track {track.track} at {where}: {due} samples are expected, it has {found}"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
 
 
-def _undecodable(run: PackagedRun) -> dict[int, int]:
-    """How many samples of a period's first run come before its first key frame, by track."""
-    skipped = {}
+def _leading(samples: Samples, key: int) -> int:
+    """How many samples behind a key frame are shown before it: pictures of an open group."""
+    behind = samples.pts[key + 1 :] >= samples.pts[key]
+    return int(np.argmax(behind)) if behind.any() else len(behind)
+
+
+def _without_leading(track: PackagedTrack, key: int, leading: int) -> list[PackagedTrack]:
+    """A track from its key frame on, without the samples right behind it."""
+    if not leading:
+        return [cut(track, key, len(track.samples))]
+    rest = cut(track, key + 1 + leading, len(track.samples))
+    return [cut(track, key, key + 1), *([rest] if len(rest.samples) else [])]
+
+
+def _spans(run: PackagedRun, names: Mapping[int, str]) -> dict[str, Span]:
+    """Spans by name: an encoder that takes over may use other PIDs for the same tracks."""
+    spans: dict[str, Span] = {}
     for track in run.tracks:
-        if track.samples.sync[0]:
-            continue
-        keys = np.flatnonzero(track.samples.sync)
-        if not len(keys):
-            message = f"no key frame from segment {run.first_sequence} on"
-            raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
-        skipped[track.track] = int(keys[0])
-    return skipped
+        if len(track.samples):
+            name, own = names[track.track], _span(track)
+            spans[name] = spans[name].joined(own) if name in spans else own
+    return spans
 
 
-def _span(track: PackagedTrack, skipped: int) -> Span:
+def _span(track: PackagedTrack) -> Span:
     samples, scale = track.samples, track.timescale
-    pts = samples.pts[skipped:]
+    pts = samples.pts
     first_pts = int(pts.min())
     if track.edit_start is not None:
         first_pts = max(first_pts, track.edit_start)
     last = int(samples.dts[-1])
     return Span(
-        Fraction(int(samples.dts[skipped]), scale),
+        Fraction(int(samples.dts[0]), scale),
         Fraction(last, scale),
         Fraction(last + samples.last_duration, scale),
         Fraction(first_pts, scale),
@@ -254,26 +563,20 @@ def _span(track: PackagedTrack, skipped: int) -> Span:
     )
 
 
-def _without_first(track: PackagedTrack, count: int) -> tuple[Samples, Placement]:
-    """The track's samples and placement without its first ``count`` samples."""
-    samples, placement = track.samples, track.placement
-    if not count:
-        return samples, placement
-    ends = np.cumsum(placement.counts, dtype=np.int64)
-    group = int(np.searchsorted(ends, count, side="right"))
-    begin = int(ends[group] - placement.counts[group])
-    cut = int(samples.sizes[begin:count].sum(dtype=np.int64))
-    offsets, counts = placement.offsets[group:].copy(), placement.counts[group:].copy()
-    offsets[0] += cut
-    counts[0] -= count - begin
-    rest = Samples(
-        samples.dts[count:],
-        samples.composition[count:],
-        samples.sizes[count:],
-        samples.sync[count:],
-        samples.last_duration,
+def _in_ticks(track: PackagedTrack, shift: Fraction, timescale: int) -> PackagedTrack:
+    """The track in media time, which is ``shift`` seconds away, in ticks of ``timescale``."""
+    own, samples = track.timescale, track.samples
+    dts = samples.dts + round(shift * own)
+    if own == timescale:
+        return replace(track, samples=replace(samples, dts=dts))
+    pts, dts = ((each * timescale + own // 2) // own for each in (dts + samples.composition, dts))
+    moved = replace(
+        samples,
+        dts=dts,
+        composition=(pts - dts).astype(np.int32),
+        last_duration=round(samples.last_duration * timescale / own),
     )
-    return rest, Placement(offsets, counts, placement.hashes[group:])
+    return replace(track, samples=moved, timescale=timescale)
 
 
 def _groups(track: PackagedTrack, payload_offset: int) -> PayloadGroups:

@@ -140,22 +140,56 @@ def _units(track: ParsedTrack, sample: bytes) -> Iterator[slice]:
 
 def decode_excerpts(
     excerpts: Iterable[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]
-) -> None:
-    """Decode every excerpt; raises ``ToolError`` unless each picture comes out."""
-    batch: list[Excerpt] = []
-    held = 0
+) -> int:
+    """Decode every excerpt; how many pictures do not come out.
+
+    There are sources of which not every picture can be decoded, and their bytes are kept as they
+    are. Raises ``ToolError`` where less than half of an excerpt's pictures come out: those that were
+    put together wrong give hardly any.
+    """
+    undecoded, batch, held = 0, list[Excerpt](), 0
     for excerpt in excerpts:
         full = held + len(excerpt.payload) > MAX_MOVIE_BYTES
         if batch and (full or not excerpt.resets_decoder):
-            _decode(batch, ffmpeg_path, checkpoint)
+            undecoded += _undecoded(batch, ffmpeg_path, checkpoint)
             batch, held = [], 0
         batch.append(excerpt)
         held += len(excerpt.payload)
-    if batch:
-        _decode(batch, ffmpeg_path, checkpoint)
+    return undecoded + (_undecoded(batch, ffmpeg_path, checkpoint) if batch else 0)
 
 
-def _decode(batch: list[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]) -> None:
+def _undecoded(batch: Sequence[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]) -> int:
+    """How many pictures of a batch do not come out; excerpts are looked at one by one then."""
+    if _decoded(batch, ffmpeg_path, checkpoint).complete:
+        return 0
+    missing = 0
+    for excerpt in batch:
+        alone = _decoded([excerpt], ffmpeg_path, checkpoint)
+        if 2 * alone.frames < alone.wanted:
+            message = (
+                f"only {alone.frames} of {alone.wanted} pictures around sample "
+                f"{excerpt.samples[0]} can be decoded: {alone.said}"
+            )
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        missing += max(0, alone.wanted - alone.frames)
+    return missing
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    frames: int  #: that came out
+    wanted: int
+    said: str  #: ffmpeg's first complaint
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return self.frames >= self.wanted
+
+
+def _decoded(
+    batch: Sequence[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]
+) -> _Decoded:
     source = ffmpeg.input("pipe:0", format="mp4", protocol_whitelist="pipe")
     # Pictures are counted, not looked at: wrapped, they are neither copied nor summed up.
     options = {"c:v": "wrapped_avframe", "fps_mode": "passthrough"}
@@ -172,13 +206,11 @@ def _decode(batch: list[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], Non
     wanted = sum(len(excerpt.samples) for excerpt in batch)
     if batch[0].track.header.kind is TrackKind.AUDIO:
         wanted = 1  # decoders join, split or skip frames of sound at a start
-    if frames < wanted:
-        said = outcome.stderr.splitlines()[0] if outcome.stderr else "ffmpeg said nothing"
-        message = f"only {frames} of {wanted} pictures around seams can be decoded: {said}"
-        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+    said = outcome.stderr.splitlines()[0] if outcome.stderr else "ffmpeg said nothing"
+    return _Decoded(frames, wanted, said)
 
 
-def _small_movie(batch: list[Excerpt]) -> bytes:
+def _small_movie(batch: Sequence[Excerpt]) -> bytes:
     """The header of a movie that holds the samples of all excerpts, one after the other."""
     track = batch[0].track
     samples = np.concatenate([excerpt.samples for excerpt in batch])
@@ -214,7 +246,7 @@ def _small_movie(batch: list[Excerpt]) -> bytes:
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
 
 
-def _durations(track: ParsedTrack, batch: list[Excerpt]) -> np.ndarray:
+def _durations(track: ParsedTrack, batch: Sequence[Excerpt]) -> np.ndarray:
     return np.concatenate(
         [
             np.append(np.diff(track.dts[excerpt.samples]), track.durations[excerpt.samples[-1]])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipelines.media import Codec, TrackKind
@@ -44,6 +45,7 @@ class OddRun:
     A run is known by the media sequence and the piece of the segment that it begins with.
     ``names`` says which of its tracks (PID or track_ID) is which track of the layout; ``odd`` names
     those that are conformed; ``absent`` the tracks of sound that it lacks, which are silent there.
+    ``was`` says for people what the odd ones are like in the source, by name.
     """
 
     sequence: int
@@ -51,6 +53,7 @@ class OddRun:
     names: Mapping[int, str]
     odd: tuple[str, ...]
     absent: tuple[str, ...]
+    was: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ class RenditionLayout:
         """The track of that name; raises ``KeyError``."""
         return next(track for track in self.tracks if track.name == name)
 
+    def run_at(self, sequence: int, piece: int) -> OddRun | None:
+        """The odd run that begins there; None when none does."""
+        return self._runs.get((sequence, piece))
+
+    @cached_property
+    def _runs(self) -> dict[tuple[int, int], OddRun]:
+        return {(run.sequence, run.piece): run for runs in self.slices.values() for run in runs}
+
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of all of it: slices conformed to another layout do not fit."""
@@ -76,7 +87,7 @@ class RenditionLayout:
             "slices": {
                 str(number): [
                     [run.sequence, run.piece, {str(k): v for k, v in run.names.items()},
-                     list(run.odd), list(run.absent)]
+                     list(run.odd), list(run.absent), dict(run.was)]
                     for run in runs
                 ]
                 for number, runs in sorted(self.slices.items())
@@ -91,7 +102,7 @@ class RenditionLayout:
         slices = {
             int(number): tuple(
                 OddRun(run[0], run[1], {int(k): v for k, v in run[2].items()},
-                       tuple(run[3]), tuple(run[4]))
+                       tuple(run[3]), tuple(run[4]), run[5])
                 for run in runs
             )
             for number, runs in data["slices"].items()

@@ -48,6 +48,16 @@ class Span:
             self.end_pts + by,
         )
 
+    def joined(self, other: Span) -> Span:
+        """From where this one or ``other`` begins to where the later one ends."""
+        return Span(
+            min(self.first_dts, other.first_dts),
+            max(self.last_dts, other.last_dts),
+            max(self.end_dts, other.end_dts),
+            min(self.first_pts, other.first_pts),
+            max(self.end_pts, other.end_pts),
+        )
+
 
 class Relation(StrEnum):
     """How media goes on after other media of the same recording."""
@@ -55,6 +65,22 @@ class Relation(StrEnum):
     CONTINUES = "continues"  #: the same clock, within a frame or two
     GAP = "gap"  #: the same clock, every track later than its end by more than ``GAP``
     RESET = "reset"  #: another clock
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Listed segments between two runs, of which nothing could be packaged; seconds of EXTINF."""
+
+    seconds: Fraction = _ZERO
+    longest: Fraction = _ZERO
+
+    def explains(self, jump: Fraction) -> bool:
+        """Whether a jump of the clock is about as long as these segments, to one of them."""
+        return jump > 0 and abs(jump - self.seconds) <= self.longest
+
+
+#: No segment is lost.
+NOTHING_LOST = Lost()
 
 
 @dataclass(frozen=True)
@@ -72,26 +98,29 @@ def step(
     *,
     wraps: bool,
     max_hole: Fraction,
+    lost: Lost = NOTHING_LOST,
 ) -> Step:
     """Decide how ``following`` goes on after ``previous`` (spans by track).
 
     ``wraps``: the clock is MPEG-TS's, which starts again at 0 after 26.5 hours; the round nearest
     to the end of ``previous`` is meant. A track that would step back, or every track jumping
-    forward by more than ``max_hole`` seconds, is another clock.
+    forward by more than ``max_hole`` seconds, is another clock, unless the segments ``lost``
+    between the two last as long.
     """
     common = [(previous[track], following[track]) for track in previous if track in following]
     pairs = common or [(a, b) for a in previous.values() for b in following.values()]
     jumps = [after.first_dts - before.end_dts for before, after in pairs]
-    unwrap = -_rounds(min(jumps, key=lambda jump: abs(jump - _rounds(jump)))) if wraps else _ZERO
+    unwrap = -rounds(min(jumps, key=lambda jump: abs(jump - rounds(jump)))) if wraps else _ZERO
     jumps = [jump + unwrap for jump in jumps]
     nearest, ahead = min(jumps, key=abs), min(jumps)
     back = any(after.first_dts + unwrap <= before.last_dts for before, after in common)
-    if back or ahead > max_hole or (not common and ahead < -GAP):
+    far = ahead > max_hole and not lost.explains(ahead)
+    if back or far or (not common and ahead < -GAP):
         return Step(Relation.RESET, _ZERO, nearest)
     return Step(Relation.GAP if ahead > GAP else Relation.CONTINUES, unwrap, nearest)
 
 
-def _rounds(jump: Fraction) -> Fraction:
+def rounds(jump: Fraction) -> Fraction:
     """The whole rounds of the MPEG-TS clock that are nearest to ``jump``, in seconds."""
     return WRAP * round(jump / WRAP)
 
@@ -104,56 +133,100 @@ class PlacedRun:
     starts_period: bool
     shift: Fraction
     step: Step | None  #: None for the first run
+    hole: Fraction = _ZERO  #: seconds before it that hold no media of any track
+    closed: Fraction = _ZERO  #: seconds by which it moved up: such a hole that is not kept
+    unwrap: Fraction = _ZERO  #: what makes its clock the period's, which ``shift`` holds already
 
 
 class Timeline:
-    """Places runs one after the other; keeps only the end of the last, whatever the length.
+    """Places runs one after the other; keeps only the ends of tracks, whatever the length.
 
     A period keeps its own clock and is shifted as one, all tracks together, so that it starts
-    where the previous one ended and no track overlaps.
+    where the previous one ended and no track overlaps. ``collapses``: holes are closed.
     """
 
-    def __init__(self, max_hole: Fraction) -> None:
+    def __init__(self, max_hole: Fraction, *, collapses: bool = False) -> None:
         self._max_hole = max_hole
+        self._collapses = collapses
         self._period = -1
-        self._shift = Fraction(0)
-        self._clock: dict[str, Span] = {}
+        self._shift = _ZERO
+        self._clock: dict[str, Span] = {}  # of the period that is open
+        self._ends: dict[str, Span] = {}  # in media time, of every track there ever was
 
-    def relate(self, run: Mapping[str, Span], *, wraps: bool) -> Step | None:
+    @property
+    def end(self) -> Fraction:
+        """Media seconds up to which anything is seen or heard."""
+        return max((span.end_pts for span in self._ends.values()), default=_ZERO)
+
+    @property
+    def clock(self) -> Mapping[str, Span]:
+        """The last span of each track of the period that is open, in clock time."""
+        return self._clock
+
+    def relate(
+        self, run: Mapping[str, Span], *, wraps: bool, lost: Lost = NOTHING_LOST
+    ) -> Step | None:
         """How the run goes on after the last one placed; None when it is the first."""
         if not self._clock:
             return None
-        return step(self._clock, run, wraps=wraps, max_hole=self._max_hole)
+        return step(self._clock, run, wraps=wraps, max_hole=self._max_hole, lost=lost)
 
-    def place(self, run: Mapping[str, Span], related: Step | None, *, tagged: bool) -> PlacedRun:
-        """Give the run its place: in the period that is open, or at the start of a new one."""
-        unwrap = related.unwrap if related else Fraction(0)
+    def place(
+        self,
+        run: Mapping[str, Span],
+        related: Step | None,
+        *,
+        tagged: bool,
+        lost: Lost = NOTHING_LOST,
+    ) -> PlacedRun:
+        """Give the run its place: in the period that is open, or at the start of a new one.
+
+        Where the clock goes on, it tells how long a hole is; where it does not, the segments that
+        are ``lost`` between the two do.
+        """
+        unwrap = related.unwrap if related else _ZERO
         moved = {track: span.moved(unwrap) for track, span in run.items()}
+        hole = closed = _ZERO
+        same = related is None
         if related is None:
             self._shift = -min(span.first_pts for span in moved.values())
-        elif related.relation is Relation.RESET or (tagged and abs(related.jump) > SAME_CLOCK):
-            unwrap, moved = Fraction(0), dict(run)
-            self._shift += self._no_overlap(moved)
-        starts = related is None or tagged or related.relation is Relation.RESET
+        elif same := _goes_on(related, tagged, lost):
+            hole = related.jump if related.relation is Relation.GAP else _ZERO
+            if hole and self._collapses:
+                self._shift = self._no_overlap(moved)
+        else:
+            unwrap, moved, hole = _ZERO, dict(run), lost.seconds
+            self._shift = self._no_overlap(moved) + (_ZERO if self._collapses else hole)
+        if self._collapses:
+            hole, closed = _ZERO, hole
+        starts = not related or tagged or not same or bool(closed)
         if starts:
             self._period += 1
-            self._clock = {} if self._is_far(related, tagged) else self._clock
+        if not same or closed:
+            self._clock = {}
         self._clock |= moved
-        return PlacedRun(self._period, starts, self._shift + unwrap, related)
-
-    def _is_far(self, related: Step | None, tagged: bool) -> bool:
-        """Whether the new period runs on another clock, so that the old ends no longer count."""
-        if related is None or related.relation is Relation.RESET:
-            return True
-        return tagged and abs(related.jump) > SAME_CLOCK
+        self._ends |= {track: span.moved(self._shift) for track, span in moved.items()}
+        return PlacedRun(self._period, starts, self._shift + unwrap, related, hole, closed, unwrap)
 
     def _no_overlap(self, run: Mapping[str, Span]) -> Fraction:
-        """What to add to the shift so that no track of ``run`` begins before its last one ended."""
-        common = [(self._clock[track], span) for track, span in run.items() if track in self._clock]
-        if not common:
-            end = max(span.end_pts for span in self._clock.values())
-            return end - min(span.first_pts for span in run.values())
-        return max(
-            max(before.end_dts - after.first_dts, before.end_pts - after.first_pts)
-            for before, after in common
-        )
+        """The shift by which ``run`` begins where the last one ended, and no track of it before its
+        own last one ended."""
+        shifts = [
+            max(
+                self._ends[track].end_dts - span.first_dts,
+                self._ends[track].end_pts - span.first_pts,
+            )
+            for track, span in run.items()
+            if track in self._ends
+        ]
+        if not run.keys() & self._clock.keys():
+            end = max(self._ends[track].end_pts for track in self._clock)
+            shifts.append(end - min(span.first_pts for span in run.values()))
+        return max(shifts)
+
+
+def _goes_on(related: Step, tagged: bool, lost: Lost) -> bool:
+    """Whether the clock goes on; behind a tag it must do so at once, or explain what is lost."""
+    if related.relation is Relation.RESET:
+        return False
+    return not tagged or abs(related.jump) <= SAME_CLOCK or lost.explains(related.jump)

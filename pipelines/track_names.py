@@ -21,7 +21,8 @@ UNDETERMINED = "und"
 class TrackNames:
     """Names of the movie's tracks (``video``, ``audio``, ``audio2`` …) by PID or track_ID.
 
-    Raises ``PermanentError`` where sounds cannot be told apart, or one MP4 cannot hold them all.
+    A name never vanishes, and always means the same track of the movie. Raises ``PermanentError``
+    where one MP4 cannot hold them all.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class TrackNames:
         """The name of a PID; one of its own while it has none."""
         return self._names.get(number, f"PID {number}")
 
-    def take_over(self, run: PackagedRun, where: str) -> None:
+    def take_over(self, run: PackagedRun) -> None:
         """Let PIDs that appear within a period go on as those that end where they begin."""
         present = {track.track for track in run.tracks}
         new = [track for track in run.tracks if track.track not in self._names]
@@ -49,17 +50,17 @@ class TrackNames:
             ]
             if not following or not ended:
                 continue
-            pairs = self._paired(following, [self._names[number] for number in ended], where)
+            pairs = self._paired(following, [self._names[number] for number in ended])
             for number in ended:
                 if self._names[number] in pairs.values():
                     del self._names[number]
             self._names |= pairs
 
-    def open_period(self, run: PackagedRun, where: str) -> None:
+    def open_period(self, run: PackagedRun) -> None:
         """Say which track of a new period goes on as which track of the movie.
 
         The same PIDs with the same languages mean the same tracks; others are told by language,
-        or by their order, which only works while no sound of several is missing.
+        and where that does not tell, by their order.
         """
         sounds = [track for track in run.tracks if track.kind is TrackKind.AUDIO]
         known = [name for name in self._languages if name.startswith(TrackKind.AUDIO)]
@@ -73,7 +74,7 @@ class TrackNames:
             if not present <= self._names.keys():
                 self._names = {track.track: self._names[track.track] for track in sounds}
             return
-        self._names = self._paired(sounds, known, where) if known else {}
+        self._names = self._paired(sounds, known)
 
     def give(self, run: PackagedRun, where: str) -> None:
         """Name all tracks of a run that have no name yet."""
@@ -92,29 +93,16 @@ class TrackNames:
             raise PermanentError(ErrorCode.RENDITION_UNSUPPORTED, message)
         return free
 
-    def _paired(
-        self, tracks: Sequence[PackagedTrack], names: Sequence[str], where: str
-    ) -> dict[int, str]:
+    def _paired(self, tracks: Sequence[PackagedTrack], names: Sequence[str]) -> dict[int, str]:
         """Which of ``names`` each track goes on as; tracks that are none of them are left out."""
-        by_language = {self._languages[name]: name for name in names}
-        languages = {track.language for track in tracks}
-        told = len(by_language) == len(names) and len(languages) == len(tracks)
-        if told and (languages <= by_language.keys() or languages >= by_language.keys()):
-            return {
-                track.track: by_language[track.language]
-                for track in tracks
-                if track.language in by_language
-            }
-        sounds = [name for name in self._languages if name.startswith(TrackKind.AUDIO)]
-        crosswise = len(sounds) > 1 and any(
-            _differ(self._languages[name], track.language)
-            for track, name in zip(tracks, names, strict=False)
-            if name in sounds
-        )
-        if crosswise or (len(names) > 1 and len(names) != len(tracks)):
-            message = f"the sounds at {where} cannot be told apart from those before it"
-            raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
-        return {track.track: name for track, name in zip(tracks, names, strict=False)}
+        free, pairs = list(names), {}
+        for track in tracks:
+            same = [name for name in free if self._languages[name] == track.language]
+            if same:
+                pairs[track.track] = same[0]
+                free.remove(same[0])
+        rest = [track for track in tracks if track.track not in pairs]
+        return pairs | {track.track: name for track, name in zip(rest, free, strict=False)}
 
 
 def _differ(one: str, other: str) -> bool:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.errors import ErrorCode, PermanentError
-from pipelines.media import TrackKind
+from pipelines.expected_track import ExpectedTrack
+from pipelines.gap import TOLD, GapCause, GapDone, GapReason, Hole
+from pipelines.media import Codec, TrackKind
 from pipelines.mp4.movie import MovieTrack
 from pipelines.mp4.movie_header import Edit
-from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.mp4.samples import RunLengths, sync_numbers
+from pipelines.packaged_slice import TrackMade
+from pipelines.track_cut import cut, usual_duration
 
 if TYPE_CHECKING:
-    from pipelines.packaged_slice import PackagedTrack, Placement, Samples
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pipelines.packaged_slice import PackagedTrack
+    from pipelines.silent_blocks import SilentBlock
 
 #: Audio keeps counting whole frames while the source's clock stays within this (seconds).
 STEADY = Fraction(2, 1000)
 #: A step of the audio clock that is larger than this is reported (seconds).
 REPORTED = Fraction(20, 1000)
-#: A hole in the sound of one period that is longer than this cannot be held (seconds).
-SILENCE = Fraction(1, 2)
 #: Usual pauses between samples that a hole is longer than: slow screen recordings have none.
 SLOW = 5
+#: Most frames of silence in one hole (two days of AAC): clocks that are further apart are nonsense.
+MOST_SILENT = 1 << 23
+#: Codecs whose frames may last unlike each other, so that a late one need not mean a hole.
+UNEVEN = frozenset({Codec.OPUS, Codec.FLAC})
 
 
 @dataclass(frozen=True)
@@ -36,39 +43,51 @@ class AudioStep:
     by: float
 
 
-@dataclass(frozen=True)
-class Hole:
-    """Where a track has nothing to show or to sound; times in media seconds."""
-
-    at: float
-    duration: float
-    cause: str
-
-
 @dataclass(frozen=True, eq=False)
 class PlacedSamples:
-    """Samples of one run, ready to be merged: decode times are media ticks of the track."""
+    """Samples of one run (or of a stretch of it), ready to be merged.
 
-    samples: Samples
-    placement: Placement
+    ``track`` has the timescale of the movie's track, its samples' decode times are media ticks; its
+    expectation is still on the source's clock, ``shift`` seconds away.
+    """
+
+    track: PackagedTrack
+    shift: Fraction
     payload_offset: int  #: where the slice's payload starts in the mdat payload
     steady: bool  #: audio whose times were rounded on the way (MPEG-TS) and are rebuilt
     starts_period: bool
-    jumped: bool = False  #: every track goes on later than it ended: a hole, however slow it is
-    where: str = "a segment"  #: that the run begins with, for the report
+    hole: GapReason | None = None  #: why no track has anything right before it; None: some have
+    inner: GapReason | None = None  #: why it may have holes of its own
+
+    def cut(self, begin: int, end: int) -> PlacedSamples:
+        """A stretch of them."""
+        return replace(self, track=cut(self.track, begin, end))
 
 
 class TrackTables:
     """The tables of one track while slices are added; memory grows with runs of equal values.
 
     Sizes, sync flags and chunk offsets are the exception: 4, 1/8 and about 0.1 bytes a sample.
+    Holes in the sound are filled with silence out of the block that ``silence`` gives; in a hole of
+    the pictures the last one lasts longer.
     """
 
-    def __init__(self, first: PackagedTrack) -> None:
+    def __init__(
+        self, first: PackagedTrack, silence: Callable[[], SilentBlock | None], name: str
+    ) -> None:
         self.first = first
         self.kind = first.kind
         self.timescale = first.timescale
-        self._fingerprint = configuration_fingerprint(first.sample_entry)
+        self.expected = ExpectedTrack(first.timescale)
+        self.audio_steps: list[AudioStep] = []
+        self.holes: list[Hole] = []
+        self.edges: list[int] = []  #: numbers of the first samples behind holes
+        self.first_dts = 0
+        self.first_pts = 0
+        self.end_pts = 0
+        self.count = 0
+        self._name = name
+        self._silence = silence
         self._deltas = RunLengths()
         self._composition = RunLengths()
         self._sizes: list[np.ndarray] = []
@@ -78,66 +97,60 @@ class TrackTables:
         self._next: int | None = None  # where the steady clock of the sound expects a frame
         self._last_dts = 0
         self._last_duration = 0
-        self.first_dts = 0
-        self.first_pts = 0
-        self.end_pts = 0
-        self.count = 0
-        self.audio_steps: list[AudioStep] = []
-        self.holes: list[Hole] = []
         self._limit = 0  # ticks of a longer pause between two samples, which is a hole
-
-    def refuse_other(self, track: PackagedTrack, where: str) -> None:
-        """Refuse a track whose sample description, or rotation, is not the movie's one.
-
-        Raises ``PermanentError`` (``configuration_changed``): Chromium and Apple's players stop
-        at a second sample description, so there is one per track, always.
-        """
-        same = configuration_fingerprint(track.sample_entry) == self._fingerprint
-        if same and (track.timescale, track.matrix) == (self.timescale, self.first.matrix):
-            return
-        message = f"the {self.kind} configuration changes at {where}"
-        raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
+        self._held: PlacedSamples | None = None  # silence of a run, until what follows is known
 
     def append(self, placed: PlacedSamples) -> None:
-        """Add the samples of one run; raises ``gap_refused`` for a hole in the sound."""
-        samples = placed.samples
-        if not len(samples):
+        """Add the samples of one run."""
+        if not len(placed.track.samples):
             return
-        dts = (
-            self._steady(placed) if placed.steady and self.kind is TrackKind.AUDIO else samples.dts
-        )
-        deltas = np.diff(dts)
-        usual = int(np.median(deltas)) if len(deltas) else samples.last_duration
-        self._limit = round(max(SILENCE * self.timescale, Fraction(SLOW * usual)))
-        if self.count:
-            dts = np.maximum(dts, self._last_dts + 1 + np.arange(len(dts)))
-            self._refuse_silence(int(dts[0]), placed.starts_period)
-            self._deltas.append(np.array([dts[0] - self._last_dts]))
-            self._note_seam(placed, int(dts[0]))
+        self._release(int(placed.track.samples.dts[0]))
+        if placed.track.made is TrackMade.SILENCE:
+            self._held = self._without_overlap(placed)
         else:
-            self.first_dts = int(dts[0])
-            self.first_pts = int((dts + samples.composition).min())
-        deltas = np.diff(dts)
-        self._refuse_holes(dts, deltas)
-        self._note_holes(dts + samples.composition, deltas, usual)
-        self._deltas.append(deltas)
-        self._composition.append(samples.composition)
-        self._sizes.append(samples.sizes)
-        self._sync.append(samples.sync)
-        self._offsets.append(placed.placement.offsets + placed.payload_offset)
-        self._counts.append(placed.placement.counts)
-        self._last_dts, self._last_duration = int(dts[-1]), samples.last_duration
-        ends = int((dts + samples.composition).max()) + samples.last_duration
-        self.end_pts = max(self.end_pts, ends)
-        self.count += len(samples)
+            self._add(placed)
+
+    def settle(self) -> None:
+        """Add what is held back, when nothing follows."""
+        self._release(None)
+
+    def finish(self, movie_end: Fraction) -> None:
+        """Let the track last as long as the movie does; once it is settled."""
+        start = Fraction(self.presentation_start, self.timescale)
+        if start > TOLD and self.kind is TrackKind.VIDEO:
+            detail = "the pictures begin after the sound"
+            self._note(Fraction(0), start, _absent(detail), GapDone.REPORTED)
+        missing = round(movie_end * self.timescale) - self.end_pts
+        if missing <= self._limit:
+            return
+        reason = _absent(f"the {_WORDS[self.kind]} before the others")
+        if self.kind is TrackKind.AUDIO:
+            end = self.end
+            done = self._fill(self.end_dts + missing)
+            self._note(end, movie_end, reason, done)
+        else:
+            self._note(self.end, movie_end, reason, GapDone.HELD)
+            self._last_duration += missing
+            self.end_pts += missing
 
     @property
     def end_dts(self) -> int:
         """Media ticks at which the last sample ends, in decode time."""
         return self._last_dts + self._last_duration
 
+    @property
+    def end(self) -> Fraction:
+        """Media seconds at which the track has been seen or heard to its end."""
+        return Fraction(self.end_pts, self.timescale)
+
+    @property
+    def presentation_start(self) -> int:
+        """Media ticks at which the track is first seen or heard."""
+        return max(0, self.first_pts)
+
     def movie_track(self, movie_timescale: int, *, enabled: bool) -> MovieTrack:
-        """The finished tables; the movie starts at media time 0.
+        """The finished tables; the movie starts at media time 0, chunk offsets count from the start
+        of slice 0's payload.
 
         A track in which a picture is shown before it is decoded is decoded earlier as a whole: not
         every player knows negative composition offsets, and nothing else changes.
@@ -171,11 +184,6 @@ class TrackTables:
             matrix=self.first.matrix,
         )
 
-    @property
-    def presentation_start(self) -> int:
-        """Media ticks at which the track is first seen or heard."""
-        return max(0, self.first_pts)
-
     def _edits(self, movie_timescale: int, earlier: int) -> tuple[Edit, ...]:
         """An empty edit for the track's late start, then all of it from its first picture on,
         which decoding ``earlier`` (ticks) puts off."""
@@ -186,16 +194,162 @@ class TrackTables:
         pause = round(start * movie_timescale)
         return (Edit(pause, -1), *edits) if pause else edits
 
-    def _steady(self, placed: PlacedSamples) -> np.ndarray:
-        """Decode times rebuilt as whole frames from an anchor, t = anchor + n · frame.
+    def _without_overlap(self, placed: PlacedSamples) -> PlacedSamples:
+        """Silence without the frames in whose time the track still sounds."""
+        samples = placed.track.samples
+        if not self.count:
+            return placed
+        allowed = int(STEADY * self.timescale)
+        begin = int(np.searchsorted(samples.dts, self.end_dts - allowed))
+        return placed.cut(begin, len(samples))
+
+    def _release(self, until: int | None) -> None:
+        """Add the silence that is held, up to where other samples begin (media ticks)."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        samples = held.track.samples
+        last = len(samples)
+        if until is not None:
+            allowed = int(STEADY * self.timescale)
+            ends = samples.dts + usual_duration(held.track)
+            last = int(np.searchsorted(ends, until + allowed, side="right"))
+        if not last:
+            return
+        begin = self.end if self.count else Fraction(int(samples.dts[0]), self.timescale)
+        self._add(held.cut(0, last))
+        detail = f"the source has no {self._name} there"
+        self._note(begin, self.end, _absent(detail), GapDone.SILENCE)
+
+    def _add(self, placed: PlacedSamples) -> None:
+        """Add samples, and silence in their holes."""
+        track, usual = placed.track, usual_duration(placed.track)
+        self._limit = round(max(TOLD * self.timescale, Fraction(SLOW * usual)))
+        if self.kind is TrackKind.AUDIO:
+            self._limit = round(TOLD * self.timescale)
+        steps: dict[int, int] = {}
+        dts = track.samples.dts
+        if placed.steady and self.kind is TrackKind.AUDIO:
+            dts, steps = self._counted(placed)
+        if self.count:
+            dts = np.maximum(dts, self._last_dts + 1 + np.arange(len(dts)))
+        begin = 0
+        for at in (*self._holes(placed, dts, usual), len(dts)):
+            if at > begin:
+                self._put(placed.cut(begin, at), dts[begin:at])
+            if at < len(dts):
+                steps.pop(at, None)
+                self._bridge(placed, at, int(dts[at]))
+            begin = at
+        if track.made is not TrackMade.SILENCE:
+            self._note_steps(steps, dts)
+
+    def _note_steps(self, steps: Mapping[int, int], dts: np.ndarray) -> None:
+        for at, step in steps.items():
+            if abs(step) > REPORTED * self.timescale:
+                media = int(dts[at]) / self.timescale
+                self.audio_steps.append(AudioStep(media, step / self.timescale))
+
+    def _holes(self, placed: PlacedSamples, dts: np.ndarray, usual: int) -> Iterator[int]:
+        """Numbers of the samples that come so late that there is a hole before them."""
+        shortest = self._shortest_hole(usual)
+        seam = int(dts[0]) - self.end_dts
+        if not self.count:
+            late = self.kind is TrackKind.AUDIO and int(dts[0]) > TOLD * self.timescale
+            seam = int(dts[0]) if late else 0
+        elif placed.hole is not None and self.kind is TrackKind.VIDEO:
+            shortest = min(shortest, round(TOLD * self.timescale))
+        if seam >= shortest:
+            yield 0
+        late_ones = np.flatnonzero(np.diff(dts) - usual >= self._shortest_hole(usual))
+        yield from (late_ones + 1).tolist()
+
+    def _shortest_hole(self, usual: int) -> int:
+        """Ticks from which on a pause is a hole; of even sound, a frame that is not there."""
+        if self.kind is TrackKind.VIDEO or self.first.codec in UNEVEN:
+            return self._limit + 1
+        return max(usual, int(REPORTED * self.timescale)) - int(STEADY * self.timescale)
+
+    def _bridge(self, placed: PlacedSamples, at: int, until: int) -> None:
+        """Bridge the hole before sample ``at`` of a run, which begins at tick ``until``."""
+        begin = self.end if self.count else Fraction(0)
+        end = Fraction(until, self.timescale)
+        if self.kind is TrackKind.VIDEO:
+            end = begin + Fraction(until - self.end_dts, self.timescale)
+            done: GapDone = GapDone.HELD
+        else:
+            done = self._fill(until)
+        between = placed.hole if at == 0 else placed.inner
+        silent = placed.track.made is TrackMade.SILENCE  # told as a whole, with what is put before
+        told = end - begin > TOLD or not (at == 0 and placed.starts_period)
+        if told and not silent:
+            reason = between or placed.inner or _absent(f"the source has no {self._name} there")
+            self._note(begin, end, reason, done)
+        self.edges.append(self.count)
+
+    def _fill(self, until: int) -> GapDone:
+        """Put silence from the end of the sound to tick ``until``, in whole frames; the last lasts
+        until then. At the start of the movie it is what lies before that lasts shorter."""
+        block = self._silence()
+        if block is None:
+            return GapDone.REPORTED
+        begin = self.end_dts if self.count else 0
+        frame = block.sound.frame_ticks
+        allowed = int(STEADY * self.timescale)
+        count = int((until - begin + allowed) / frame)
+        if not self.count:
+            count = int(until / frame)
+            begin = until - int(count * frame)
+        if not 0 < count <= MOST_SILENT:
+            return GapDone.REPORTED
+        dts, sizes = block.sound.times(begin, count), block.sound.repeated_sizes(count)
+        offsets, counts = block.chunks(count)
+        self._extend(dts, np.zeros(count, np.int32), sizes.astype(np.uint32))
+        self._sync.append(np.ones(count, np.bool_))
+        self._offsets.append(offsets)
+        self._counts.append(counts)
+        self._last_duration = max(1, int(begin + count * frame) - self._last_dts)
+        self.end_pts = max(self.end_pts, self.end_dts)
+        self.expected.insert(dts, sizes)
+        return GapDone.SILENCE
+
+    def _put(self, placed: PlacedSamples, dts: np.ndarray) -> None:
+        """Add samples without a hole, at these media ticks."""
+        track = placed.track
+        samples = track.samples
+        self._extend(dts, samples.composition, samples.sizes)
+        self._sync.append(samples.sync)
+        self._offsets.append(track.placement.offsets + placed.payload_offset)
+        self._counts.append(track.placement.counts)
+        self._last_duration = samples.last_duration
+        ends = int((dts + samples.composition).max()) + samples.last_duration
+        self.end_pts = max(self.end_pts, ends)
+        self.expected.append(track.expected, placed.shift, track.made)
+
+    def _extend(self, dts: np.ndarray, composition: np.ndarray, sizes: np.ndarray) -> None:
+        if self.count:
+            self._deltas.append(np.array([dts[0] - self._last_dts]))
+        else:
+            self.first_dts = int(dts[0])
+            self.first_pts = int((dts + composition).min())
+        self._deltas.append(np.diff(dts))
+        self._composition.append(composition)
+        self._sizes.append(sizes)
+        self._last_dts = int(dts[-1])
+        self.count += len(dts)
+
+    def _counted(self, placed: PlacedSamples) -> tuple[np.ndarray, dict[int, int]]:
+        """Decode times rebuilt as whole frames from an anchor, t = anchor + n · frame, and by sample
+        number the ticks by which the clock stepped there.
 
         MPEG-TS rounds them to 90 kHz and each run to the sample rate again; counting makes the
         result independent of slicing, and ``stts`` a single run. Where the clock of the source
         leaves the count by more than ``STEADY``, a new anchor is taken.
         """
-        dts = placed.samples.dts.copy()
-        frame = placed.samples.last_duration
+        dts = placed.track.samples.dts.copy()
+        frame = placed.track.samples.last_duration
         tolerance = int(STEADY * self.timescale)
+        steps: dict[int, int] = {}
         at = 0
         if self._next is None or placed.starts_period:
             self._next = int(dts[0])
@@ -203,70 +357,24 @@ class TrackTables:
             count = self._next + frame * np.arange(len(dts) - at)
             off = np.flatnonzero(np.abs(dts[at:] - count) > tolerance)
             kept = int(off[0]) if len(off) else len(dts) - at
-            step = int(dts[at + kept] - count[kept]) if len(off) else 0
+            if len(off):
+                steps[at + kept] = int(dts[at + kept] - count[kept])
+                self._next = int(dts[at + kept])
             dts[at : at + kept] = count[:kept]
             at += kept
-            if len(off):
-                self._next = int(dts[at])
-                if abs(step) > REPORTED * self.timescale:
-                    self.audio_steps.append(
-                        AudioStep(int(dts[at]) / self.timescale, step / self.timescale)
-                    )
         self._next = int(dts[-1]) + frame
-        return dts
+        return dts, steps
 
-    @property
-    def end(self) -> Fraction:
-        """Media seconds at which the track has been seen or heard to its end."""
-        return Fraction(self.end_pts, self.timescale)
+    def _note(self, begin: Fraction, end: Fraction, reason: GapReason, done: GapDone) -> None:
+        last = self.holes[-1] if self.holes else None
+        if last and last.end == begin and (last.reason.cause, last.done) == (reason.cause, done):
+            self.holes[-1] = replace(last, end=end)
+        else:
+            self.holes.append(Hole(begin, end, reason, done))
 
-    def outer_holes(self, movie_end: Fraction) -> list[Hole]:
-        """What the track lacks at the start and at the end of a movie that ends there."""
-        start = Fraction(self.presentation_start, self.timescale)
-        limit = Fraction(self._limit, self.timescale)
-        found = []
-        if start > limit:
-            found.append(Hole(0.0, float(start), f"the {self.kind} begins after the others"))
-        if movie_end - self.end > limit:
-            missing = float(movie_end - self.end)
-            found.append(Hole(float(self.end), missing, f"the {self.kind} ends before the others"))
-        return found
 
-    def _note_seam(self, placed: PlacedSamples, first: int) -> None:
-        """Note a hole between the track's last sample and the first of a run."""
-        limit = SILENCE * self.timescale if placed.jumped else self._limit
-        missing = first - self.end_dts
-        if missing <= limit:
-            return
-        cause = f"the {self.kind} goes on late at {placed.where}"
-        if placed.jumped:
-            cause = f"the clock jumps forward before {placed.where}"
-        self._note(self.end_pts, missing, cause)
+_WORDS = {TrackKind.VIDEO: "pictures end", TrackKind.AUDIO: "sound ends"}
 
-    def _note_holes(self, pts: np.ndarray, deltas: np.ndarray, usual: int) -> None:
-        """Note the holes inside a run: pauses far longer than its usual ones."""
-        for at in np.flatnonzero(deltas - usual > self._limit).tolist():
-            cause = f"no {self.kind} in the source"
-            self._note(int(pts[at]) + usual, int(deltas[at]) - usual, cause)
 
-    def _note(self, at: int, missing: int, cause: str) -> None:
-        self.holes.append(Hole(at / self.timescale, missing / self.timescale, cause))
-
-    def _refuse_silence(self, first: int, starts_period: bool) -> None:
-        if starts_period or self.kind is not TrackKind.AUDIO:
-            return
-        self._refuse_hole(self._last_dts + self._last_duration, first)
-
-    def _refuse_holes(self, dts: np.ndarray, deltas: np.ndarray) -> None:
-        if self.kind is not TrackKind.AUDIO or not len(deltas):
-            return
-        widest = int(np.argmax(deltas))
-        self._refuse_hole(int(dts[widest]), int(dts[widest + 1]))
-
-    def _refuse_hole(self, end: int, start: int) -> None:
-        hole = Fraction(start - end, self.timescale)
-        if hole <= SILENCE:
-            return
-        at = float(Fraction(end, self.timescale))
-        message = f"the sound has a hole of {float(hole):.3f} s at {at:.3f} s of the recording"
-        raise PermanentError(ErrorCode.GAP_REFUSED, message)
+def _absent(detail: str) -> GapReason:
+    return GapReason(GapCause.TRACK_ABSENT, detail)

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.cutter import payload_hash
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import TrackKind
 from pipelines.mp4.movie_reader import ParsedTrack, read_movie, top_level_boxes
+from pipelines.payload_hash import payload_hash
 from pipelines.playback import Excerpt, decode_excerpts, excerpts_at
 from pipelines.sample_proof import compare_sizes
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipelines.assemble import AssembledObject
-    from pipelines.movie_tables import ExpectedTrack, PayloadGroups
+    from pipelines.expected_track import ExpectedTrack
+    from pipelines.movie_tables import PayloadGroups
     from pipelines.mp4.movie_header import MovieHeader
     from pipelines.object_store import ObjectHead, ObjectStore
 
@@ -31,6 +32,8 @@ SAMPLED_PLACES = 64
 READERS = 8
 #: Ticks of 90 kHz by which a presentation time may differ from the source's.
 TOLERANCE_TICKS = 2
+#: Holes of the first track that are played, and of each other one.
+PLAYED_HOLES, OTHER_HOLES = 64, 8
 #: Seconds by which sound that is rebuilt frame by frame may differ from the source's clock.
 STEADY_SECONDS = 0.002
 
@@ -44,12 +47,21 @@ class Thoroughness(StrEnum):
 
 @dataclass(frozen=True)
 class TrackProof:
-    """What was proven of one track."""
+    """What was proven of one track.
+
+    ``copied``, ``encoded`` and ``inserted`` samples are all that the object has; ``copied``,
+    ``encoded``, ``dropped`` and ``repeated`` units are all that the source has, ``expected``.
+    """
 
     name: str
     codec: str
+    language: str  #: ISO 639-2/T
     expected: int  #: units in the source's index
-    copied: int  #: samples in the object
+    copied: int  #: of which as many are samples as they are
+    encoded: int  #: samples that were encoded anew
+    inserted: int  #: frames of silence that stand for nothing in the source
+    dropped: int  #: units that nothing before them lets a decoder read
+    repeated: int  #: units that came twice, and are kept once
     seconds: float
 
 
@@ -64,7 +76,15 @@ class Proof:
     seams: int
     ranges: int
     bytes_read: int
+    undecoded: int  #: pictures around seams that no decoder reads, though they are the source's
     checksum: str | None
+
+
+def _spread(places: Sequence[int], most: int) -> list[int]:
+    """Places, or as many of them as allowed, spread evenly."""
+    if len(places) <= most:
+        return list(places)
+    return [places[round(at)] for at in np.linspace(0, len(places) - 1, most)]
 
 
 def _differs(what: str) -> ToolError:
@@ -104,8 +124,10 @@ class Verification:
         scale = movie.timescale
         proofs = [self._check_track(name, track, scale) for name, track in tracks.items()]
         ranges = self._check_payload()
-        excerpts = self._excerpts(tracks)
-        decode_excerpts(excerpts, self._ffmpeg, self._checkpoint)
+        undecoded = 0
+        for name in tracks:
+            excerpts = self._excerpts(name, tracks[name], first=name == next(iter(tracks)))
+            undecoded += decode_excerpts(excerpts, self._ffmpeg, self._checkpoint)
         starts = {name: _presented(track, scale) for name, track in tracks.items()}
         return Proof(
             tracks=tuple(proofs),
@@ -115,6 +137,7 @@ class Verification:
             seams=max(0, len(self._made.tables.seams) - 1),
             ranges=ranges,
             bytes_read=self._bytes_read,
+            undecoded=undecoded,
             checksum=head.checksum_crc32,
         )
 
@@ -149,9 +172,23 @@ class Verification:
     def _check_track(self, name: str, track: ParsedTrack, movie_timescale: int) -> TrackProof:
         expected = self._made.tables.expected[name]
         check_samples(name, track, movie_timescale, expected)
+        header = len(self._made.header)
+        check_silence(name, track, expected, header - len(self._made.tables.silence), header)
         start, end = _presented(track, movie_timescale)
-        codec = self._made.tables.tracks[name].first.codec  # the entry of MP2 is that of MP3
-        return TrackProof(name, codec, len(expected.sync), len(track), round(end - start, 6))
+        first = self._made.tables.tracks[name].first
+        source = expected.copied + expected.encoded + expected.dropped + expected.repeated
+        return TrackProof(
+            name=name,
+            codec=first.codec,  # the entry of MP2 is that of MP3
+            language=first.language,
+            expected=source,
+            copied=expected.copied,
+            encoded=expected.encoded,
+            inserted=expected.silent,
+            dropped=expected.dropped,
+            repeated=expected.repeated,
+            seconds=round(end - start, 6),
+        )
 
     def _check_payload(self) -> int:
         """Read groups of samples back and compare their hashes with those taken at packaging."""
@@ -177,11 +214,15 @@ class Verification:
         for groups in self._made.tables.groups.values():
             yield from _chosen(groups, self._thoroughness)
 
-    def _excerpts(self, tracks: dict[str, ParsedTrack]) -> Iterator[Excerpt]:
-        """The first, the last and every seam's pictures (or sounds), as small movies."""
-        name = next(iter(tracks))
-        seams = [seam.get(name, 0) for seam in self._made.tables.seams[1:]]
-        return excerpts_at(tracks[name], [0, *seams, len(tracks[name]) - 1], self._read)
+    def _excerpts(self, name: str, track: ParsedTrack, *, first: bool) -> Iterator[Excerpt]:
+        """The pictures (or sounds) around places of a track, as small movies: of the first track
+        its start, its end, every seam and every hole, of others a few holes."""
+        tables = self._made.tables
+        edges = _spread(tables.tracks[name].edges, PLAYED_HOLES if first else OTHER_HOLES)
+        if not first:
+            return excerpts_at(track, edges, self._read)
+        seams = [seam.get(name, 0) for seam in tables.seams[1:]]
+        return excerpts_at(track, [0, *seams, *edges, len(track) - 1], self._read)
 
 
 def check_samples(
@@ -206,6 +247,27 @@ def check_samples(
         raise _differs(
             f"{name}: sample {at} is shown {float(off[at]) * 1000:.3f} ms from its source time"
         )
+
+
+def check_silence(
+    name: str, track: ParsedTrack, expected: ExpectedTrack, begin: int, end: int
+) -> None:
+    """Check that silence, whose bytes lie from ``begin`` to ``end``, sounds where it was put in and
+    nowhere else, and that it was put in where the source's index has nothing.
+
+    Raises ``ToolError`` (``verification_failed``).
+    """
+    silent = (track.offsets >= begin) & (track.offsets < end)
+    if not np.array_equal(silent, expected.inserted):
+        raise _differs(f"{name}: silence lies elsewhere than where it was put in")
+    if not silent.any():
+        return
+    beside = silent[1:] | silent[:-1]
+    known = (expected.pts[1:] != NO_TIME) & (expected.pts[:-1] != NO_TIME)
+    steps = np.diff(expected.pts)[beside & known] / track.header.timescale
+    frame = min(float(np.median(track.durations)), float(track.durations[silent].min()))
+    if len(steps) and float(steps.min()) < frame / track.header.timescale - STEADY_SECONDS:
+        raise _differs(f"{name}: silence was put in where the source has sound")
 
 
 def _tolerance(track: ParsedTrack) -> float:

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import PermanentError
+from pipelines.gap_policy import GapPolicy
 from pipelines.location import Location
 from pipelines.transcoding.kit import Hardware
 
@@ -30,7 +31,6 @@ PREFIX = "FINALIZER_"
 
 #: Contract names whose feature this version lacks, with the values that ask for nothing new.
 RESERVED: Mapping[str, frozenset[str]] = {
-    "GAP_POLICY": frozenset({"hold"}),
     "PACKAGE_LIVE": frozenset({"0", "false", "no", "off"}),
     "UNIFORM_PARTS": frozenset({"0", "false", "no", "off"}),
     "MEMORY_BUDGET": frozenset(),
@@ -178,11 +178,18 @@ class Settings(BaseSettings):
     idle_timeout: Seconds = Field(60, description="Seconds without a heartbeat that end a session.")
     sweep_interval: Seconds = Field(2, description="Seconds between two looks for due sessions.")
     missing_grace: Seconds = Field(
-        120, description="Seconds that an idle session's playlist may be late."
+        120,
+        description="Seconds that an idle session's playlist may be late; as long after the last "
+        "sign of life, a listed segment that is not there is waited for.",
     )
     lease: Seconds = Field(60, description="Seconds after which a silent worker loses its slice.")
     max_hole: Seconds = Field(
         600, description="Seconds; a longer forward jump of the clock starts a new period."
+    )
+    gap_policy: GapPolicy = Field(
+        GapPolicy.HOLD,
+        description="What becomes of missing media: `hold` (the last picture lasts, sound becomes "
+        "silence), `collapse` (what follows moves up), `fail` (the session ends as `failed`).",
     )
     slice_seconds: Seconds | None = Field(
         None,

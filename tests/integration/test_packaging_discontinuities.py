@@ -129,4 +129,31 @@ def test_an_odd_segment_is_packaged_and_what_is_left_out_is_told(
     [segment] = (corpus / case).glob("*.ts")
     made, proof = finalizer().finalize(recording_of((segment.read_bytes(), "")))
     assert counts(proof) == expected
-    assert sum(each.samples for each in made.tables.dropped) == dropped
+    left_out = [each.samples for each in made.tables.dropped]
+    left_out += [loss.units for loss in made.losses]
+    assert sum(left_out) == dropped
+
+
+@pytest.mark.parametrize(
+    ("tag", "seconds"), [("", 1.0), (TAG, None)], ids=["untagged-many", "tagged-one-slice"]
+)
+@pytest.mark.parametrize(
+    ("other", "track"),
+    [
+        ({"size": "256x144"}, "video"),
+        ({"encoder_options": ("-ar", "44100")}, "audio"),
+        ({"video": "hevc"}, "video"),
+    ],
+    ids=["size", "sample-rate", "codec"],
+)
+def test_a_part_of_another_configuration_alone_is_encoded_anew(
+    other, track, tag, seconds, media, finalizer, recording_of
+):
+    data = segments(media.recording())
+    second = segments(media.recording(**other))[1]
+    path = recording_of((data[0], ""), (second, tag), (data[2], ""))
+    _, proof = finalizer(slice_seconds=seconds).finalize(path)
+    encoded = {each.name: each.encoded for each in proof.tracks}
+    rate = {"video": 30, "audio": 48_000 / 1024}[track]
+    assert encoded.pop(track) == pytest.approx(2 * rate, abs=2)
+    assert set(encoded.values()) == {0}

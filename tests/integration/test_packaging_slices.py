@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 
-from pipelines.errors import ErrorCode, PermanentError
 from tests.framehash import packets
 from tests.sample_tables import sample_tables
 
@@ -112,15 +111,18 @@ def test_every_packet_of_a_recording_is_in_some_slice_wherever_it_is_cut(
 
 
 @pytest.mark.parametrize("position", [1, 2])
-def test_a_missing_neighbor_of_a_slice_is_an_error_of_the_recording(
+def test_a_missing_neighbor_of_a_slice_is_a_gap_whatever_the_slicing(
     position, media, finalizer, recording_of
 ):
     cut = cut_anywhere(media.recording(b_frames=2), 3)
     path = recording_of(*((data, "") for data in cut))
     (path.parent / f"{position:05}.ts").unlink()
-    with pytest.raises(PermanentError) as caught:
-        made_of(finalizer, path, 2)
-    assert caught.value.code == ErrorCode.SEGMENT_MISSING
+    _, whole = made_of(finalizer, path)
+    sliced, made = made_of(finalizer, path, 2)
+    assert len(sliced.receipts) == 3
+    assert [loss.sequence for loss in made.losses if loss.whole] == [position]
+    assert [gap.segments for gap in made.tables.gaps if gap.track == "all"] == [(position,)]
+    assert sample_tables(made.header) == sample_tables(whole.header)
 
 
 def cut_inside_a_frame_of_sound(data):

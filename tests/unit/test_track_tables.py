@@ -2,23 +2,26 @@
 
 import itertools
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import ErrorCode, PermanentError
+from pipelines.gap import GapDone
 from pipelines.media import TrackKind
+from pipelines.packaged_slice import TrackMade
+from pipelines.silent_blocks import SilentBlock
 from pipelines.track_tables import PlacedSamples, TrackTables
-from tests.unit.mp4_by_hand import audio_entry, esds
 from tests.unit.tracks_by_hand import (
     FRAME,
     PICTURE,
     RATE,
+    SILENT_FRAMES,
     frames,
     picture_samples,
-    placement,
+    silence,
     sound_samples,
     track,
 )
@@ -30,11 +33,15 @@ STEADY = RATE // 500
 
 def tables_of(kind, *pieces, steady=True, periods=(0,)):
     """The tables after the samples of several runs; ``periods`` are the runs that start one."""
-    tables = TrackTables(track(kind, pieces[0]))
+    first = track(kind, pieces[0])
+    block = SilentBlock(-1000, silence(first.codec, first.sample_entry, first.timescale))
+    tables = TrackTables(first, lambda: block, str(kind))
     at = 0
     for number, samples in enumerate(pieces):
-        tables.append(PlacedSamples(samples, placement(samples), at, steady, number in periods))
+        placed = PlacedSamples(track(kind, samples), Fraction(0), at, steady, number in periods)
+        tables.append(placed)
         at += int(samples.sizes.sum())
+    tables.settle()
     return tables
 
 
@@ -67,7 +74,7 @@ cuts = st.lists(st.integers(0, 10_000), max_size=12)
 @given(
     st.lists(st.integers(-STEADY, STEADY), min_size=2, max_size=120),
     cuts,
-    st.integers(0, 10**12),
+    st.integers(0, RATE // 2),
 )
 def test_jitter_and_slicing_leave_no_trace_in_steady_sound(jitter, places, first):
     # The first frame is the anchor: what follows is steady when it stays near that.
@@ -94,10 +101,10 @@ def test_where_sound_steps_does_not_depend_on_slicing_either(stretches, places):
     whole, sliced = sounds(dts), sounds(*cut(dts, places))
     assert times(sliced).tolist() == times(whole).tolist()
     assert sliced.audio_steps == whole.audio_steps
-    assert np.abs(times(whole) - dts).max() <= STEADY
+    assert np.abs(np.delete(times(whole), filled(whole)) - dts).max() <= STEADY
 
 
-@pytest.mark.parametrize(("jump", "reported"), [(STEADY + 1, 0), (960, 0), (961, 1), (-961, 1)])
+@pytest.mark.parametrize(("jump", "reported"), [(STEADY + 1, 0), (-960, 0), (927, 0), (-961, 1)])
 def test_a_step_of_the_clock_takes_a_new_anchor_and_a_large_one_is_told(jump, reported):
     tables = sounds(np.concatenate((frames(0, 50), frames(50 * FRAME + jump, 50))))
     assert times(tables)[50:].tolist() == frames(50 * FRAME + jump, 50).tolist()
@@ -119,17 +126,88 @@ def test_times_that_were_never_rounded_are_kept_as_they_are():
     assert times(sounds(dts, steady=False)).tolist() == dts.tolist()
 
 
+def filled(tables):
+    """The samples that are silence, by number."""
+    return np.flatnonzero(tables.expected.inserted).tolist()
+
+
+def told(tables):
+    return [(float(each.begin), float(each.end), each.done) for each in tables.holes]
+
+
 @pytest.mark.parametrize("sliced", [False, True])
-def test_a_hole_in_the_sound_is_refused_never_silent(sliced):
-    dts = np.concatenate((frames(0, 20), frames(20 * FRAME + RATE // 2 + FRAME, 20)))
-    with pytest.raises(PermanentError, match="a hole of") as caught:
-        sounds(*(cut(dts, [20]) if sliced else [dts]))
-    assert caught.value.code == ErrorCode.GAP_REFUSED
+@pytest.mark.parametrize("missing", [FRAME - 90, FRAME, FRAME + 90, 2 * FRAME - 200, 40 * FRAME])
+def test_a_frame_that_is_missing_is_silent(missing, sliced):
+    dts = np.concatenate((frames(0, 20), frames(20 * FRAME + missing, 20)))
+    tables = sounds(*(cut(dts, [20]) if sliced else [dts]))
+    count = (missing + STEADY) // FRAME
+    assert filled(tables) == list(range(20, 20 + count))
+    assert times(tables)[20 : 20 + count].tolist() == frames(20 * FRAME, count).tolist()
+    assert times(tables)[20 + count :].tolist() == frames(20 * FRAME + missing, 20).tolist()
+    assert told(tables) == [(20 * FRAME / RATE, (20 * FRAME + missing) / RATE, GapDone.SILENCE)]
+    assert tables.audio_steps == []
+    assert tables.edges == [20 + count]
 
 
-def test_the_sound_of_a_new_period_may_start_late():
-    tables = sounds(frames(0, 20), frames(RATE * 9, 20), periods=(0, 1))
-    assert times(tables)[20] == RATE * 9
+def test_silence_of_any_length_is_the_same_block_over_and_over():
+    later = 3600 * RATE
+    tables = sounds(frames(0, 20), frames(later, 20))
+    movie = described(tables)
+    count = sum(movie["chunk_samples"]) - 40
+    assert count == (later - 20 * FRAME + STEADY) // FRAME
+    silent = [at for at, offset in enumerate(movie["chunk_offsets"]) if offset == -1000]
+    assert sum(movie["chunk_samples"][at] for at in silent) == count
+    assert max(movie["chunk_samples"][at] for at in silent) == SILENT_FRAMES
+
+
+def test_without_silence_a_hole_is_reported_and_stays_open():
+    first = track(TrackKind.AUDIO, sound_samples(frames(0, 20)))
+    tables = TrackTables(first, lambda: None, "audio")
+    for at in (0, 9 * RATE):
+        samples = sound_samples(frames(at, 20))
+        placed = track(TrackKind.AUDIO, samples)
+        tables.append(PlacedSamples(placed, Fraction(0), 0, True, False))
+    assert [done for *_, done in told(tables)] == [GapDone.REPORTED]
+    assert times(tables)[20] == 9 * RATE
+
+
+def test_sound_that_begins_late_is_silent_from_the_start():
+    tables = sounds(frames(5 * RATE, 20))
+    assert filled(tables) == list(range(5 * RATE // FRAME))
+    assert 0 <= times(tables)[0] < FRAME
+    assert times(tables)[-20] == 5 * RATE
+    assert told(tables) == [(0.0, 5.0, GapDone.SILENCE)]
+
+
+def test_sound_that_ends_early_is_silent_to_the_end():
+    tables = sounds(frames(0, 20))
+    tables.finish(Fraction(10))
+    assert len(times(tables)) == 10 * RATE // FRAME
+    assert told(tables) == [(20 * FRAME / RATE, 10.0, GapDone.SILENCE)]
+
+
+def test_pictures_that_end_early_are_held_to_the_end():
+    tables = tables_of(TrackKind.VIDEO, picture_samples(0, 30))
+    tables.finish(Fraction(10))
+    assert described(tables)["duration"] == 10 * 90_000
+    assert told(tables) == [(1.0, 10.0, GapDone.HELD)]
+
+
+def silent_run(first, count):
+    samples = sound_samples(frames(first, count), size=6)
+    placed = replace(track(TrackKind.AUDIO, samples), made=TrackMade.SILENCE)
+    return PlacedSamples(placed, Fraction(0), 0, True, False)
+
+
+def test_silence_that_was_laid_in_gives_way_to_the_sound_around_it():
+    tables = sounds(frames(0, 20))
+    tables.append(silent_run(18 * FRAME + 7, 30))
+    samples = sound_samples(frames(40 * FRAME, 20))
+    tables.append(PlacedSamples(track(TrackKind.AUDIO, samples), Fraction(0), 0, True, False))
+    assert times(tables).tolist() == frames(0, 60).tolist()
+    assert told(tables) == [(20 * FRAME / RATE, 40 * FRAME / RATE, GapDone.SILENCE)]
+    assert (tables.expected.copied, tables.expected.silent) == (40, 20)
+    assert filled(tables) == []  # it lies in the slice's payload
 
 
 def test_a_new_period_counts_from_its_own_first_frame():
@@ -184,24 +262,6 @@ def test_offsets_count_from_the_start_of_all_payload():
     movie = described(tables)
     assert movie["chunk_offsets"] == [0, 70, 100, 170]
     assert movie["chunk_samples"] == [7, 3, 7, 3]
-
-
-def test_another_configuration_is_refused_and_another_bit_rate_is_not():
-    tables = sounds(frames(0, 4))
-    slower = audio_entry(esds(bit_rate=9000, buffer=7))
-    tables.refuse_other(track(TrackKind.AUDIO, sound_samples([0]), entry=slower), "segment 7")
-    mono = audio_entry(esds(specific=bytes.fromhex("1188")), channels=1)
-    with pytest.raises(PermanentError, match="audio configuration changes at segment 7") as caught:
-        tables.refuse_other(track(TrackKind.AUDIO, sound_samples([0]), entry=mono), "segment 7")
-    assert caught.value.code == ErrorCode.CONFIGURATION_CHANGED
-
-
-def test_a_track_that_is_turned_otherwise_is_refused():
-    upright = track(TrackKind.VIDEO, picture_samples(0, 2))
-    tables = TrackTables(upright)
-    with pytest.raises(PermanentError) as caught:
-        tables.refuse_other(replace(upright, matrix=bytes(36)), "segment 7")
-    assert caught.value.code == ErrorCode.CONFIGURATION_CHANGED
 
 
 def pictures_in_order(*numbers, first=0):

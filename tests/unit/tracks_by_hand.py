@@ -1,7 +1,10 @@
 """Packaged tracks, runs and slices made by hand, with sample entries that read as real ones."""
 
+from fractions import Fraction
+
 import numpy as np
 
+from pipelines.loss import Loss, LossCause
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import (
@@ -13,6 +16,7 @@ from pipelines.packaged_slice import (
     Samples,
 )
 from pipelines.segment_index import TS_TIMESCALE, Container
+from pipelines.silence import SilentSound
 from tests.unit.mp4_by_hand import audio_entry, avcc, esds, visual_entry
 
 VIDEO, AUDIO = 256, 257
@@ -20,6 +24,7 @@ PICTURES_PER_SECOND = 30
 PICTURE = TS_TIMESCALE // PICTURES_PER_SECOND
 RATE = 48_000
 FRAME = 1024
+SILENT_FRAMES = 47
 
 VIDEO_ENTRY = visual_entry(avcc())
 AUDIO_ENTRY = audio_entry(esds())
@@ -82,8 +87,32 @@ def track(kind, samples, *, number=None, offset=0, entry=None, group=7, language
     )
 
 
-def packaged(number, *tracks, tagged=False):
-    """A slice of one run."""
-    run = PackagedRun(Container.MPEGTS, tagged, True, number, tracks)
-    size = sum(int(each.samples.sizes.sum()) for each in tracks)
-    return PackagedSlice(number, "", (run,), size, size, (), size, 1, 2.0)
+def silence(codec, sample_entry, timescale):
+    """A second of silence, as if an encoder had made it."""
+    return SilentSound(
+        Fraction(FRAME * timescale, RATE),
+        np.full(SILENT_FRAMES, 6, np.int64),
+        bytes(6 * SILENT_FRAMES),
+    )
+
+
+def run_of(sequence, *tracks, container=Container.MPEGTS, tagged=False, **options):
+    """A run that begins with segment ``sequence``; ``options`` are other fields of it."""
+    return PackagedRun(container, tagged, True, sequence, tracks, **options)
+
+
+def packaged(number, *tracks, losses=(), repairs=(), **options):
+    """A slice of one run, or of those given as a list; ``options`` are fields of the run."""
+    sequence = options.pop("sequence", number)
+    given = tracks and isinstance(tracks[0], list)
+    runs = tuple(tracks[0]) if given else (run_of(sequence, *tracks, **options),)
+    size = sum(int(each.samples.sizes.sum()) for run in runs for each in run.tracks)
+    return PackagedSlice(number, "", runs, size, size, (), size, 1, 2.0, losses, repairs)
+
+
+def lost(sequence, seconds=2.0, *, whole=True, cause=LossCause.SEGMENT_MISSING, **options):
+    """A listed segment that is not there, or not all of it."""
+    seconds = seconds if whole else 0.0
+    return Loss(
+        sequence, f"s3://recordings/{sequence}.ts", cause, "gone", whole, seconds, **options
+    )
