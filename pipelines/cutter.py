@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from awscrt import checksums
 
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import Placement, Samples
+from pipelines.payload_hash import payload_hash, sample_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,6 @@ class PayloadWriter(Protocol):
     def write(self, data: memoryview) -> int:
         """Append ``data``; its offset in the payload."""
         ...
-
-
-def payload_hash(data: memoryview) -> int:
-    """CRC-64/NVME of payload bytes, taken at packaging and compared with what is read back."""
-    value: int = checksums.crc64nvme(data)
-    return value
 
 
 @dataclass
@@ -61,6 +55,7 @@ class _Collected:
     offsets: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
+    sample_hashes: list[np.ndarray] = field(default_factory=list)
 
 
 class SampleCutter:
@@ -103,6 +98,10 @@ class SampleCutter:
             np.array(kept.hashes, np.uint64),
         )
 
+    def hashes(self, track_id: int) -> np.ndarray:
+        """CRC-64/NVME of every sample that was kept of a track, uint64[n]."""
+        return _joined(self._tracks[track_id].sample_hashes, np.uint64)
+
     def _keep(self, track: TrackFragment) -> np.ndarray:
         window = self._windows.get(track.track_id)
         if window is None or track.base_decode_time is None:
@@ -134,6 +133,7 @@ class SampleCutter:
         collected.offsets.append(self._writer.write(data))
         collected.counts.append(len(own))
         collected.hashes.append(payload_hash(data))
+        collected.sample_hashes.append(sample_hashes(data, sizes[own]))
 
 
 def _joined(pieces: list[np.ndarray], kind: type) -> np.ndarray:

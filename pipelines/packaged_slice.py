@@ -7,7 +7,7 @@ import struct
 import zlib
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from pipelines.repair import Repair, RepairKind
 from pipelines.segment_index import Container
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
 FORMAT_VERSION = 4
 
 _MAGIC = b"RFSL"
 _PREFIX = struct.Struct(">4sHI")
+_Read = TypeVar("_Read")
 
 
 class TrackMade(StrEnum):
@@ -80,6 +81,9 @@ class Expectation:
     sync: np.ndarray  #: bool[n]
     sizes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  #: int64[n], bytes as
     #: MP4 holds them, UNKNOWN_SIZE where that cannot be told; int64[0] where none is told
+    hashes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))  #: uint64[n],
+    #: CRC-64/NVME of those bytes, UNKNOWN_HASH where they cannot be told; uint64[0] where none are,
+    #: and once staged: samples are compared with them before, groups of samples afterwards
 
     def __len__(self) -> int:
         return len(self.dts)
@@ -118,7 +122,8 @@ class PackagedRun:
     starts_clean: bool  #: begins with parameter sets and a closed key frame
     first_sequence: int
     tracks: tuple[PackagedTrack, ...]
-    piece: int = 0  #: which part of that segment it begins with, when its clock changes inside it
+    piece: int = 0  #: which part of that segment it begins with, when its clock changes inside it;
+    #: negative for sound of a playlist of its own of which there are no pictures
     broken: bool = False  #: media before it is lost, which its first pictures may refer to
     wall_clock: float | None = None  #: Unix seconds of its first sample (EXT-X-PROGRAM-DATE-TIME)
 
@@ -189,19 +194,29 @@ def encode(packaged: PackagedSlice) -> bytes:
 
 def decode(data: bytes) -> PackagedSlice:
     """The inverse of ``encode``; raises ``UnknownFormat`` for what this version never wrote."""
+    return _understood(data, _decoded)
+
+
+def decode_losses(data: bytes) -> tuple[Loss, ...]:
+    """The losses alone of what ``encode`` wrote, without its tables; raises as ``decode`` does."""
+    return _understood(data, lambda header, _data, _at: _losses(header))
+
+
+def _understood(data: bytes, read: Callable[[Mapping[str, Any], bytes, int], _Read]) -> _Read:
+    """What ``read`` makes of the header, all data, and the place where the arrays begin."""
     if len(data) < _PREFIX.size:
         raise UnknownFormat("shorter than its own header")
     magic, version, length = _PREFIX.unpack_from(data)
     if magic != _MAGIC or version != FORMAT_VERSION:
         raise UnknownFormat(f"format version {version}")
+    at = _PREFIX.size + length
     try:
-        return _decoded(data, _PREFIX.size + length)
+        return read(json.loads(data[_PREFIX.size : at]), data, at)
     except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
         raise UnknownFormat(f"damaged ({type(error).__name__})") from error
 
 
-def _decoded(data: bytes, at: int) -> PackagedSlice:
-    header = json.loads(data[_PREFIX.size : at])
+def _decoded(header: Mapping[str, Any], data: bytes, at: int) -> PackagedSlice:
     view, blobs = memoryview(data), []
     for size in header["blobs"]:
         blobs.append(view[at : at + size])
@@ -217,13 +232,15 @@ def _decoded(data: bytes, at: int) -> PackagedSlice:
         source_bytes=header["sourceBytes"],
         source_segments=header["sourceSegments"],
         listed_seconds=header["listedSeconds"],
-        losses=tuple(
-            Loss(**{**loss, "cause": LossCause(loss["cause"])}) for loss in header["losses"]
-        ),
+        losses=_losses(header),
         repairs=tuple(
             Repair(**{**repair, "kind": RepairKind(repair["kind"])}) for repair in header["repairs"]
         ),
     )
+
+
+def _losses(header: Mapping[str, Any]) -> tuple[Loss, ...]:
+    return tuple(Loss(**{**loss, "cause": LossCause(loss["cause"])}) for loss in header["losses"])
 
 
 def _run_header(run: PackagedRun, arrays: _ArrayWriter) -> dict[str, Any]:

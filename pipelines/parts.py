@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.object_store import MIN_PART_BYTES, UploadedPart
+from pipelines.payload_hash import joined_hash, payload_hash
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,6 +76,7 @@ class WrittenPayload:
     size: int
     staged: bytes
     parts: tuple[UploadedPart, ...]
+    hash: int  #: CRC-64/NVME of all of it, taken from the bytes that were staged and uploaded
 
 
 class _Pieces:
@@ -127,6 +129,7 @@ class PartWriter:
         self._pending: deque[Future[UploadedPart]] = deque()
         self._parts: list[UploadedPart] = []
         self.size = 0
+        self._uploaded_hash = 0  # of all bodies that were sent, one behind the other
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload-part")
@@ -161,7 +164,7 @@ class PartWriter:
         full, rest = self._full, self._filling
         if self.size < STAGED_SLICE_BYTES:
             staged = b"".join((self._staged, *full.views, *rest.views))
-            return WrittenPayload(self.size, staged, ())
+            return WrittenPayload(self.size, staged, (), payload_hash(staged))
         if full.size and rest.size >= MIN_PART_BYTES:
             self._send(full)
         else:
@@ -170,7 +173,10 @@ class PartWriter:
             self._send(rest)
         while self._pending:
             self._parts.append(self._pending.popleft().result())
-        return WrittenPayload(self.size, bytes(self._staged), tuple(self._parts))
+        staged = bytes(self._staged)
+        uploaded = self._uploaded_hash, self.size - len(staged)
+        whole = joined_hash([(payload_hash(staged), len(staged)), uploaded])
+        return WrittenPayload(self.size, staged, tuple(self._parts), whole)
 
     def _release_full(self) -> None:
         """Send the part held back once enough follows it, and begin a new one when full."""
@@ -186,5 +192,6 @@ class PartWriter:
         while len(self._pending) >= UPLOADS:
             self._parts.append(self._pending.popleft().result())
         body = pieces.take()
+        self._uploaded_hash = payload_hash(body, self._uploaded_hash)
         self._pending.append(self._pool.submit(self._upload.upload_part, self._number, body))
         self._number += 1

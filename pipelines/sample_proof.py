@@ -12,13 +12,15 @@ from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.sample_entry import read_sample_entry, told_codec
 from pipelines.mpegts.nal import SET_LIMIT
+from pipelines.payload_hash import UNKNOWN_HASH, joined_hash
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pipelines.media import Configuration
-    from pipelines.packaged_slice import Expectation, Samples
+    from pipelines.packaged_slice import Expectation, PackagedRun, PackagedTrack, Samples
+    from pipelines.parts import WrittenPayload
 
 #: Ticks of 90 kHz by which a sample's time may differ from the index: rounding to the sample rate.
 TOLERANCE_TICKS = 2
@@ -90,6 +92,48 @@ def compare_sizes(sizes: np.ndarray, expected: np.ndarray, name: str) -> None:
             f"{name}: sample {at} has {sizes[at]} bytes, its unit in the source {expected[at]}"
         )
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def compare_hashes(hashes: np.ndarray, expected: np.ndarray, name: str) -> None:
+    """Refuse samples whose bytes are not those of their units in the source.
+
+    Raises ``ToolError`` (``verification_failed``); a unit of ``UNKNOWN_HASH`` may have any.
+    """
+    if not len(expected):
+        return
+    off = np.flatnonzero((expected != UNKNOWN_HASH) & (hashes != expected))
+    if len(off):
+        message = f"{name}: sample {int(off[0])} has other bytes than its unit in the source"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def compare_payload(runs: Iterable[PackagedRun], payload: WrittenPayload) -> None:
+    """Refuse a payload that is not its samples, group behind group, as they were hashed.
+
+    The groups of all tracks must fill it without a hole, and their hashes joined must be the hash
+    of the bytes that were uploaded and staged. Raises ``ToolError`` (``verification_failed``).
+    """
+    groups = sorted(group for run in runs for track in run.tracks for group in _groups(track))
+    at = 0
+    for offset, size, _ in groups:
+        if offset != at:
+            message = f"samples lie at byte {offset} of the payload where byte {at} is due"
+            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        at += size
+    if at != payload.size or joined_hash((each, n) for _, n, each in groups) != payload.hash:
+        message = f"{payload.size} bytes of payload are not the {at} bytes of its samples"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def _groups(track: PackagedTrack) -> Iterator[tuple[int, int, int]]:
+    """Offset in the payload, bytes and hash of each group of a track's samples."""
+    placement = track.placement
+    counts = placement.counts.astype(np.int64)
+    ends = np.append(0, np.cumsum(track.samples.sizes, dtype=np.int64))[np.cumsum(counts)]
+    sizes = np.diff(ends, prepend=0)
+    yield from zip(
+        placement.offsets.tolist(), sizes.tolist(), placement.hashes.tolist(), strict=True
+    )
 
 
 def compare_configuration(entry: bytes, source: Configuration | None, name: str) -> None:

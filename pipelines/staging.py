@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from pipelines import packaged_slice
 from pipelines.layout import SlicePayload
 from pipelines.object_store import ObjectKind, ObjectStore, UploadedPart
+from pipelines.payload_hash import UNKNOWN_HASH, payload_hash
 from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
     from pipelines.location import Location
+    from pipelines.loss import Loss
     from pipelines.package import Packaged
     from pipelines.packaged_slice import PackagedSlice
 
@@ -31,18 +33,26 @@ class SliceLost(Exception):
 class SliceReceipt:
     """What the queue's bookkeeping keeps of a packaged slice: enough to lay the object out.
 
-    ``name`` is where the result lies in the session's staging folder, without a suffix.
+    ``name`` is where the result lies in the session's staging folder, without a suffix;
+    ``staged_hash`` is that of the bytes staged there, ``UNKNOWN_HASH`` when it was not written down.
     """
 
     number: int
     name: str
     payload: SlicePayload
+    staged_hash: int = UNKNOWN_HASH
 
     def to_json(self) -> str:
         """The form in which the run's record keeps it."""
         parts = [[p.number, p.size, p.etag, p.crc32] for p in self.payload.parts]
         return json.dumps(
-            {"n": self.number, "at": self.name, "s": self.payload.staged_bytes, "p": parts},
+            {
+                "n": self.number,
+                "at": self.name,
+                "s": self.payload.staged_bytes,
+                "h": f"{self.staged_hash:016x}",
+                "p": parts,
+            },
             separators=(",", ":"),
         )
 
@@ -51,7 +61,8 @@ class SliceReceipt:
         """The inverse of ``to_json``."""
         data = json.loads(text)
         parts = tuple(UploadedPart(*part) for part in data["p"])
-        return cls(data["n"], data["at"], SlicePayload(data["n"], data["s"], parts))
+        payload = SlicePayload(data["n"], data["s"], parts)
+        return cls(data["n"], data["at"], payload, int(data.get("h", "0"), 16))
 
 
 class Staging:
@@ -74,12 +85,22 @@ class Staging:
             self._store.write(self._payload(name), packaged.staged, _PRIVATE)
         self._store.write(self._tables(name), packaged_slice.encode(tables), _PRIVATE)
         payload = SlicePayload(tables.number, tables.staged_bytes, tables.parts)
-        return SliceReceipt(tables.number, name, payload)
+        return SliceReceipt(tables.number, name, payload, payload_hash(packaged.staged))
 
     def tables(self, receipt: SliceReceipt) -> PackagedSlice:
-        """Read a slice's tables back; raises ``SliceLost``."""
+        """Read a slice's tables back; raises ``SliceLost``, also when they are another one's."""
         try:
-            return packaged_slice.decode(self._store.read(self._tables(receipt.name)))
+            tables = packaged_slice.decode(self._store.read(self._tables(receipt.name)))
+        except (ObjectMissing, packaged_slice.UnknownFormat) as error:
+            raise SliceLost(receipt.number) from error
+        if SlicePayload(tables.number, tables.staged_bytes, tables.parts) != receipt.payload:
+            raise SliceLost(receipt.number)
+        return tables
+
+    def losses(self, receipt: SliceReceipt) -> tuple[Loss, ...]:
+        """Read back what a slice lacks, without its tables; raises ``SliceLost``."""
+        try:
+            return packaged_slice.decode_losses(self._store.read(self._tables(receipt.name)))
         except (ObjectMissing, packaged_slice.UnknownFormat) as error:
             raise SliceLost(receipt.number) from error
 
@@ -91,7 +112,8 @@ class Staging:
             data = self._store.read(self._payload(receipt.name))
         except ObjectMissing as error:
             raise SliceLost(receipt.number) from error
-        if len(data) != receipt.payload.staged_bytes:
+        whole = len(data) == receipt.payload.staged_bytes
+        if not whole or receipt.staged_hash not in (UNKNOWN_HASH, payload_hash(data)):
             raise SliceLost(receipt.number)
         return data
 

@@ -7,6 +7,7 @@ import pytest
 from pipelines import packaged_slice
 from pipelines.assemble import MP4
 from pipelines.errors import ErrorCode, FinalizerError
+from pipelines.staging import SliceLost
 from pipelines.verify import Thoroughness, Verification
 from tests.packaging import never_cancelled
 
@@ -178,8 +179,16 @@ def test_sizes_that_are_off_by_one_are_found(packaged):
     assert "its unit in the source" in refused(packaged)
 
 
-def test_the_payload_of_another_slice_is_found(packaged):
+def test_the_payload_of_another_slice_is_packaged_again(packaged):
     first, second = (staged_object(packaged, number, "payload") for number in (0, 1))
     own, other = packaged.store.read(first), packaged.store.read(second)
     packaged.store.write(first, (other + own)[: len(own)], MP4)
-    assert "not those that were packaged" in refused(packaged)
+    with pytest.raises(SliceLost):
+        packaged.assemble()
+
+
+def test_the_tables_of_another_slice_are_not_taken(packaged):
+    first, second = (staged_object(packaged, number, "tables") for number in (0, 1))
+    packaged.store.write(first, packaged.store.read(second), MP4)
+    with pytest.raises(SliceLost):
+        packaged.assemble()

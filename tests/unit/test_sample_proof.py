@@ -6,7 +6,13 @@ import pytest
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, Configuration
 from pipelines.packaged_slice import Expectation
-from pipelines.sample_proof import as_left_out, compare_configuration, compare_sizes
+from pipelines.payload_hash import UNKNOWN_HASH
+from pipelines.sample_proof import (
+    as_left_out,
+    compare_configuration,
+    compare_hashes,
+    compare_sizes,
+)
 from pipelines.segment_index import UNKNOWN_SIZE
 from tests.unit.mp4_by_hand import audio_entry, avcc, esds, visual_entry
 
@@ -27,6 +33,14 @@ def sets(*units):
 def test_a_sample_cut_in_half_is_refused():
     told = refused(compare_sizes, np.array([667, 345]), np.array([667, 667]))
     assert "sample 1 has 345 bytes, its unit in the source 667" in told
+
+
+def test_other_bytes_are_refused_and_unknown_ones_are_not_compared():
+    source = np.array([11, UNKNOWN_HASH, 13], np.uint64)
+    compare_hashes(np.array([11, 99, 13], np.uint64), source, "PID 0x100")
+    compare_hashes(np.array([11, 12, 13], np.uint64), np.zeros(0, np.uint64), "PID 0x100")
+    told = refused(compare_hashes, np.array([11, 12, 14], np.uint64), source)
+    assert "sample 2 has other bytes" in told
 
 
 def test_unknown_sizes_are_not_compared():

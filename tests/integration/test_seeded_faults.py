@@ -1,0 +1,293 @@
+"""Faults are seeded into the packager itself: whatever it does wrong, nothing of it is committed."""
+
+import contextlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines import assemble as assembly
+from pipelines.cutter import SampleCutter
+from pipelines.errors import ErrorCode, FinalizerError, PermanentError, ToolError
+from pipelines.movie_tables import MovieTables
+from pipelines.object_store import ObjectStore
+from pipelines.package import Packaged
+from pipelines.parts import PartWriter
+from pipelines.session import Phase
+from pipelines.staging import SliceLost
+from pipelines.store_errors import ObjectMissing
+from pipelines.verify import Thoroughness, Verification
+from tests.packaging import never_cancelled
+
+pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
+
+#: Every frame of this sound has as many bytes as the others: swapped, they cannot be counted out.
+EQUAL_FRAMES = {"audio": "mp3", "b_frames": 2}
+#: Two seconds need more than 10 MiB, so that parts are uploaded; the last slice is staged.
+NOISE = {
+    "duration": 4.5, "size": "640x360", "b_frames": 2,
+    "encoder_options": ("-vf", "noise=alls=90:allf=t", "-qp", "22"),
+}  # fmt: skip
+
+
+def finalize(one, path):
+    """All of it, with the payload read back in samples only."""
+    one.package(one.playlist(path))
+    made = one.assemble()
+    Verification(one.store, made, one.tools.ffmpeg, Thoroughness.SAMPLED, never_cancelled).prove()
+
+
+def refused(one, path):
+    """The refusal of a recording at any step."""
+    with pytest.raises(FinalizerError) as caught:
+        finalize(one, path)
+    assert caught.value.code == ErrorCode.VERIFICATION_FAILED
+    return caught.value.message
+
+
+def spoil_once(monkeypatch, where, name, spoil):
+    """Let ``spoil`` stand in for a method once, on its second call; it is given the method."""
+    calls = []
+    kept = getattr(where, name)
+
+    def spoiled(*arguments, **options):
+        calls.append(name)
+        if len(calls) == 2:
+            return spoil(kept, *arguments, **options)
+        return kept(*arguments, **options)
+
+    monkeypatch.setattr(where, name, spoiled)
+    return calls
+
+
+def shortened(track):
+    """A track of a fragment without its last sample."""
+    [run] = track.runs
+    count = run.count - 1
+    run = replace(run, count=count, size=int(track.sizes[:count].sum()))
+    columns = {
+        name: getattr(track, name)[:count] for name in ("durations", "composition", "sizes", "sync")
+    }
+    return replace(track, **columns, runs=(run,))
+
+
+def swapped(data, first, second, size):
+    """A copy of ``data`` with two pieces of ``size`` bytes at these offsets exchanged."""
+    changed = bytearray(data)
+    changed[first : first + size], changed[second : second + size] = (
+        data[second : second + size],
+        data[first : first + size],
+    )
+    assert changed != data
+    return memoryview(changed)
+
+
+def drop_sample(take, cutter, fragment):
+    take(cutter, replace(fragment, tracks=(shortened(fragment.tracks[0]), *fragment.tracks[1:])))
+
+
+def drop_fragment(take, cutter, fragment):
+    """Nothing is done with it."""
+
+
+def repeat_fragment(take, cutter, fragment):
+    take(cutter, fragment)
+    take(cutter, fragment)
+
+
+def swap_samples(take, cutter, fragment):
+    """Exchange the bytes of the first two sounds, which are as many."""
+    sound = fragment.tracks[-1]
+    size = int(sound.sizes[0])
+    assert set(sound.sizes[:2].tolist()) == {size}
+    begin = sound.runs[0].offset
+    take(cutter, replace(fragment, payload=swapped(fragment.payload, begin, begin + size, size)))
+
+
+def change_picture(take, cutter, fragment):
+    """Change a byte in the middle of the last picture."""
+    pictures = fragment.tracks[0]
+    last = pictures.runs[-1]
+    changed = bytearray(fragment.payload)
+    changed[last.offset + last.size - int(pictures.sizes[-1]) // 2] ^= 1
+    take(cutter, replace(fragment, payload=memoryview(changed)))
+
+
+def swap_written(write, writer, data):
+    return write(writer, swapped(data, 0, len(data) // 2, 100))
+
+
+def write_elsewhere(write, writer, data):
+    return write(writer, data) + 1
+
+
+def write_less(write, writer, data):
+    return write(writer, data[:-1])
+
+
+SEEDS = {
+    "a-sample-dropped": (SampleCutter, "take", drop_sample),
+    "a-fragment-dropped": (SampleCutter, "take", drop_fragment),
+    "a-fragment-twice": (SampleCutter, "take", repeat_fragment),
+    "equal-samples-swapped-in-a-fragment": (SampleCutter, "take", swap_samples),
+    "a-byte-changed-in-a-picture": (SampleCutter, "take", change_picture),
+    "bytes-swapped-behind-the-hash": (PartWriter, "write", swap_written),
+    "a-wrong-offset": (PartWriter, "write", write_elsewhere),
+    "payload-cut-short": (PartWriter, "write", write_less),
+}
+
+
+def test_without_a_fault_it_is_proven(media, finalizer):
+    finalize(finalizer(), media.recording(**EQUAL_FRAMES))
+
+
+@pytest.mark.parametrize(("where", "name", "spoil"), SEEDS.values(), ids=SEEDS.keys())
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_a_fault_in_packaging_is_found(
+    where, name, spoil, container, media, finalizer, monkeypatch
+):
+    path = media.recording(**EQUAL_FRAMES, container=container)
+    calls = spoil_once(monkeypatch, where, name, spoil)
+    refused(finalizer(), path)
+    assert len(calls) >= 2
+
+
+def test_a_changed_byte_in_hevc_is_found(media, finalizer, monkeypatch):
+    spoil_once(monkeypatch, SampleCutter, "take", change_picture)
+    message = refused(finalizer(), media.recording(video="hevc", b_frames=2))
+    assert "other bytes than its unit" in message
+
+
+@pytest.mark.parametrize("position", [0, 1], ids=["pictures", "sound"])
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_a_track_shifted_by_40_ms_in_packaging_is_found(
+    position, container, media, finalizer, monkeypatch
+):
+    scales = {"ts": (90_000, 48_000), "fmp4": (15_360, 48_000)}[container]
+    kept = SampleCutter.take
+
+    def late(cutter, fragment):
+        tracks = list(fragment.tracks)
+        for at, track in enumerate(tracks):
+            if track.track_id == position + 1:
+                later = track.base_decode_time + scales[position] * 40 // 1000
+                tracks[at] = replace(track, base_decode_time=later)
+        kept(cutter, replace(fragment, tracks=tuple(tracks)))
+
+    monkeypatch.setattr(SampleCutter, "take", late)
+    refused(finalizer(), media.recording(**EQUAL_FRAMES, container=container))
+
+
+def test_a_track_shifted_by_40_ms_in_assembly_is_found(media, finalizer, monkeypatch):
+    kept = MovieTables.movie
+
+    def shifted(tables):
+        tracks = list(kept(tables).tracks)
+        later = replace(tracks[1], edits=tuple(_later(edit) for edit in tracks[1].edits))
+        return replace(kept(tables), tracks=(tracks[0], later))
+
+    monkeypatch.setattr(MovieTables, "movie", shifted)
+    assert "from its source time" in refused(finalizer(), media.recording(**EQUAL_FRAMES))
+
+
+def _later(edit):
+    """An edit that begins 40 ms of 48 kHz further into the media."""
+    return replace(edit, media_time=edit.media_time + 1920) if edit.media_time >= 0 else edit
+
+
+@pytest.fixture
+def packaged(media, finalizer):
+    """A finalizer after packaging three slices."""
+    one = finalizer(slice_seconds=1.0)
+    one.package(one.playlist(media.recording(**EQUAL_FRAMES)))
+    assert len(one.receipts) == 3
+    return one
+
+
+def refused_assembly(one):
+    with pytest.raises((FinalizerError, SliceLost)) as caught:
+        one.verify(one.assemble())
+    if isinstance(caught.value, FinalizerError):
+        assert caught.value.code == ErrorCode.VERIFICATION_FAILED
+
+
+def test_a_slice_left_out_is_found(packaged):
+    del packaged.receipts[1]
+    refused_assembly(packaged)
+
+
+def test_swapped_slices_are_found(packaged):
+    packaged.receipts[1:] = reversed(packaged.receipts[1:])
+    refused_assembly(packaged)
+
+
+def test_tables_of_another_slice_are_found(packaged):
+    first, other = packaged.receipts[1:]
+    packaged.receipts[1] = replace(first, name=other.name)
+    refused_assembly(packaged)
+
+
+def test_tables_of_another_recording_are_found(packaged, media, finalizer):
+    other = finalizer(slice_seconds=1.0)
+    other.package(other.playlist(media.recording(**EQUAL_FRAMES, start=7.0, gop=30)))
+    packaged.staging.write(1, packaged.rendition, "other", _repackaged(other, 1))
+    packaged.receipts[1] = replace(packaged.receipts[1], name=f"1/{packaged.rendition}/1-other")
+    refused_assembly(packaged)
+
+
+def _repackaged(one, number):
+    receipt = one.receipts[number]
+    return Packaged(one.staging.tables(receipt), one.staging.payload(receipt))
+
+
+@pytest.mark.parametrize("bytes_lost", [1, 100_000])
+def test_a_truncated_object_is_found(packaged, bytes_lost, monkeypatch):
+    kept = ObjectStore.create
+
+    def cut_short(store, location, body, *rest):
+        return kept(store, location, body[:-bytes_lost], *rest)
+
+    monkeypatch.setattr(ObjectStore, "create", cut_short)
+    refused_assembly(packaged)
+
+
+def test_staged_bytes_that_were_swapped_are_found(packaged):
+    receipt = packaged.receipts[1]
+    location = packaged.staging._payload(receipt.name)
+    data = packaged.store.read(location)
+    packaged.store.write(location, bytes(swapped(data, 0, 1000, 100)), assembly.MP4)
+    refused_assembly(packaged)
+
+
+def test_a_part_of_an_older_run_is_found(media, finalizer, monkeypatch):
+    one = finalizer(slice_seconds=2.0)
+    one.package(one.playlist(media.recording(**NOISE)))
+    part = one.receipts[1].payload.parts[0]
+    kept = assembly._check_parts
+
+    def overtaken(*arguments):
+        kept(*arguments)
+        older = np.random.default_rng(1).bytes(part.size)
+        one.upload.upload_part(part.number, older)
+
+    monkeypatch.setattr(assembly, "_check_parts", overtaken)
+    refused_or_unharmed(one)
+
+
+def refused_or_unharmed(one):
+    """A store that keeps both uploads of a number takes the one that was asked for."""
+    with contextlib.suppress(PermanentError, ToolError):
+        one.verify(one.assemble())
+        return
+    with pytest.raises(ObjectMissing):
+        one.store.head(one.output)
+
+
+def test_a_session_whose_packager_swaps_samples_never_becomes_ready(recorded, monkeypatch):
+    kept = SampleCutter.take
+    monkeypatch.setattr(SampleCutter, "take", lambda *taken: swap_samples(kept, *taken))
+    worker = recorded(recording={"duration": 4.0, **EQUAL_FRAMES})
+    worker.finalize()
+    record = worker.record()
+    assert record.phase is not Phase.READY
+    assert record.session.mp4_url is None
