@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from pipelines.errors import PermanentError
 from pipelines.location import Location, allowed
+from pipelines.report import Report
 from pipelines.session import FieldError, RecordingStatus
 from pipelines.transcoding.ladder import DEFAULT_LADDER
 from worker import http_errors, log, rerun, views, webhooks
@@ -227,7 +228,7 @@ def get_events(session_id: str, store: StoreOf) -> JSONResponse:
     return JSONResponse({"events": store.events(session_id)})
 
 
-@_sessions.get("/{session_id}/report", response_model=views.Report, responses=documented(404))
+@_sessions.get("/{session_id}/report", response_model=Report, responses=documented(404))
 def get_report(session_id: str, store: StoreOf) -> Response:
     """What the last run made, found and repaired; 404 ``report_not_ready`` until there is one."""
     _found(store, session_id)

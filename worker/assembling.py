@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
-from pipelines.assemble import AssembledObject, Assembly, SlicesChanged, UploadLost, assemble
+from pipelines.assemble import (
+    AssembledObject,
+    Assembly,
+    LayoutNeeded,
+    SlicesChanged,
+    UploadLost,
+    assemble,
+)
 from pipelines.errors import ErrorCode, InterruptedWork, ToolError
 from pipelines.mp4.codec_names import codec_names
-from pipelines.report import RenditionOrigin, rendition_report
+from pipelines.rendition_report import RenditionOrigin, rendition_report
 from pipelines.staging import SliceLost
+from pipelines.transcoding.conforming_encoding import conforming_encoding
+from pipelines.transcoding.kit import probe_kit
 from pipelines.verify import Proof, Thoroughness, Verification
+from worker.assembled_rendition import AssembledRendition
+from worker.decided_layout import DecidedLayout
 from worker.planning import plan_of
 
 if TYPE_CHECKING:
@@ -25,56 +34,50 @@ if TYPE_CHECKING:
     from pipelines.staging import SliceReceipt
     from worker.run import Run
     from worker.run_plan import PlannedRendition, RunPlan
+    from worker.standing import Standing
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True)
-class AssembledRendition:
-    """The result of an assembly that was proven, as the run's record keeps it."""
-
-    report: dict[str, Any]
-    size: int
-    duration: float
-    width: int
-    height: int
-    codecs: list[str]
-
-    def to_json(self) -> str:
-        """The stored form."""
-        return json.dumps(vars(self), separators=(",", ":"), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> AssembledRendition:
-        """The inverse of ``to_json``."""
-        return cls(**json.loads(text))
+#: Reasons for a layout that an event tells.
+MOST_REASONS = 20
 
 
 def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None]) -> str:
     """Make the MP4 of all packaged slices and prove it; an ``AssembledRendition`` as JSON.
 
     When slices turn out to be lost they are dropped from the run, and the attempt counts: at most
-    three rounds (DESIGN 5).
+    three rounds (DESIGN 5). When their runs turn out not to be alike, a layout is decided for all of
+    them and the work is handed back, until the odd ones are conformed to it.
     """
     began = time.monotonic()
     plan = plan_of(run)
     planned = plan.rendition(rendition)
-    receipts = run.standing(plan).receipts(rendition)
+    standing = run.standing(plan)
+    receipts = standing.receipts(rendition)
     if planned is None or receipts is None:
         raise InterruptedWork(f"the slices of {rendition} are not all there any more")
-    assembly = _assembly(run, rendition, receipts, checkpoint)
-    made = _assembled(run, plan, planned, assembly)
+    assembly = _assembly(run, standing, planned, receipts, checkpoint)
+    made = _assembled(run, standing, planned, assembly)
+    assembled = time.monotonic()
     recording = run.read_recording()
     _refuse_missing(recording, plan, planned, made)
     proof = _proven(run, planned, assembly, made)
-    result = _result(run, recording, planned, made, proof)
+    proven = time.monotonic()
+    seconds = round(assembled - began, 3), round(proven - assembled, 3)
+    result = _result(run, recording, planned, made, proof, seconds)
     _tell(run, rendition, made, proof, time.monotonic() - began)
     return result.to_json()
 
 
 def _assembly(
-    run: Run, rendition: str, receipts: list[SliceReceipt], checkpoint: Callable[[], None]
+    run: Run,
+    standing: Standing,
+    planned: PlannedRendition,
+    receipts: list[SliceReceipt],
+    checkpoint: Callable[[], None],
 ) -> Assembly:
+    rendition = planned.name
+    settings, ffmpeg = run.runtime.settings, run.runtime.tools.ffmpeg
     return Assembly(
         store=run.runtime.output,
         staging=run.runtime.staging(run.session_id),
@@ -87,15 +90,23 @@ def _assembly(
         # From the recording, never from the clock: two runs are equal bit by bit.
         creation_time=datetime.fromtimestamp(run.record.session.created_at / 1000, UTC),
         checkpoint=checkpoint,
+        gap_policy=settings.gap_policy,
+        ffmpeg=ffmpeg,
+        layout=standing.layout(planned),
+        encoding_of=lambda main: conforming_encoding(main, probe_kit(ffmpeg), settings.preset),
     )
 
 
 def _assembled(
-    run: Run, plan: RunPlan, planned: PlannedRendition, assembly: Assembly
+    run: Run, standing: Standing, planned: PlannedRendition, assembly: Assembly
 ) -> AssembledObject:
     lost: tuple[int, ...]
     try:
         return assemble(assembly)
+    except LayoutNeeded as needed:
+        assembly.checkpoint()
+        _keep_layout(run, standing, planned, needed)
+        raise InterruptedWork(f"odd runs of {planned.name} are conformed first") from needed
     except SliceLost as error:
         lost, why = (error.number,), str(error)
     except SlicesChanged as error:
@@ -105,10 +116,29 @@ def _assembled(
         why = str(error)
         if assembly.upload is not None:
             run.forget_upload(planned.name, assembly.upload)
-    work = plan.work(planned)
+    work = standing.work(planned)
     for number in lost:
         run.drop(work[number][0])
     raise ToolError(ErrorCode.VERIFICATION_FAILED, f"{why}; they are made again")
+
+
+def _keep_layout(
+    run: Run, standing: Standing, planned: PlannedRendition, needed: LayoutNeeded
+) -> None:
+    """Keep the layout that the slices, as they were first made, have to be conformed to."""
+    basis = standing.basis(planned)
+    if basis is None or standing.layout(planned) is not None:
+        message = f"{planned.name} does not fit the layout that was decided for it: {needed}"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+    run.keep_layout(planned.name, DecidedLayout(basis, needed.layout))
+    details = {
+        "rendition": planned.name,
+        "reasons": [*needed.reasons[:MOST_REASONS]],
+        "slices": len(needed.layout.slices),
+        "runs": sum(map(len, needed.layout.slices.values())),
+    }
+    log.info("Odd runs are to be conformed.", action="layout_decided", **details)
+    run.runtime.sessions.add_event(run.session_id, "layout_decided", **details)
 
 
 def _refuse_missing(
@@ -117,7 +147,9 @@ def _refuse_missing(
     """Refuse an object of fewer (or more) segments than the recording that was planned lists."""
     if recording.fingerprint != plan.fingerprint:
         return  # it grew meanwhile: it is planned and made anew
-    listed = len(recording.variant(planned.variant).playlists[0].segments)
+    variant = recording.variant(planned.variant)
+    sound = [each.playlist for each in variant.sound if each.playlist is not None]
+    listed = sum(len(playlist.segments) for playlist in (variant.playlists[0], *sound))
     if made.source_segments != listed:
         message = f"{planned.name} holds {made.source_segments} of {listed} listed segments"
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
@@ -146,7 +178,12 @@ def _proven(
 
 
 def _result(
-    run: Run, recording: Recording, planned: PlannedRendition, made: AssembledObject, proof: Proof
+    run: Run,
+    recording: Recording,
+    planned: PlannedRendition,
+    made: AssembledObject,
+    proof: Proof,
+    seconds: tuple[float, float],
 ) -> AssembledRendition:
     url = run.runtime.names(run.session_id).mp4_url(run.revision, planned.name)
     target = recording.variant(planned.variant).playlists[0].target_duration
@@ -155,12 +192,16 @@ def _result(
         (each.first.codec, each.first.sample_entry) for each in made.tables.tracks.values()
     ]
     return AssembledRendition(
-        report=rendition_report(_origin(planned), url, made, proof, target),
+        proven=rendition_report(_origin(planned), url, made, proof, target),
         size=made.size,
         duration=proof.duration,
         width=video.first.width if video else 0,
         height=video.first.height if video else 0,
         codecs=[*codec_names(described)],
+        clocks=tuple(made.tables.clocks),
+        starts=[each.sequence + (each.piece > 0) for each in made.tables.periods],
+        assembling=seconds[0],
+        proving=seconds[1],
     )
 
 

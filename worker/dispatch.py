@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from worker.run_plan import PACKAGE, SOUND, TRANSCODE
+from worker.run_plan import CONFORM, PACKAGE, SOUND, TRANSCODE
 
 if TYPE_CHECKING:
     from worker.work import Claim
@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 CONTROL = "control"
 #: Queue of slices that are copied, one a message.
 PACKAGING = "package"
-#: Queue of slices that are transcoded, and of sound that is encoded: a copy never waits for them.
+#: Queue of slices that are transcoded or conformed, and of sound that is encoded: a copy never
+#: waits for them.
 TRANSCODING = "transcode"
 
-_QUEUES = {PACKAGE: PACKAGING, TRANSCODE: TRANSCODING, SOUND: TRANSCODING}
+_QUEUES = {
+    PACKAGE: PACKAGING,
+    TRANSCODE: TRANSCODING,
+    CONFORM: TRANSCODING,
+    SOUND: TRANSCODING,
+}
 
 
 def queue_of(item: str) -> str:

@@ -49,7 +49,7 @@ def package_one(
     planned = plan_of(run).rendition(rendition)
     work = current_slice(run, planned, number, lambda each: each.identity == lease.state.identity)
     upload = RenditionUpload(run, rendition)
-    packaged = package_slice(work, run.runtime.packager, upload, checkpoint)
+    packaged = package_slice(work, run.packager, upload, checkpoint)
     checkpoint()
     staging = run.runtime.staging(run.session_id)
     receipt = staging.write(run.generation, rendition, lease.token, packaged)

@@ -21,12 +21,13 @@ from pipelines.errors import (
 )
 from pipelines.session import Phase
 from worker.assembling import assemble_and_prove
+from worker.conforming import conform_one
 from worker.ending import fail
 from worker.lease_keeper import LeaseKeeper
 from worker.packaging import package_one
 from worker.publishing import publish_and_commit
 from worker.run import Run
-from worker.run_plan import ASSEMBLE, PACKAGE, PUBLISH, SOUND, TRANSCODE
+from worker.run_plan import ASSEMBLE, CONFORM, PACKAGE, PUBLISH, SOUND, TRANSCODE
 from worker.transcoding import encode_sound_of, transcode_one
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 60_000
 #: Pause after a failure that counts.
 FAILURE_PAUSE_MS = 500
+#: How soon a segment that is listed and not there yet is looked for again.
+LATE_PAUSE_MS = 3_000
 
 
 def perform(key: WorkKey, token: str, runtime: Runtime, dispatcher: Dispatcher) -> None:
@@ -98,6 +101,9 @@ def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
     if kind == TRANSCODE:
         group, _, number = rest.rpartition("/")
         return transcode_one(run, lease, group, int(number), keeper.check, keeper.progress)
+    if kind == CONFORM:
+        rendition, _, number = rest.rpartition("/")
+        return conform_one(run, lease, rendition, int(number), keeper.check, keeper.progress)
     if kind == SOUND:
         return encode_sound_of(run, lease, rest, keeper.check)
     if kind == ASSEMBLE:
@@ -114,7 +120,10 @@ def _release(lease: Lease, runtime: Runtime, error: FinalizerError) -> None:
         log.info("The work was handed back.", action="interrupted", reason=error.message)
         return
     outage = isinstance(error, TransientError)
+    late = outage and error.code is ErrorCode.SEGMENT_MISSING
     pause = pause_ms(lease.state.outages) if outage else FAILURE_PAUSE_MS
+    if late:
+        pause = min(pause, LATE_PAUSE_MS)
     reason = (error.code, error.message)
     runtime.work.release(lease, counts=not outage, error=reason, delay_ms=pause)
     log.warning(
@@ -124,6 +133,8 @@ def _release(lease: Lease, runtime: Runtime, error: FinalizerError) -> None:
         reason=error.message,
         pause_ms=pause,
     )
+    if late and lease.state.outages:
+        return  # told once, and asked for every few seconds
     runtime.sessions.add_event(
         lease.key.session_id,
         "postponed" if outage else "attempt_failed",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pipelines.errors import InterruptedWork
+from pipelines.errors import ErrorCode, InterruptedWork, TransientError
 from pipelines.plan import plan
 from pipelines.plan_options import PlanOptions
 from pipelines.transcoding.kit import hardware_implementation, probe_kit
@@ -37,6 +37,9 @@ def decide(run: Run, recording: Recording) -> Plan:
     """
     runtime, settings = run.runtime, run.runtime.settings
     media = survey(runtime.reader, recording.source, runtime.tools.ffprobe)
+    if not (media.video or media.audio or run.packager.missing_is_final):
+        message = f"the first segments of {recording.source.location} are not there yet"
+        raise TransientError(message, ErrorCode.SEGMENT_MISSING)
     options = PlanOptions(
         preset=settings.preset,
         hardware=None if run.software_only else settings.hardware,

@@ -83,6 +83,8 @@ def _view(
 def _unfinished_state(standing: Standing, planned: PlannedRendition) -> str:
     if standing.receipts(planned.name) is not None:
         return "assembling"
+    if standing.layout(planned) is not None:
+        return "conforming"
     items = [item for item, _ in standing.plan.work(planned)]
     items += [group.sound_item for group in standing.plan.groups if planned in group.renditions]
     begun = any(standing.slices(planned)) or any(map(standing.is_leased, items))

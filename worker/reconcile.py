@@ -219,7 +219,7 @@ def _missing(run: Run, standing: Standing) -> list[tuple[WorkKey, str]]:
         *_lacking_assemblies(standing),
         *_windowed(run, standing, PACKAGING, _lacking_copies(standing)),
         *_lacking_sounds(standing),
-        *_windowed(run, standing, TRANSCODING, _lacking_transcodes(standing)),
+        *_windowed(run, standing, TRANSCODING, _lacking_encodings(standing)),
     ]
     return [(run.key(item), identity) for item, identity in wanted]
 
@@ -233,7 +233,7 @@ def _lacking_assemblies(standing: Standing) -> Iterator[tuple[str, str]]:
 def _lacking_copies(standing: Standing) -> Iterator[tuple[str, str]]:
     for planned in standing.plan.renditions:
         if planned.kind is RenditionKind.COPY and standing.assembled(planned) is None:
-            work = zip(standing.plan.work(planned), standing.slices(planned), strict=True)
+            work = zip(standing.plan.work(planned), standing.first(planned), strict=True)
             yield from (item for item, result in work if result is None)
 
 
@@ -243,6 +243,12 @@ def _lacking_sounds(standing: Standing) -> Iterator[tuple[str, str]]:
             yield group.sound_item, group.sound_identity
 
 
+def _lacking_encodings(standing: Standing) -> Iterator[tuple[str, str]]:
+    """Slices for the encoders; those that a rendition only waits for come first."""
+    yield from _lacking_conforms(standing)
+    yield from _lacking_transcodes(standing)
+
+
 def _lacking_transcodes(standing: Standing) -> Iterator[tuple[str, str]]:
     """Slices that a rendition lacks which may still get parts; sound is encoded before them."""
     for group in standing.plan.groups:
@@ -250,9 +256,26 @@ def _lacking_transcodes(standing: Standing) -> Iterator[tuple[str, str]]:
             continue
         lacking: dict[int, tuple[str, str]] = {}
         for planned in standing.open(group):
-            work = zip(standing.plan.work(planned), standing.slices(planned), strict=True)
+            work = zip(standing.plan.work(planned), standing.first(planned), strict=True)
             lacking |= {n: item for n, (item, result) in enumerate(work) if result is None}
         yield from (lacking[number] for number in sorted(lacking))
+
+
+def _lacking_conforms(standing: Standing) -> Iterator[tuple[str, str]]:
+    """Slices that are to be made again, conformed to the layout of their rendition; sound that is
+    encoded is so before them."""
+    silent = {
+        each.name
+        for group in standing.plan.groups
+        if group.encodes_audio and standing.sound(group) is None
+        for each in group.renditions
+    }
+    for planned in standing.plan.renditions:
+        layout = standing.layout(planned)
+        if layout is None or planned.name in silent or standing.assembled(planned) is not None:
+            continue
+        work, results = standing.work(planned), standing.slices(planned)
+        yield from (work[number] for number in sorted(layout.slices) if results[number] is None)
 
 
 def _windowed(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.assemble import MP4, NONCE, OpenUpload
 from pipelines.read_recording import read_recording
 from pipelines.session import Phase
+from worker.decided_layout import DecidedLayout
 from worker.run_memory import revision_made
 from worker.run_plan import RunPlan
 from worker.standing import Standing
@@ -17,10 +18,12 @@ from worker.work_item import WorkKey
 
 if TYPE_CHECKING:
     from pipelines.location import Location
+    from pipelines.package import Packager
     from pipelines.playlist import Recording
     from worker.records import SessionRecord
     from worker.runtime import Runtime
 
+_LAYOUT = "layout/"
 _PLAN = "plan"
 _UPLOAD = "upload/"
 _SOFTWARE = "software"
@@ -43,6 +46,14 @@ class Run:
     def generation(self) -> int:
         """The fencing token of this run."""
         return self.record.generation
+
+    @property
+    def packager(self) -> Packager:
+        """What packaging a slice needs. A segment that is not there is given up once the session
+        has been silent for ``FINALIZER_MISSING_GRACE``: until then, it may just be late."""
+        silent_ms = self.runtime.sessions.now_ms() - self.record.session.active_at
+        final = silent_ms >= 1000 * self.runtime.settings.missing_grace
+        return replace(self.runtime.packager, missing_is_final=final)
 
     @property
     def revision(self) -> int:
@@ -135,19 +146,39 @@ class Run:
         )
 
     def adopt(self, earlier: int) -> None:
-        """Go on with the finished work and the open uploads of an earlier generation."""
-        self.runtime.work.adopt(self.session_id, earlier, self.generation, _UPLOAD)
+        """Go on with the finished work, layouts and open uploads of an earlier generation."""
+        self.runtime.work.adopt(self.session_id, earlier, self.generation, (_UPLOAD, _LAYOUT))
 
     def at(self, generation: int) -> Run:
         """The same session's run of another generation."""
         return replace(self, record=replace(self.record, generation=generation))
+
+    # -- the layout of a rendition whose runs are not alike ---------------------------------
+
+    def keep_layout(self, rendition: str, decided: DecidedLayout) -> None:
+        """Keep the layout of a rendition in the place of an earlier one."""
+        work, field = self.runtime.work, _LAYOUT + rendition
+        before = work.value(self.session_id, self.generation, field) or ""
+        work.replace(self.session_id, self.generation, field, before, decided.to_json())
+
+    def _layouts(self, plan: RunPlan) -> dict[str, DecidedLayout]:
+        names = [each.name for each in plan.renditions]
+        fields = [_LAYOUT + name for name in names]
+        texts = self.runtime.work.values(self.session_id, self.generation, fields)
+        read = {
+            name: DecidedLayout.from_json(text)
+            for name, text in zip(names, texts, strict=True)
+            if text
+        }
+        return {name: decided for name, decided in read.items() if decided}
 
     # -- work items ------------------------------------------------------------------------
 
     def standing(self, plan: RunPlan) -> Standing:
         """How the run stands now, measured by a plan."""
         items = self.runtime.work.items(self.session_id, self.generation)
-        return Standing(plan, items, self.runtime.sessions.now_ms())
+        now = self.runtime.sessions.now_ms()
+        return Standing(plan, items, now, self._layouts(plan))
 
     def drop(self, item: str) -> bool:
         """Have an item done again; False when somebody is on it just now."""

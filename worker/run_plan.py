@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.plan import Transcode
+from pipelines.rendition_layout import RenditionLayout
 from pipelines.report import RenditionKind
 from pipelines.slices import COPY_LENGTHS, TRANSCODE_LENGTHS, Slice, SliceLengths, cut
+from pipelines.sound_windows import with_sound
 from pipelines.transcoding.encoding import VideoEncoding
 
 if TYPE_CHECKING:
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from pipelines.session import Session
 
 #: Raised by one whenever the meaning of a field changes; another one is planned again.
-FORMAT = 3
+FORMAT = 4
 
 ASSEMBLE = "assemble"
+CONFORM = "conform"
 PACKAGE = "package"
 PUBLISH = "publish"
 SOUND = "sound"
@@ -38,6 +41,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def package_item(rendition: str, number: int) -> str:
     """The work item that copies one slice of a rendition."""
     return f"{PACKAGE}/{rendition}/{number}"
+
+
+def conform_item(rendition: str, number: int) -> str:
+    """The work item that makes one slice of a rendition again, conformed to its layout."""
+    return f"{CONFORM}/{rendition}/{number}"
 
 
 def assemble_item(rendition: str) -> str:
@@ -70,7 +78,7 @@ class PlannedRendition:
 
     @property
     def identity(self) -> str:
-        """Which input, made into what, its assembly is for."""
+        """Which input, made into what, its assembly is for; a layout follows from that."""
         return _digest([*(each.identity for each in self.slices), *self.encoding])
 
     @property
@@ -80,6 +88,14 @@ class PlannedRendition:
             return ()
         video = self.video.to_json() if self.video else None
         return (json.dumps([self.name, video, self.encodes_audio], sort_keys=True),)
+
+    def conformed(self, slice_identity: str, number: int, layout: RenditionLayout) -> str:
+        """Which input, made into what, conforming slice ``number`` is for.
+
+        Only the tracks and the slice's own odd runs matter: what is odd elsewhere changes nothing.
+        """
+        mine = RenditionLayout(layout.tracks, {number: layout.slices[number]})
+        return _digest([slice_identity, *self.encoding, mine.digest])
 
     @property
     def seconds(self) -> float:
@@ -183,14 +199,14 @@ class RunPlan:
     def made_by(self, item: str) -> tuple[str, ...]:
         """Names of the renditions that a work item is for; () for one that is for all."""
         kind, _, rest = item.partition("/")
-        name = rest.rpartition("/")[0] if kind in (PACKAGE, TRANSCODE) else rest
+        name = rest.rpartition("/")[0] if kind in (PACKAGE, TRANSCODE, CONFORM) else rest
         if kind in (TRANSCODE, SOUND):
             group = self.group(name)
             return tuple(each.name for each in group.renditions) if group else ()
-        return (name,) if kind in (PACKAGE, ASSEMBLE) else ()
+        return (name,) if kind in (PACKAGE, CONFORM, ASSEMBLE) else ()
 
     def work(self, planned: PlannedRendition) -> list[tuple[str, str]]:
-        """The work items that make the slices of a rendition, in order, each with its identity."""
+        """The work items that first make the slices of a rendition, in order, with identities."""
         if planned.kind is RenditionKind.COPY:
             return [
                 (package_item(planned.name, number), each.identity)
@@ -260,9 +276,11 @@ def slices_of(
     idle: bool = True,
 ) -> tuple[Slice, ...]:
     """The slices of one variant, of the usual lengths of their kind or of ``slice_seconds`` each."""
-    playlist = recording.variant(variant).playlists[0]
+    chosen = recording.variant(variant)
+    playlist = chosen.playlists[0]
     lengths = _LENGTHS[kind] if slice_seconds is None else SliceLengths.all(slice_seconds)
-    return cut(playlist, idle=idle, lengths=lengths)
+    slices = cut(playlist, idle=idle, lengths=lengths)
+    return with_sound(slices, playlist, chosen.sound, idle=idle)
 
 
 def asked_of(session: Session) -> str:

@@ -11,10 +11,11 @@ from pipelines.errors import ErrorCode, PermanentError
 from pipelines.location import Location, source_location
 from pipelines.object_store import ObjectStore, connect
 from pipelines.package import Packager
-from pipelines.publish import OutputNames, PublicSource, Publisher
+from pipelines.publish import OutputNames, Publisher
 from pipelines.source import SourceReader
 from pipelines.staging import Staging
 from pipelines.tools import MediaTools, locate
+from pipelines.vod_segments import PublicSource, SegmentPlacer
 from worker.presence import Roster
 from worker.store import SessionStore, open_redis
 from worker.work import Work
@@ -114,10 +115,10 @@ class Runtime:
         if settings.vod == "reference" and settings.source_public_url is not None:
             folder = Location.parse(settings.source_url.partition("{")[0]).folder
             public = PublicSource(folder, settings.source_public_url)
-        return Publisher(
+        placer = SegmentPlacer(
             self.output,
             self.reader,
-            self.names(session_id),
             public,
             same_store=settings.source_profile == settings.output_profile,
         )
+        return Publisher(self.output, self.names(session_id), placer)

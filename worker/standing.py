@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipelines.staging import SliceReceipt
-from worker.run_plan import assemble_item
+from worker.run_plan import assemble_item, conform_item
 from worker.slice_result import SliceResult
 from worker.work_item import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from pipelines.rendition_layout import RenditionLayout
+    from worker.decided_layout import DecidedLayout
     from worker.run_plan import PlannedRendition, RunPlan, TranscodeGroup
     from worker.work_item import ItemState
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The plan of a run beside its work items as they were at one moment, ``now_ms``."""
+    """The plan of a run beside its work items as they were at one moment, ``now_ms``.
+
+    ``layouts`` are those that were decided for renditions whose runs are not all alike, by name.
+    """
 
     plan: RunPlan
     items: Mapping[str, ItemState]
     now_ms: int
+    layouts: Mapping[str, DecidedLayout] = field(default_factory=dict)
+
+    def layout(self, planned: PlannedRendition) -> RenditionLayout | None:
+        """The layout to which a rendition's odd runs are conformed; None while none counts."""
+        return self._counting.get(planned.name)
+
+    def basis(self, planned: PlannedRendition) -> str | None:
+        """Upon what a layout is decided: all slices as they were first made; None while one lacks."""
+        receipts = _receipts(planned.name, self.first(planned))
+        if receipts is None:
+            return None
+        lines = (planned.identity, *(receipt.name for receipt in receipts))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def assembled(self, planned: PlannedRendition) -> str | None:
         """The result of a rendition's assembly and proof; None while it is not done."""
         return self._done(assemble_item(planned.name), planned.identity)
+
+    def work(self, planned: PlannedRendition) -> list[tuple[str, str]]:
+        """The work items whose results make the rendition, slice by slice, with identities.
+
+        Those of the plan, but for the slices that are made again to conform to a layout.
+        """
+        work = self.plan.work(planned)
+        layout = self.layout(planned)
+        if layout is not None:
+            for number in layout.slices:
+                identity = planned.conformed(planned.slices[number].identity, number, layout)
+                work[number] = conform_item(planned.name, number), identity
+        return work
 
     @property
     def results(self) -> dict[str, str] | None:
@@ -38,17 +70,19 @@ class Standing:
         whole = {name: result for name, result in found.items() if result is not None}
         return whole if len(whole) == len(found) else None
 
+    def first(self, planned: PlannedRendition) -> list[SliceResult | None]:
+        """The results of a rendition's slices as they were first made, in order; None for one that
+        lacks its receipt."""
+        return self._first[planned.name]
+
     def slices(self, planned: PlannedRendition) -> list[SliceResult | None]:
-        """The results of a rendition's slices, in order; None for one that lacks its receipt."""
+        """The results that make the rendition, as ``work`` has them; None for one that lacks."""
         return self._slices[planned.name]
 
     def receipts(self, name: str) -> list[SliceReceipt] | None:
-        """The receipts of all slices of a rendition, in order; None while one is missing."""
+        """The receipts of what makes a rendition, in order; None while one is missing."""
         done = self._slices.get(name)
-        if done is None:
-            return None
-        receipts = [result.receipts[name] for result in done if result is not None]
-        return receipts if len(receipts) == len(done) else None
+        return None if done is None else _receipts(name, done)
 
     def open(self, group: TranscodeGroup) -> tuple[PlannedRendition, ...]:
         """The renditions of a group that may still get parts: neither assembled nor about to be.
@@ -78,7 +112,7 @@ class Standing:
 
     def seconds_under_way(self, planned: PlannedRendition) -> float:
         """Seconds of media done in those slices of a rendition that workers are on."""
-        work = zip(self.plan.work(planned), planned.slices, self.slices(planned), strict=True)
+        work = zip(self.work(planned), planned.slices, self.slices(planned), strict=True)
         return sum(
             min(self.items[item].progress or 0.0, each.seconds)
             for (item, identity), each, result in work
@@ -86,18 +120,40 @@ class Standing:
         )
 
     @cached_property
-    def _slices(self) -> dict[str, list[SliceResult | None]]:
+    def _first(self) -> dict[str, list[SliceResult | None]]:
         parsed: dict[str, SliceResult | None] = {}
         found: dict[str, list[SliceResult | None]] = {}
         for planned in self.plan.renditions:
             results = found[planned.name] = []
             for item, identity in self.plan.work(planned):
                 if item not in parsed:
-                    text = self._done(item, identity)
-                    parsed[item] = SliceResult.from_json(text) if text else None
+                    parsed[item] = self._result(item, identity)
                 result = parsed[item]
                 results.append(result if result and planned.name in result.receipts else None)
         return found
+
+    @cached_property
+    def _counting(self) -> dict[str, RenditionLayout]:
+        return {
+            planned.name: decided.layout
+            for planned in self.plan.renditions
+            if (decided := self.layouts.get(planned.name)) and decided.basis == self.basis(planned)
+        }
+
+    @cached_property
+    def _slices(self) -> dict[str, list[SliceResult | None]]:
+        found: dict[str, list[SliceResult | None]] = {}
+        for planned in self.plan.renditions:
+            found[planned.name] = [*self._first[planned.name]]
+            layout = self.layout(planned)
+            work = self.work(planned) if layout else []
+            for number in layout.slices if layout else ():
+                found[planned.name][number] = self._result(*work[number])
+        return found
+
+    def _result(self, item: str, identity: str) -> SliceResult | None:
+        text = self._done(item, identity)
+        return SliceResult.from_json(text) if text else None
 
     def _done(self, item: str, identity: str) -> str | None:
         """The result of an item that is done for exactly this input; else None."""
@@ -105,6 +161,12 @@ class Standing:
         if state is None or state.state is not State.DONE or state.identity != identity:
             return None
         return state.result or ""
+
+
+def _receipts(name: str, done: Sequence[SliceResult | None]) -> list[SliceReceipt] | None:
+    """The receipts of a rendition in the results of its slices; None while one is missing."""
+    receipts = [result.receipts[name] for result in done if result is not None]
+    return receipts if len(receipts) == len(done) else None
 
 
 def sound_result(receipts: list[SliceReceipt]) -> str:

@@ -87,7 +87,7 @@ def encode_sound_of(run: Run, lease: Lease, key: str, checkpoint: Callable[[], N
         checkpoint()
         receipts.append(staging.write(run.generation, _SOUND_FOLDER, lease.token, packaged))
 
-    encode_sound(slices, run.runtime.packager, stage, checkpoint)
+    encode_sound(slices, run.packager, stage, checkpoint)
     details = {
         "variant": key,
         "slices": len(receipts),
@@ -122,15 +122,15 @@ def _transcoded(
         RenditionOutput(each.name, each.video, each.encodes_audio, RenditionUpload(run, each.name))
         for each in wanted
     ]
-    sound = _sound(run, plan, group, work.number) if group.encodes_audio else None
+    sound = encoded_sound(run, plan, group, work.number) if group.encodes_audio else None
     try:
-        yield from transcode_slice(work, run.runtime.packager, outputs, sound, checkpoint, progress)
+        yield from transcode_slice(work, run.packager, outputs, sound, checkpoint, progress)
     except HardwareFailed as error:
-        _go_on_in_software(run, wanted, error)
+        go_on_in_software(run, wanted, error)
         raise InterruptedWork(f"hardware failed, software goes on: {error.message}") from error
 
 
-def _sound(run: Run, plan: RunPlan, group: TranscodeGroup, number: int) -> Packaged:
+def encoded_sound(run: Run, plan: RunPlan, group: TranscodeGroup, number: int) -> Packaged:
     """The encoded sound of one slice; when it is lost, all of it is encoded again."""
     receipts = run.standing(plan).sound(group)
     if receipts is None:
@@ -145,7 +145,7 @@ def _sound(run: Run, plan: RunPlan, group: TranscodeGroup, number: int) -> Packa
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
 
 
-def _go_on_in_software(run: Run, wanted: Sequence[PlannedRendition], error: HardwareFailed) -> None:
+def go_on_in_software(run: Run, wanted: Sequence[PlannedRendition], error: HardwareFailed) -> None:
     """Have a run without hardware follow; told once, by the first slice that finds it failing."""
     run.note_software_only()
     if run.begin_anew("hardware failed"):

@@ -68,8 +68,8 @@ class RenditionView(WireModel):
     name: str = Field(examples=["source"])
     kind: str = Field(description="copy, transcode, or none: not made.", examples=["copy"])
     state: str = Field(
-        description="waiting, packaging (copies), transcoding, assembling (and proving), ready, "
-        "failed, or not_made.",
+        description="waiting, packaging (copies), transcoding, conforming (slices that are not as "
+        "the others are), assembling (and proving), ready, failed, or not_made.",
         examples=["ready"],
     )
     url: str | None = Field(
@@ -120,16 +120,6 @@ class EventList(WireModel):
     """The last events of a session, oldest first."""
 
     events: list[Event]
-
-
-class Report(WireModel):
-    """What the last run made and found."""
-
-    verdict: str
-    error: RunError | None
-    renditions: list[dict[str, Any]]
-    gaps: list[dict[str, Any]]
-    repairs: list[dict[str, Any]]
 
 
 class RerunRequest(WireModel):

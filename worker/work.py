@@ -206,9 +206,16 @@ class Work:
         """What ``set_if_absent`` or ``replace`` left under ``field`` of the run."""
         return self._client.hget(self._run_key(session_id, generation), _VALUE + field)
 
-    def adopt(self, session_id: str, from_generation: int, to_generation: int, values: str) -> None:
+    def values(self, session_id: str, generation: int, fields: Sequence[str]) -> list[str | None]:
+        """What ``value`` tells of each field, in one round trip."""
+        names = [_VALUE + field for field in fields]
+        return self._client.hmget(self._run_key(session_id, generation), names) if names else []
+
+    def adopt(
+        self, session_id: str, from_generation: int, to_generation: int, values: tuple[str, ...]
+    ) -> None:
         """Let a run go on with what an earlier one finished: its done items, and what it kept
-        under names that begin with ``values``.
+        under names that begin with one of ``values``.
 
         The earlier run is forgotten; whoever still works for it can complete nothing any more.
         Calling it again does no harm.
@@ -216,10 +223,11 @@ class Work:
         before = self._run_key(session_id, from_generation)
         fields = self._client.hgetall(before)
         items = _items(fields)
+        kept = tuple(_VALUE + begin for begin in values)
         finished = {
             name: text
             for name, text in fields.items()
-            if name.startswith(_VALUE + values)
+            if name.startswith(kept)
             or ((item := items.get(name.removeprefix(_ITEM))) and item.state is State.DONE)
         }
         after = self._run_key(session_id, to_generation)

@@ -59,8 +59,12 @@ def asked_encoding(
 
 def nominal_rate(video: SourceVideo) -> Fraction:
     """The source's frames/s as encoders are told: 1 to 240, 30 when it is not known."""
-    rate = min(max(video.frame_rate or UNKNOWN_RATE, _LOWEST_RATE), _HIGHEST_RATE)
-    return rate.limit_denominator(_LARGEST_DENOMINATOR)
+    return held_rate(video.frame_rate or UNKNOWN_RATE)
+
+
+def held_rate(rate: Fraction) -> Fraction:
+    """A measured rate as encoders are told, frames/s: 1 to 240, with the denominators they know."""
+    return min(max(rate, _LOWEST_RATE), _HIGHEST_RATE).limit_denominator(_LARGEST_DENOMINATOR)
 
 
 def _gop(asked: str | None) -> float | None:

@@ -165,6 +165,8 @@ def _x264(encoding: VideoEncoding) -> Options:
     if encoding.preset in _X264_WITHOUT_LOOKAHEAD:
         # With CRF, the first pictures overrun the buffer by a half.
         parameters["rc-lookahead"] = LOOKAHEAD
+    if encoding.parameter_set_id is not None:
+        parameters["sps-id"] = encoding.parameter_set_id
     # The quickest presets leave out the tools that make a stream Main or High.
     if profile != "baseline":
         parameters["cabac"] = 1

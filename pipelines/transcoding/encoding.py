@@ -19,7 +19,7 @@ class VideoEncoding:
     encoder: Encoder
     implementation: str  #: ffmpeg's name of the encoder, such as ``libx264`` or ``h264_nvenc``
     preset: str  #: speed of the software encoders, in x264's words
-    width: int  #: pixels of the picture as encoded, square ones; even
+    width: int  #: pixels of the picture as encoded; even
     height: int
     bitrate: int  #: bit/s; the target, or with ``quality`` the cap
     nominal_rate: Fraction  #: frames/s that the encoder reckons with: the asked-for or the source's
@@ -29,11 +29,14 @@ class VideoEncoding:
     profile: H264Profile | None = None
     deinterlace: bool = False
     tone_map: bool = False  #: the source is HDR (PQ or HLG), the result BT.709
+    sample_aspect: Fraction = Fraction(1)  #: width of a pixel by its height
+    timescale: int | None = None  #: ticks/s in which times are kept; None: the source's
+    parameter_set_id: int | None = None  #: of H.264's; None: as the encoder numbers them
 
     def to_json(self) -> dict[str, Any]:
         """The form in which a plan is stored."""
-        rate = [self.nominal_rate.numerator, self.nominal_rate.denominator]
-        return asdict(self) | {"nominal_rate": rate}
+        fractions = ("nominal_rate", "sample_aspect")
+        return asdict(self) | {name: getattr(self, name).as_integer_ratio() for name in fractions}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> VideoEncoding:
@@ -44,6 +47,7 @@ class VideoEncoding:
                 **data,
                 "encoder": Encoder(data["encoder"]),
                 "nominal_rate": Fraction(*data["nominal_rate"]),
+                "sample_aspect": Fraction(*data.get("sample_aspect", (1, 1))),
                 "profile": H264Profile(profile) if profile else None,
             }
         )

@@ -7,11 +7,17 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from pipelines.transcoding.encoder_options import upload_format
+from pipelines.transcoding.frame_size import LARGEST_SIDE, MIN_SIDE
 from pipelines.transcoding.picture_grid import PictureGrid
 
 if TYPE_CHECKING:
     from pipelines.transcoding.encoding import VideoEncoding
 
+#: Share of a side by which pictures may be stretched, and pixels to which sizes are rounded.
+STRETCH, ROUNDED = 0.01, 2
+#: Width by height as displayed, in the words of ffmpeg's ``scale``; pixels of a shape that would
+#: make the picture absurdly wide or narrow are taken for square.
+_DISPLAYED = f"if(between(iw*sar,1,{LARGEST_SIDE}),dar,a)"
 #: Brightness in cd/m2 that tone mapping takes for white: that of BT.709 screens.
 TONE_MAP_NITS = 100
 
@@ -42,14 +48,17 @@ def grid(encoding: VideoEncoding, source_timescale: int, anchor: int) -> Picture
 
 
 def video_timescale(encoding: VideoEncoding, source_timescale: int) -> int:
-    """Ticks/s of an output's video track: the source's, or such that the grid is exact."""
+    """Ticks/s of an output's video track: the source's, those asked for, or such that the grid is
+    exact."""
     on_grid = grid(encoding, source_timescale, 0)
-    return on_grid.timescale if on_grid else source_timescale
+    return on_grid.timescale if on_grid else encoding.timescale or source_timescale
 
 
 def time_base(encoding: VideoEncoding, source_timescale: int) -> Fraction:
-    """Seconds per tick in which the encoder counts: the source's, or one step of the grid."""
-    return 1 / encoding.nominal_rate if encoding.constant_rate else Fraction(1, source_timescale)
+    """Seconds per tick in which the encoder counts: the track's, or one step of the grid."""
+    if encoding.constant_rate:
+        return 1 / encoding.nominal_rate
+    return Fraction(1, video_timescale(encoding, source_timescale))
 
 
 def deinterlaced(pictures: Any) -> Any:
@@ -65,19 +74,49 @@ def filtered(
 ) -> Any:
     """ffmpeg-python's stream of the window's pictures as the encoder wants them."""
     on_grid = grid(encoding, source_timescale, window.anchor)
-    pictures = pictures.filter("settb", f"1/{video_timescale(encoding, source_timescale)}")
     if on_grid:
+        pictures = pictures.filter("settb", f"1/{on_grid.timescale}")
         pictures, window = _steady(pictures, on_grid, window)
-    pictures = _own(pictures, window)
-    pictures = pictures.filter(
-        "scale", encoding.width, encoding.height, flags="bicubic", out_range="tv"
-    ).filter("setsar", "1")
+        pictures = _own(pictures, window)
+    else:
+        pictures = _own(pictures.filter("settb", f"1/{source_timescale}"), window)
+        if encoding.timescale:
+            pictures = pictures.filter("settb", f"1/{encoding.timescale}")
+    pictures = pictures.filter("scale", *_fitted(encoding), flags="bicubic", out_range="tv").filter(
+        "setsar", "1"
+    )
     if encoding.tone_map:
         pictures = _tone_mapped(pictures)
-    pictures = pictures.filter("format", "yuv420p")
+    pictures = pictures.filter("format", "yuv420p").filter(
+        "pad", encoding.width, encoding.height, "(ow-iw)/2", "(oh-ih)/2"
+    )
     for name, *arguments in upload_format(encoding.implementation):
         pictures = pictures.filter(name, *arguments)
     return pictures
+
+
+def _fitted(encoding: VideoEncoding) -> tuple[str, str]:
+    """Width and height, as expressions, to which pictures are scaled: those that are encoded, or
+    less on one side where that would distort what is displayed.
+
+    The encoding was made for the pictures with which a recording begins; others may come. A size
+    that is off by ``STRETCH``, or by rounding, is made to fit.
+    """
+    width, height = encoding.width, encoding.height
+    shown = f"st(0,({_DISPLAYED})/({_ratio(encoding.sample_aspect)}));"
+    across, down = (side - max(ROUNDED, STRETCH * side) for side in (width, height))
+    return (
+        f"{shown}if(gte({height}*ld(0),{across}),{width},{_even(f'{height}*ld(0)')})",
+        f"{shown}if(gte({width}/ld(0),{down}),{height},{_even(f'{width}/ld(0)')})",
+    )
+
+
+def _ratio(fraction: Fraction) -> str:
+    return f"{fraction.numerator}/{fraction.denominator}"
+
+
+def _even(length: str) -> str:
+    return f"max({MIN_SIDE},2*round({length}/2))"
 
 
 def _steady(

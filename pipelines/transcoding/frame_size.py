@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 #: Pixels of the shortest side that is encoded: libx265 takes no less.
 MIN_SIDE = 16
+#: Pixels of the largest side that is believed: no encoder of ours takes more.
+LARGEST_SIDE = 16_384
 
 
 class Size(NamedTuple):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import ffmpeg
 import numpy as np
 
-from pipelines.cutter import payload_hash
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.ffmpeg_movie import read_movie
 from pipelines.media import Codec
@@ -21,12 +20,12 @@ from pipelines.packaged_slice import (
     PackagedRun,
     PackagedSlice,
     PackagedTrack,
-    Placement,
     Samples,
 )
 from pipelines.process import FilterProcess
 from pipelines.remux import QUIET, fragmented_mp4_options, input_options
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container
+from pipelines.sound_samples import SoundSamples, placed
 from pipelines.transcoding.sound_stretch import SoundStretch
 from pipelines.transcoding.sound_walk import SoundWalk
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from pipelines.package import Packager
     from pipelines.segment_index import TrackIndex
     from pipelines.slices import Slice
-    from pipelines.transcoding.sound_stretch import OwnedRun
+from pipelines.transcoding.sound_stretch import OwnedRun
 
 #: Samples of one frame of AAC-LC (ISO/IEC 14496-3, 4.5.1.1), and ticks that it lasts.
 FRAME = 1024
@@ -55,8 +54,6 @@ START_TOLERANCE = 0.002
 STEP_TOLERANCE = 0.015
 #: Seconds that one ffmpeg may take for a stretch, which lasts six hours and takes minutes.
 DEADLINE_SECONDS = 3600.0 * 2
-#: Seconds of sound in one group of the payload, so that pictures can be put between them.
-GROUP_SECONDS = 1
 
 
 def encode_sound(
@@ -81,15 +78,14 @@ def encode_sound(
       first unit's time on, up to that of the next run's first unit. (Exceptions: after six hours, or
       when another track of sound begins or ends, the grid begins anew with a slice or a run.)
     - The first packet of an encoder, which primes a decoder before the sound begins, is left out,
-      so that times are exact. Holes of up to half a second are silence; a clock that drifts away
-      from the sample rate is followed within a millisecond.
+      so that times are exact. Holes are silence; a clock that drifts away from the sample rate is
+      followed within a millisecond.
     - ``staged`` is the whole payload, ``parts`` is empty. Groups of ``placement`` hold about a
       second, hashed; those of one track of one run follow each other.
     - ``expected`` are the times of the grid and the sizes of the frames.
 
     ``checkpoint`` is called often, from two threads, and raises to cancel. Raises
-    ``PermanentError`` as ``package_slice`` does, ``gap_refused`` for a longer hole,
-    ``codec_unsupported`` for fragmented MP4; ``ToolError`` when ffmpeg fails, or what it made does
+    ``PermanentError`` as ``package_slice`` does, ``codec_unsupported`` for fragmented MP4; ``ToolError`` when ffmpeg fails, or what it made does
     not last as long as the source's units to a frame (``verification_failed``).
     """
     with contextlib.closing(SoundWalk(slices, packager, checkpoint)) as walk:
@@ -318,6 +314,7 @@ class _HandOut:
             tagged=first.segment.discontinuity,
             starts_clean=all(track.starts_clean for track in first.index.tracks),
             first_sequence=first.segment.sequence,
+            piece=first.piece,
             tracks=tuple(self._track(cut) for cut in cuts),
         )
         self._runs.append((owned, packaged))
@@ -346,7 +343,11 @@ class _HandOut:
         header, count = cut.track.header, len(cut.sizes)
         times = cut.anchor + FRAME * (cut.first + np.arange(count, dtype=np.int64))
         sync = np.ones(count, np.bool_)
-        sizes = cut.sizes.astype(np.uint32)
+        frames = SoundSamples(
+            header.timescale, header.sample_entry, times, cut.sizes, FRAME, cut.payload
+        )
+        placement = placed(frames, len(self._payload))
+        self._payload += cut.payload
         return PackagedTrack(
             track=cut.track.number,
             codec=Codec.AAC,
@@ -356,23 +357,9 @@ class _HandOut:
             width=0,
             height=0,
             edit_start=None,
-            samples=Samples(times, np.zeros(count, np.int32), sizes, sync, FRAME),
-            placement=self._placed(cut),
+            samples=Samples(
+                times, np.zeros(count, np.int32), cut.sizes.astype(np.uint32), sync, FRAME
+            ),
+            placement=placement,
             expected=Expectation(header.timescale, times, times, sync, cut.sizes),
         )
-
-    def _placed(self, cut: _Cut) -> Placement:
-        """Append the frames to the payload, in groups."""
-        frames = max(1, GROUP_SECONDS * cut.track.header.timescale // FRAME)
-        begins = np.arange(0, len(cut.sizes), frames)
-        sizes = np.add.reduceat(cut.sizes, begins)
-        ends = np.cumsum(sizes)
-        view = memoryview(cut.payload)
-        hashes = [
-            payload_hash(view[end - size : end])
-            for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)
-        ]
-        offsets = len(self._payload) + ends - sizes
-        self._payload += cut.payload
-        counts = np.diff(np.append(begins, len(cut.sizes)))
-        return Placement(offsets, counts.astype(np.uint32), np.array(hashes, np.uint64))

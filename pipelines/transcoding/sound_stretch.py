@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.errors import ErrorCode, PermanentError
 from pipelines.media import TrackKind
 from pipelines.mpegts.packets import read_packets
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 from pipelines.segment_stream import ticks_90k
 from pipelines.timeline import Relation, step
-from pipelines.track_tables import SILENCE
 from pipelines.transcoding.browsers import PLAYABLE_SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from pipelines.media import Configuration
     from pipelines.segment_index import TrackIndex
     from pipelines.segment_stream import IndexedSegment
     from pipelines.timeline import Span
@@ -44,7 +43,8 @@ class SoundStretch:
 
     Iterated by the feeding thread. ``runs`` grows before the bytes that it concerns are handed
     out. A stretch goes on over seams of slices as long as packaging would go on with a run: it
-    ends with a tagged discontinuity, another clock, a gap, or other tracks of sound.
+    ends with a tagged discontinuity, another clock, a gap, or other tracks of sound, or another
+    configuration of one. Where one of them has a hole, there is silence.
     """
 
     def __init__(self, walk: SoundWalk, max_hole: Fraction) -> None:
@@ -72,20 +72,11 @@ class SoundStretch:
     def skip(self) -> OwnedRun:
         """Go through the one run of a stretch that has nothing to encode."""
         owned = OwnedRun(self._walk.take())
-        for indexed in owned.run:
-            self._refuse_late(indexed)
+        for _ in owned.run:
+            pass
         return owned
 
-    def _refuse_late(self, indexed: IndexedSegment) -> None:
-        """Refuse sound that comes back in the middle of a run: it was there before the run, else
-        another run would have begun with it."""
-        for number in encoded_tracks(indexed.index.tracks).keys() - self.tracks.keys():
-            where = f"segment {indexed.segment.sequence} ({indexed.segment.location})"
-            message = f"the sound of PID {number:#x} has a hole before {where}"
-            raise PermanentError(ErrorCode.GAP_REFUSED, message)
-
     def _account(self, owned: OwnedRun, indexed: IndexedSegment) -> None:
-        self._refuse_late(indexed)
         opens = not self._clock
         spans = indexed.spans
         unwrap = Fraction(0)
@@ -115,11 +106,9 @@ class SoundStretch:
         times = dts[dts != NO_TIME] + unwrap
         if not len(times):
             return
-        ends = times + track.unit_duration
-        _refuse_hole(np.append(self.ends.get(track.track, times[0]), ends), times, indexed)
         self.begins.setdefault(track.track, int(times[0]))
         owned.begins.setdefault(track.track, int(times[0]))
-        self.ends[track.track] = int(ends[-1])
+        self.ends[track.track] = int(times[-1]) + track.unit_duration
 
     def _continues(self, following: SliceRun) -> bool:
         first = following.first
@@ -131,21 +120,19 @@ class SoundStretch:
         related = step(self._clock, first.spans, wraps=True, max_hole=self._max_hole)
         if related.relation is not Relation.CONTINUES:
             return False
-        for number, track in tracks.items():
-            self._refuse_change(self.tracks[number], track, first)
-        return True
+        return not any(
+            _changes(self.tracks[number].configuration, track.configuration)
+            for number, track in tracks.items()
+        )
 
     def _is_long(self) -> bool:
         lengths = (self.ends[number] - begin for number, begin in self.begins.items())
         return max(lengths, default=0) > LONGEST_STRETCH * TS_TIMESCALE
 
-    def _refuse_change(self, before: TrackIndex, after: TrackIndex, first: IndexedSegment) -> None:
-        if before.configuration is None or after.configuration is None:
-            return
-        conflict = before.configuration.conflict_with(after.configuration)
-        if conflict is not None:
-            message = f"segment {first.segment.sequence} ({first.segment.location}): {conflict}"
-            raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
+
+def _changes(before: Configuration | None, after: Configuration | None) -> bool:
+    """Whether an encoder that was set up for the one cannot go on with the other."""
+    return before is not None and after is not None and before.conflict_with(after) is not None
 
 
 def encoded_tracks(tracks: Collection[TrackIndex]) -> dict[int, TrackIndex]:
@@ -162,12 +149,3 @@ def sound_packets(indexed: IndexedSegment, wanted: Collection[int]) -> bytes:
     packets, _ = read_packets(indexed.data)
     unwanted = [track.track for track in indexed.index.tracks if track.track not in wanted]
     return packets.rows[~np.isin(packets.pids, unwanted)].tobytes()
-
-
-def _refuse_hole(ends: np.ndarray, times: np.ndarray, indexed: IndexedSegment) -> None:
-    """Refuse a hole that no copy could hold either; ``ends[n]`` is the end before ``times[n]``."""
-    widest = Fraction(int((times - ends[:-1]).max()), TS_TIMESCALE)
-    if widest > SILENCE:
-        where = f"segment {indexed.segment.sequence} ({indexed.segment.location})"
-        message = f"the sound has a hole of {float(widest):.3f} s at {where}"
-        raise PermanentError(ErrorCode.GAP_REFUSED, message)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.cutter import Window
 from pipelines.media import TrackKind
+from pipelines.mp4.fragments import FragmentReader
 from pipelines.segment_index import TS_TIMESCALE, Container
 from pipelines.transcoding.command import DecodedInput, PictureTrack, SoundTrack
 from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
@@ -61,11 +62,14 @@ class TsRendition(TsRunOutput):
         encoding: VideoEncoding | None,
         laid_in: LaidIn,
         replaced: Collection[int] = (),
+        reader: FragmentReader | None = None,
     ) -> None:
         """``laid_in``: sound that is laid between the pictures; ``replaced``: PIDs of the run's own
-        sound whose place it takes."""
+        sound whose place it takes; ``reader``: reads what ffmpeg writes, unless it is to be read as
+        it is."""
         tracks = [track for track in feed.tracks if track.track not in replaced]
         super().__init__(feed, writer, tracks, laid_in)
+        self._reader = reader or FragmentReader()
         self.encoding = encoding if feed.video else None
         self.sound = tuple(
             SoundTrack(f"i:{track.track}", track.codec)

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.errors import ErrorCode, FinalizerError
 from pipelines.media import Codec
+from pipelines.mp4.sample_entry import read_sample_entry
 from pipelines.package import package_slice
 from pipelines.transcoding import sound_stretch
 from pipelines.transcoding.sound import FRAME, encode_sound
@@ -213,22 +214,31 @@ def refusal(one, path):
 
 
 @pytest.mark.parametrize("seconds", [None, 1.0], ids=["one-slice", "sliced"])
-def test_a_long_hole_is_refused_as_in_the_copy(seconds, odd, finalizer):
+def test_a_hole_is_filled_with_silence(seconds, odd, finalizer):
     late = "PTS+if(gte(N\\,100)\\,40000\\,0)"
     holed = odd(encoder_options=(*MP2, "-bsf:a", f"setts=pts={late}:dts={late}"))
-    assert refusal(finalizer(slice_seconds=seconds), holed) is ErrorCode.GAP_REFUSED
+    _, staged = encode(finalizer(slice_seconds=seconds), holed)
+    tracks = [track for each in staged for run in each.tables.runs for track in run.tracks]
+    times = np.concatenate([track.samples.dts for track in tracks])
+    assert set(np.diff(times).tolist()) == {FRAME}
+    assert len(times) * FRAME == pytest.approx(6 * SECOND + 40_000, abs=2 * FRAME)
 
 
-def test_sound_that_is_not_there_for_a_segment_has_a_hole(odd, finalizer, recording_of):
+def test_sound_that_is_not_there_for_a_segment_ends_a_run(odd, finalizer, recording_of):
     data, silent = segments(odd()), segments(odd(audio=None, encoder_options=()))
     path = recording_of((data[0], ""), (silent[1], ""), (data[2], ""))
-    assert refusal(finalizer(), path) is ErrorCode.GAP_REFUSED
+    [staged] = encode(finalizer(), path)[1]
+    assert [len(run.tracks) for run in staged.tables.runs] == [1, 0, 1]
+    assert [run.first_sequence for run in staged.tables.runs] == [0, 1, 2]
 
 
-def test_another_configuration_in_the_next_slice_is_refused(odd, finalizer, recording_of):
+def test_another_configuration_is_encoded_by_itself(odd, finalizer, recording_of):
     data = segments(odd()), segments(odd(encoder_options=(*MP2, "-ac", "1")))
     path = recording_of((data[0][0], ""), (data[1][1], ""))
-    assert refusal(finalizer(slice_seconds=2.0), path) is ErrorCode.CONFIGURATION_CHANGED
+    _, staged = encode(finalizer(slice_seconds=2.0), path)
+    entries = [each.tables.runs[0].tracks[0].sample_entry for each in staged]
+    told = [read_sample_entry(entry).configuration.fact("channels") for entry in entries]
+    assert told == [2, 1]
 
 
 def test_fragmented_sources_are_refused(media, finalizer):

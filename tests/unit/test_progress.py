@@ -7,7 +7,17 @@ import pytest
 from pipelines.location import Location
 from pipelines.publish import OutputNames
 from pipelines.session import Phase, Session
-from tests.unit.plans_by_hand import copy, done, held, plan, result, sliced, standing, transcode
+from tests.unit.plans_by_hand import (
+    copy,
+    decided,
+    done,
+    held,
+    plan,
+    result,
+    sliced,
+    standing,
+    transcode,
+)
 from worker.progress import media_speed, rendition_views
 from worker.records import SessionRecord
 from worker.rendition_view import published_views, withdrawn
@@ -48,8 +58,9 @@ def record(*renditions, published=()):
     )  # fmt: skip
 
 
-def shown(items, *, before=None, **options):
-    views = rendition_views(RunByHand(before or record()), standing(PLAN, items), **options)
+def shown(items, *, before=None, layouts=None, **options):
+    now = standing(PLAN, items, layouts)
+    views = rendition_views(RunByHand(before or record()), now, **options)
     return {view["name"]: view for view in views}
 
 
@@ -72,6 +83,19 @@ def test_each_rendition_goes_from_waiting_to_ready_by_itself():
     assert states(items) == {"source": "ready", "small": "transcoding", "none": "not_made"}
     items |= sliced(PLAN, SMALL, [0, 1, 2])
     assert states(items)["small"] == "assembling"
+
+
+def test_slices_that_are_to_be_conformed_are_not_done():
+    items = sliced(PLAN, SOURCE, [0, 1])
+    layouts = decided(PLAN, SOURCE, items, 1)
+    view = shown(items, layouts=layouts)["source"]
+    assert (view["state"], view["mediaSecondsDone"]) == ("conforming", 4.0)
+    item, identity = standing(PLAN, items, layouts).work(SOURCE)[1]
+    under_way = {**items, item: replace(held(identity), progress=1.5)}
+    assert shown(under_way, layouts=layouts)["source"]["mediaSecondsDone"] == 5.5
+    items[item] = done(identity, result(1, "source"))
+    view = shown(items, layouts=layouts)["source"]
+    assert (view["state"], view["progress"]) == ("assembling", 1.0)
 
 
 def test_progress_is_media_and_not_slices():

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.plans_by_hand import H264, copy, plan, slices, transcode
-from worker.run_plan import RunPlan
+from tests.unit.plans_by_hand import H264, copy, layout, plan, slices, transcode
+from worker.dispatch import TRANSCODING, queue_of
+from worker.ending import work_in_words
+from worker.run_plan import RunPlan, conform_item
 
 SMALL, LARGE = transcode("small"), transcode("large", video=replace(H264, width=1280, height=720))
 
@@ -79,3 +81,22 @@ def test_other_slices_are_other_work_for_copies_transcodes_and_sound():
     assert ours.groups[0].sound_identity != theirs.groups[0].sound_identity
     assert SMALL.identity != longer.identity
     assert copy().identity != copy(cut=(4.0, 2.0, 1.0)).identity
+
+
+def test_conforming_is_for_one_slice_of_one_rendition_and_goes_to_the_encoders():
+    made, item = plan(copy(), SMALL, LARGE), conform_item("small", 2)
+    assert item == "conform/small/2"
+    assert made.made_by(item) == ("small",)
+    assert queue_of(item) == TRANSCODING
+    assert work_in_words(item, ("small",)) == "conforming slice 2 of small"
+
+
+def test_conforming_is_done_again_for_other_media_another_encoding_or_another_layout_of_the_slice():
+    before = SMALL.conformed("slice-1", 1, layout(1))
+    assert SMALL.conformed("slice-1", 1, layout(0, 1, 2)) == before
+    others = [
+        SMALL.conformed("slice-2", 1, layout(1)),
+        SMALL.conformed("slice-1", 1, layout(1, silent=False)),
+        LARGE.conformed("slice-1", 1, layout(1)),
+    ]
+    assert len({before, *others}) == 4

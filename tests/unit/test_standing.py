@@ -2,15 +2,18 @@
 
 from tests.unit.plans_by_hand import (
     copy,
+    decided,
     done,
     held,
     older_result,
     plan,
     receipt,
+    result,
     sliced,
     standing,
     transcode,
 )
+from worker.decided_layout import DecidedLayout
 from worker.run_plan import assemble_item
 from worker.standing import sound_result
 from worker.work_item import State
@@ -60,3 +63,61 @@ def test_sound_is_told_slice_by_slice():
     assert standing(PLAN, {}).sound(GROUP) is None
     items = {GROUP.sound_item: done(GROUP.sound_identity, sound_result(receipts))}
     assert standing(PLAN, items).sound(GROUP) == receipts
+
+
+def packaged(rendition, *numbers):
+    """The first work of a rendition, done, and a layout decided upon it that makes slices odd."""
+    items = sliced(PLAN, rendition, range(len(rendition.slices)))
+    return items, decided(PLAN, rendition, items, *numbers)
+
+
+def test_slices_that_a_layout_names_are_made_again_and_only_then_is_the_rendition_packaged():
+    items, layouts = packaged(SMALL, 1)
+    now = standing(PLAN, items, layouts)
+    assert [item for item, _ in now.work(SMALL)] == [
+        "transcode/best/0", "conform/small/1", "transcode/best/2",
+    ]  # fmt: skip
+    assert now.receipts("small") is None
+    assert None not in now.first(SMALL)
+    item, identity = now.work(SMALL)[1]
+    items[item] = done(identity, result(1, "small", at="conformed"))
+    assert standing(PLAN, items, layouts).receipts("small") == [
+        receipt(0), receipt(1, "conformed"), receipt(2),
+    ]  # fmt: skip
+    items[item] = done("for another layout", result(1, "small", at="conformed"))
+    assert standing(PLAN, items, layouts).receipts("small") is None
+
+
+def test_a_layout_concerns_its_own_rendition():
+    items, layouts = packaged(SMALL, 1)
+    items |= sliced(PLAN, SMALL, [0, 1, 2], "small", "large")
+    now = standing(PLAN, items, layouts)
+    assert now.layout(LARGE) is None
+    assert now.receipts("large") == [receipt(0), receipt(1), receipt(2)]
+
+
+def test_a_layout_counts_only_while_every_slice_is_the_one_that_it_was_decided_upon():
+    items, layouts = packaged(SOURCE, 0)
+    assert standing(PLAN, items, layouts).layout(SOURCE) == layouts["source"].layout
+    item, identity = PLAN.work(SOURCE)[1]
+    for text in ("", result(1, "source", at="elsewhere")):
+        changed = items | {item: done(identity, text or older_result(1))}
+        now = standing(PLAN, changed, layouts)
+        assert now.layout(SOURCE) is None
+        assert now.work(SOURCE) == PLAN.work(SOURCE)
+
+
+def test_what_is_assembled_stays_so_when_a_slice_is_made_again_for_another_rendition():
+    items, layouts = packaged(SMALL, 1)
+    items |= {assemble_item("small"): done(SMALL.identity, "{}")}
+    items |= sliced(PLAN, SMALL, [1], "large")
+    now = standing(PLAN, items, layouts)
+    assert now.layout(SMALL) is None
+    assert now.assembled(SMALL) == "{}"
+
+
+def test_a_layout_is_read_back_as_it_was_written_and_that_of_another_version_is_not():
+    _, layouts = packaged(SOURCE, 0, 1)
+    written = layouts["source"].to_json()
+    assert DecidedLayout.from_json(written) == layouts["source"]
+    assert DecidedLayout.from_json(written.replace('"v":1', '"v":2')) is None

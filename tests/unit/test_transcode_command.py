@@ -263,6 +263,16 @@ def test_encoders_that_take_pictures_from_memory_open_no_device(implementation):
 
 def test_fields_are_joined_before_all_else_and_brightness_is_mapped_after_scaling():
     filters = graph(encoded(ENCODING, deinterlace=True, tone_map=True))
-    order = ["bwdif=", "split=", "settb=1/90000", "scale=640:360", "tonemap=", "format=yuv420p"]
+    order = [
+        "bwdif=", "split=", "settb=1/90000", "scale=", "tonemap=", "format=yuv420p", "pad=640:360",
+    ]  # fmt: skip
     places = [filters.index(name) for name in order]
     assert places == sorted(places)
+
+
+def test_parameter_sets_and_ticks_are_as_they_are_told():
+    arguments = encoded(ENCODING, parameter_set_id=3, timescale=15_360)
+    assert "sps-id=3" in value(arguments, "-x264-params")
+    assert value(arguments, "-video_track_timescale") == "15360"
+    assert value(arguments, "-enc_time_base:v") == "1:15360"
+    assert graph(arguments).index("settb=1/90000") < graph(arguments).index("settb=1/15360")

@@ -1,0 +1,56 @@
+"""What assembling a rendition has given: what was proven of its MP4, for the report and the VOD."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.movie_tables import ClockPoint
+from pipelines.report import RenditionReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The format that is written and the only one that is read; another version's is assembled again.
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class AssembledRendition:
+    """The result of an assembly that was proven, as the run's record keeps it."""
+
+    proven: RenditionReport
+    size: int
+    duration: float
+    width: int
+    height: int
+    codecs: Sequence[str]
+    clocks: tuple[ClockPoint, ...]
+    starts: Sequence[int]  #: media sequences of the segments with which periods begin, wholly
+    assembling: float  #: seconds that it took
+    proving: float
+
+    def to_json(self) -> str:
+        """The stored form."""
+        data = {
+            **vars(self),
+            "v": FORMAT,
+            "proven": self.proven.to_json(),
+            "clocks": [asdict(point) for point in self.clocks],
+        }
+        return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> AssembledRendition | None:
+        """The inverse of ``to_json``; None for what another version wrote."""
+        data = json.loads(text)
+        if data.pop("v", None) != FORMAT:
+            return None
+        return cls(
+            **{
+                **data,
+                "proven": RenditionReport.model_validate(data["proven"]),
+                "clocks": tuple(ClockPoint(**point) for point in data["clocks"]),
+            }
+        )
