@@ -1,30 +1,46 @@
-"""Publishing what was proven: VOD playlists, report, multivariant playlist, in that order."""
+"""Publishing what was proven: VOD playlists, subtitles, report, multivariant playlist, in order."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import ErrorCode, PermanentError
 from pipelines.object_store import ObjectKind, ObjectStore
-from pipelines.store_errors import ObjectMissing
-from pipelines.vod_playlist import VodVariant, media_playlist, multivariant_playlist
+from pipelines.vod_audio import AudioGroups
+from pipelines.vod_playlist import (
+    MediaType,
+    VodMedia,
+    VodVariant,
+    marked,
+    media_playlist,
+    multivariant_playlist,
+    period_marks,
+    subtitle_playlist,
+)
+from pipelines.vod_segments import IMMUTABLE, SegmentPlacer, lacking
+from pipelines.webvtt import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.location import Location
-    from pipelines.playlist import Variant
-    from pipelines.source import SourceReader
+    from pipelines.playlist import Segment, SubtitleRendition, Variant
+    from pipelines.subtitles import VodText
+    from pipelines.vod_playlist import PeriodMark
+    from pipelines.webvtt import Cue
 
-_IMMUTABLE = "public, max-age=31536000, immutable"
 _PLAYLIST = "application/vnd.apple.mpegurl"
 #: The one object that is overwritten; viewers may keep it for a minute.
 MULTIVARIANT = ObjectKind(_PLAYLIST, "public, max-age=60")
-MEDIA = ObjectKind(_PLAYLIST, _IMMUTABLE)
-REPORT = ObjectKind("application/json", _IMMUTABLE)
-_SEGMENT_TYPES = {"ts": "video/mp2t", "m4s": "video/iso.segment", "mp4": "video/mp4"}
+MEDIA = ObjectKind(_PLAYLIST, IMMUTABLE)
+REPORT = ObjectKind("application/json", IMMUTABLE)
+TEXT = ObjectKind("text/vtt", IMMUTABLE)
+
+#: What may stand of a language (RFC 5646) in the name of an object.
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3}")
+_SUBTITLES = "subtitles"
 
 
 @dataclass(frozen=True)
@@ -42,29 +58,35 @@ class OutputNames:
         """Its public URL."""
         return f"{self.public}r{revision}/{rendition}.mp4"
 
+    def subtitles_url(self, revision: int, file: str) -> str:
+        """The public URL of a file of subtitles (``subtitle_files``)."""
+        return f"{self.public}r{revision}/{file}"
+
     @property
     def recording_url(self) -> str:
         """The public URL of the multivariant playlist."""
         return f"{self.public}index.m3u8"
 
 
-@dataclass(frozen=True)
-class PublicSource:
-    """Where source segments can be fetched over HTTP by viewers, if at all."""
-
-    folder: Location
-    url: str
-
-    def url_of(self, location: Location) -> str | None:
-        """The public URL of a source object; None when it lies elsewhere."""
-        if not location.is_within(self.folder):
-            return None
-        return self.url.rstrip("/") + "/" + location.path.removeprefix(self.folder.path).lstrip("/")
+def subtitle_files(mp4: str, subtitles: Sequence[SubtitleRendition]) -> list[str]:
+    """Names of the files of subtitles beside the MP4 of a rendition, as players look for them:
+    its own, the language, and a number from the second of a language on."""
+    files: list[str] = []
+    for each in subtitles:
+        known = each.language is not None and _LANGUAGE.fullmatch(each.language)
+        stem = f"{mp4}.{each.language.lower() if known and each.language else 'und'}"
+        same = sum(file == f"{stem}.vtt" or file.startswith(f"{stem}.") for file in files)
+        files.append(f"{stem}.{same + 1}.vtt" if same else f"{stem}.vtt")
+    return files
 
 
 @dataclass(frozen=True)
 class PublishedRendition:
-    """A proven rendition with the variant that it was copied from."""
+    """A proven rendition with the variant that it was copied from.
+
+    ``lost`` are the segments (media sequence and location) of which nothing could be packaged,
+    ``starts`` the media sequences at which a period begins.
+    """
 
     name: str
     variant: Variant
@@ -73,115 +95,132 @@ class PublishedRendition:
     width: int  #: pixels as shown; 0 without pictures
     height: int
     codecs: tuple[str, ...]  #: RFC 6381; () when not all are known
+    lost: frozenset[tuple[int, str]] = frozenset()
+    starts: frozenset[int] = frozenset()
+
+    @property
+    def vod_segments(self) -> tuple[Segment, ...]:
+        """The segments of its VOD playlist: gaps and periods are marked as they were found."""
+        return marked(lacking(self.variant.segments, self.lost), self.marks)
+
+    @property
+    def marks(self) -> tuple[PeriodMark, ...]:
+        """Where periods begin that its playlist does not tag."""
+        return period_marks(lacking(self.variant.segments, self.lost), self.starts)
+
+
+@dataclass(frozen=True)
+class PublishedSubtitles:
+    """Subtitles in media time, and from discontinuity to discontinuity for players of the VOD.
+
+    ``mp4`` is the rendition beside whose MP4 the ``file`` lies.
+    """
+
+    rendition: SubtitleRendition
+    mp4: str
+    file: str
+    cues: tuple[Cue, ...]
+    texts: tuple[VodText, ...]
+    discontinuity_sequence: int  #: of the first of the texts
 
 
 class Publisher:
     """Writes the references to bytes that are in place already; the commit comes after it."""
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        reader: SourceReader,
-        names: OutputNames,
-        public_source: PublicSource | None,
-        *,
-        same_store: bool,
-    ) -> None:
+    def __init__(self, store: ObjectStore, names: OutputNames, placer: SegmentPlacer) -> None:
         self._store = store
-        self._reader = reader
         self._names = names
-        self._public_source = public_source
-        self._same_store = same_store
+        self._placer = placer
 
     def publish(
         self,
         revision: int,
         renditions: Sequence[PublishedRendition],
+        subtitles: Sequence[PublishedSubtitles],
         report: Mapping[str, Any],
         checkpoint: Callable[[], None],
     ) -> None:
-        """Write media playlists, the report, then ``index.m3u8``; all may be written again.
+        """Write subtitles, media playlists, the report, then ``index.m3u8``.
 
-        The report carries the text of ``index.m3u8``, the one object that is overwritten, so that
-        it can be made again from what was published.
+        All may be written again. The report carries the text of ``index.m3u8``, the one object
+        that is overwritten, so that it can be made again from what was published.
         """
-        for rendition in renditions:
+        folder = self._names.folder.child(f"r{revision}/")
+        for number, each in enumerate(subtitles):
             checkpoint()
-            self._write_media_playlist(revision, rendition, checkpoint)
-        variants = [_vod_variant(revision, rendition) for rendition in renditions]
-        playlist = multivariant_playlist(variants)
+            self._write_subtitles(each, folder, number)
+        groups = AudioGroups.of([(each.name, each.variant) for each in renditions])
+        for rendition in renditions:
+            for place, segments in groups.playlists_of(rendition.name):
+                listed = marked(lacking(segments, rendition.lost), rendition.marks)
+                self._write_playlist(listed, folder.child(place), checkpoint)
+            own = folder.child(f"{rendition.name}/")
+            self._write_playlist(rendition.vod_segments, own, checkpoint)
+        playlist = _multivariant(f"r{revision}/", renditions, groups, subtitles)
         whole = {**report, "multivariantPlaylist": playlist}
         text = json.dumps(whole, ensure_ascii=False, indent=1)
-        where = self._names.folder.child(f"r{revision}/recording.json")
-        self._store.write(where, text.encode(), REPORT)
+        self._store.write(folder.child("recording.json"), text.encode(), REPORT)
         checkpoint()
         index = self._names.folder.child("index.m3u8")
         self._store.write(index, playlist.encode(), MULTIVARIANT)
 
-    def _write_media_playlist(
-        self, revision: int, rendition: PublishedRendition, checkpoint: Callable[[], None]
+    def _write_playlist(
+        self, segments: Sequence[Segment], folder: Location, checkpoint: Callable[[], None]
     ) -> None:
-        folder = self._names.folder.child(f"r{revision}/{rendition.name}/")
-        urls = self._public_urls(rendition.variant)
-        if urls is None:
-            urls = self._copied(rendition.variant, folder, checkpoint)
-        playlist = media_playlist(rendition.variant.segments, urls.__getitem__)
-        self._store.write(folder.child("index.m3u8"), playlist.encode(), MEDIA)
+        checkpoint()
+        placed = self._placer.place(segments, folder, checkpoint)
+        text = media_playlist(placed.segments, placed.uris.__getitem__)
+        self._store.write(folder.child("index.m3u8"), text.encode(), MEDIA)
 
-    def _public_urls(self, variant: Variant) -> dict[Location, str] | None:
-        """Public URLs of everything that the playlist refers to; None unless all have one."""
-        if self._public_source is None:
-            return None
-        urls = {each: self._public_source.url_of(each) for each in _objects(variant)}
-        public = {each: url for each, url in urls.items() if url is not None}
-        return public if len(public) == len(urls) else None
-
-    def _copied(
-        self, variant: Variant, folder: Location, checkpoint: Callable[[], None]
-    ) -> dict[Location, str]:
-        """Copy the variant's objects beside its media playlist; their names there."""
-        names: dict[Location, str] = {}
-        for number, source in enumerate(_objects(variant)):
-            checkpoint()
-            suffix = source.path.rpartition(".")[2].lower()
-            suffix = suffix if suffix in _SEGMENT_TYPES else "ts"
-            names[source] = f"{number}.{suffix}"
-            kind = ObjectKind(_SEGMENT_TYPES[suffix], _IMMUTABLE)
-            target = folder.child(names[source])
-            try:
-                self._copy(source, target, kind)
-            except ObjectMissing:
-                message = f"{source} is listed but missing"
-                raise PermanentError(ErrorCode.SEGMENT_MISSING, message) from None
-        return names
-
-    def _copy(self, source: Location, target: Location, kind: ObjectKind) -> None:
-        if self._same_store and source.is_s3:
-            self._store.copy(source, target, kind)
-        else:
-            self._store.write(target, self._reader.read(source), kind)
+    def _write_subtitles(
+        self, subtitles: PublishedSubtitles, revision: Location, number: int
+    ) -> None:
+        """Write the file beside the MP4, and the VOD playlist with its texts."""
+        self._store.write(revision.child(subtitles.file), write(subtitles.cues).encode(), TEXT)
+        folder = revision.child(_subtitle_folder(subtitles, number))
+        for position, each in enumerate(subtitles.texts):
+            self._store.write(folder.child(f"{position}.vtt"), each.text.encode(), TEXT)
+        seconds = [each.seconds for each in subtitles.texts]
+        listed = subtitle_playlist(seconds, subtitles.discontinuity_sequence)
+        self._store.write(folder.child("index.m3u8"), listed.encode(), MEDIA)
 
 
-def _objects(variant: Variant) -> list[Location]:
-    """Every object that the variant's segments lie in, initialization sections included."""
-    found: dict[Location, None] = {}
-    for segment in variant.segments:
-        if segment.init_section is not None:
-            found[segment.init_section.location] = None
-        found[segment.location] = None
-    return list(found)
+def _multivariant(
+    revision: str,
+    renditions: Sequence[PublishedRendition],
+    groups: AudioGroups,
+    subtitles: Sequence[PublishedSubtitles],
+) -> str:
+    texts = [
+        VodMedia(
+            kind=MediaType.SUBTITLES,
+            group=_SUBTITLES,
+            name=each.rendition.name,
+            language=each.rendition.language,
+            default=each.rendition.default,
+            uri=f"{revision}{_subtitle_folder(each, number)}index.m3u8",
+            forced=each.rendition.forced,
+        )
+        for number, each in enumerate(subtitles)
+    ]
+    variants = [
+        VodVariant(
+            name=each.name,
+            uri=f"{revision}{each.name}/index.m3u8",
+            size=each.size,
+            duration=each.duration,
+            bandwidth=each.variant.bandwidth,
+            width=each.variant.width or each.width or None,
+            height=each.variant.height or each.height or None,
+            frame_rate=each.variant.frame_rate,
+            codecs=each.variant.codecs or each.codecs,
+            audio=groups.group_of(each.name),
+            subtitles=_SUBTITLES if subtitles else None,
+        )
+        for each in renditions
+    ]
+    return multivariant_playlist(variants, [*groups.lines(revision), *texts])
 
 
-def _vod_variant(revision: int, rendition: PublishedRendition) -> VodVariant:
-    variant = rendition.variant
-    return VodVariant(
-        name=rendition.name,
-        uri=f"r{revision}/{rendition.name}/index.m3u8",
-        size=rendition.size,
-        duration=rendition.duration,
-        bandwidth=variant.bandwidth,
-        width=variant.width or rendition.width or None,
-        height=variant.height or rendition.height or None,
-        frame_rate=variant.frame_rate,
-        codecs=variant.codecs or rendition.codecs,
-    )
+def _subtitle_folder(subtitles: PublishedSubtitles, number: int) -> str:
+    return f"{subtitles.mp4}/{_SUBTITLES}-{number}/"

@@ -1,22 +1,25 @@
-"""The report of a finalized recording: what was made, what was proven, what was found missing."""
+"""The form of the report of a finalized recording: what was made, proven, mended and found missing.
+
+``docs/report.schema.json`` is the JSON Schema of it, ``docs/report.md`` explains every field.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.assemble import AssembledObject
-    from pipelines.playlist import Recording
-    from pipelines.session import Session
     from pipelines.transcoding.encoding import VideoEncoding
-    from pipelines.verify import Proof
 
 #: Raised by one whenever the meaning of a field changes.
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 
 
 class RenditionKind(StrEnum):
@@ -31,71 +34,306 @@ class Verdict(StrEnum):
     """In one word what the recording is, compared with its source."""
 
     COMPLETE = "complete"
-    REPAIRED = "repaired"  #: nothing is missing, but clocks had to be mended
-    PARTIAL = "partial"  #: media is missing, at the times that ``gaps`` tells
+    REPAIRED = "repaired"  #: all media is there, some of it mended or re-encoded on the way
+    PARTIAL = "partial"  #: media is missing, as ``gaps``, ``losses`` and ``repairs`` tell
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class RunOrigin:
-    """Which run made the report, and with what."""
+class _Form(BaseModel):
+    """Fields that are all there, in camelCase, and no others. Times and durations are seconds."""
 
-    generation: int
-    revision: int
-    ffmpeg_version: str
-    finalizer_version: str
-    timings: Mapping[str, float]  #: seconds by step
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """The values in JSON's own types."""
+        return self.model_dump(mode="json")
 
 
-@dataclass(frozen=True)
-class RenditionOrigin:
-    """What was decided of a rendition; ``video`` and ``encodes_audio`` as in a ``Transcode``."""
+class EncodingReport(_Form):
+    """How pictures were encoded."""
+
+    encoder: str
+    implementation: str
+    preset: str
+    width: int
+    height: int
+    bitrate: int | None
+    fps: str | None
+    quality: int | None
+    gop: float | None
+    profile: str | None
+    deinterlaced: bool
+    tone_mapped: bool
+
+
+class ChecksumReport(_Form):
+    """A checksum of an object; ``composite``: over the checksums of its parts."""
+
+    algorithm: str
+    value: str
+    composite: bool
+    told_by: str
+
+
+class TrackReport(_Form):
+    """The units of one track in the index of the source beside the samples of the object."""
+
+    name: str
+    codec: str
+    language: str
+    expected: int
+    copied: int
+    re_encoded: int
+    inserted: int
+    dropped: int
+    repeated: int
+    seconds: float
+
+
+class PeriodReport(_Form):
+    """Media between two discontinuities."""
+
+    number: int
+    start: float
+    tagged: bool
+    segment: int
+
+
+class GapReport(_Form):
+    """Media that the recording does not hold, of one track or of ``all``."""
+
+    track: str
+    at: float
+    duration: float
+    wall_clock: str | None
+    cause: str
+    detail: str
+    done: str
+    segments: list[int]
+
+
+class LossReport(_Form):
+    """A listed segment of which nothing, or not all, could be packaged."""
+
+    segment: int
+    sound: str | None
+    location: str
+    cause: str
+    detail: str
+    whole: bool
+    seconds: float
+    units: int
+
+
+class RepairReport(_Form):
+    """One thing that was mended, or left out, on the way."""
+
+    kind: str
+    track: str | None
+    segment: int | None
+    at: float | None
+    seconds: float | None
+    units: int
+    detail: str
+
+
+class ReencodedReport(_Form):
+    """A stretch of a track that was encoded anew, since the rest of the track is another way."""
+
+    track: str
+    segment: int
+    at: float
+    seconds: float
+    was: str
+    made: str
+
+
+class ProofReport(_Form):
+    """How much was read back."""
+
+    seams: int
+    ranges: int
+    bytes_read: int
+
+
+class RenditionReport(_Form):
+    """One MP4: what it is made of, and what was proven of it; null and empty where it is not."""
 
     name: str
     kind: RenditionKind
+    state: str
     reason: str
-    video: VideoEncoding | None = None
-    encodes_audio: bool = False
+    encoding: EncodingReport | None
+    encodes_audio: bool
+    url: str | None
+    size: int | None
+    etag: str | None
+    checksums: list[ChecksumReport]
+    duration: float | None
+    listed_duration: float | None
+    duration_differs: bool
+    start_skew: float | None
+    end_skew: float | None
+    tracks: list[TrackReport]
+    periods: list[PeriodReport]
+    gaps: list[GapReport]
+    losses: list[LossReport]
+    repairs: list[RepairReport]
+    reencoded: list[ReencodedReport]
+    source_segments: int | None
+    source_segments_lost: int | None
+    source_bytes: int | None
+    slices: int | None
+    proof: ProofReport | None
+    progress: float | None
+    media_seconds: float | None
+    media_seconds_done: float
+    speed: float | None
 
 
-def rendition_report(
-    origin: RenditionOrigin, url: str, made: AssembledObject, proof: Proof, target_duration: float
-) -> dict[str, Any]:
-    """What was made and proven of one rendition, in JSON's own types.
+class SubtitleReport(_Form):
+    """One rendition of subtitles, kept beside the MP4; ``url`` is null where it could not be."""
 
-    EXTINF is a hint: its sum is told beside the media's duration, and ``durationDiffers`` says
-    when the two are apart by more than one target duration.
-    """
-    tables = made.tables
-    return {
-        "name": origin.name,
-        "kind": origin.kind,
-        "state": "ready",
-        "reason": origin.reason,
-        "encoding": encoding_view(origin.video),
-        "encodesAudio": origin.encodes_audio,
-        "url": url,
-        "size": made.size,
-        "etag": made.etag,
-        "checksumCrc32": proof.checksum,
-        "duration": round(proof.duration, 6),
-        "listedDuration": round(made.listed_seconds, 6),
-        "durationDiffers": abs(proof.duration - made.listed_seconds) > target_duration,
-        "startSkew": proof.start_skew,
-        "endSkew": proof.end_skew,
-        "tracks": [asdict(track) for track in proof.tracks],
-        "periods": [asdict(period) for period in tables.periods],
-        "gaps": [asdict(gap) for gap in tables.gaps],
-        "repairs": _repairs(made),
-        "sourceSegments": made.source_segments,
-        "sourceBytes": made.source_bytes,
-        "slices": len(tables.seams),
-        "proof": {
-            "seams": proof.seams,
-            "ranges": proof.ranges,
-            "bytesRead": proof.bytes_read,
-        },
-    }
+    name: str
+    language: str | None
+    url: str | None
+    cues: int
+    left_out: int
+    reason: str
+    losses: list[LossReport]
+
+
+class CounterReport(_Form):
+    """A count of the origin beside ours; ``said`` is null where the origin told none."""
+
+    said: float | None
+    found: float | None
+    differs: bool
+
+
+class CountersReport(_Form):
+    """The origin's own counters, compared with what was found of the best variant."""
+
+    source_segments: CounterReport
+    source_segments_duration: CounterReport
+    source_bytes: CounterReport
+
+
+class SourceReport(_Form):
+    """What was read."""
+
+    playlist: str
+    segments: int
+    segments_lost: int
+    listed_duration: float
+    media_duration: float | None
+    bytes: int | None
+    ended: bool
+    fingerprint: str
+    not_packaged: list[str]
+
+
+class TimingsReport(_Form):
+    """Seconds by step; those of slices are added up, although slices are made side by side."""
+
+    plan: float | None
+    package: float
+    transcode: float
+    assemble: float
+    verify: float
+    publish: float | None
+    since_run_began: float
+
+
+class RunReport(_Form):
+    """Which run wrote the report, and with what."""
+
+    generation: int
+    revision: int | None
+    ffmpeg_version: str | None
+    finalizer_version: str
+    timings: TimingsReport
+
+
+class ErrorReport(_Form):
+    """Why there is no result; ``renditions`` are those whose failure ended the run."""
+
+    code: str
+    message: str
+    renditions: list[str]
+
+
+class GapOfRendition(GapReport):
+    """A gap, and where."""
+
+    rendition: str
+
+
+class LossOfRendition(LossReport):
+    """A loss, and where; subtitles stand by their name."""
+
+    rendition: str
+
+
+class RepairOfRendition(RepairReport):
+    """A repair, and where."""
+
+    rendition: str
+
+
+class ReencodedOfRendition(ReencodedReport):
+    """A stretch that was encoded anew, and where."""
+
+    rendition: str
+
+
+class Report(_Form):
+    """The whole report; the session is part of it, so that objects can rebuild the store."""
+
+    model_config = ConfigDict(title="Report of a finalized recording")
+
+    version: int = Field(json_schema_extra={"const": REPORT_VERSION})
+    verdict: Verdict
+    reasons: list[str]
+    error: ErrorReport | None
+    renditions: list[RenditionReport]
+    mp4: str | None
+    gaps: list[GapOfRendition]
+    losses: list[LossOfRendition]
+    repairs: list[RepairOfRendition]
+    reencoded: list[ReencodedOfRendition]
+    subtitles: list[SubtitleReport]
+    source: SourceReport | None
+    counters: CountersReport
+    run: RunReport
+    session: dict[str, Any]
+
+
+class StoredReport(Report):
+    """The report as ``recording.json`` holds it: with the text of its ``index.m3u8``."""
+
+    multivariant_playlist: str | None = Field(default=None, exclude_if=lambda text: text is None)
+
+
+class _Untitled(GenerateJsonSchema):
+    """Names of fields say what their titles would."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def schema_text() -> str:
+    """The JSON Schema (2020-12) of ``recording.json``, and of the API's answer."""
+    form = StoredReport.model_json_schema(by_alias=True, schema_generator=_Untitled)
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **form}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
 def encoding_view(video: VideoEncoding | None) -> dict[str, Any] | None:
@@ -103,124 +341,20 @@ def encoding_view(video: VideoEncoding | None) -> dict[str, Any] | None:
     if video is None:
         return None
     rate = video.nominal_rate
-    return {
-        "encoder": video.encoder,
-        "implementation": video.implementation,
-        "preset": video.preset,
-        "width": video.width,
-        "height": video.height,
-        "bitrate": video.bitrate,
-        "fps": f"{rate.numerator}/{rate.denominator}" if video.constant_rate else None,
-        "quality": video.quality,
-        "gop": video.gop,
-        "profile": video.profile,
-        "deinterlaced": video.deinterlace,
-        "toneMapped": video.tone_map,
-    }
-
-
-def _repairs(made: AssembledObject) -> list[dict[str, Any]]:
-    dropped = [
-        {
-            "kind": "dropped_leading_samples",
-            "track": each.track,
-            "at": round(each.at, 6),
-            "samples": each.samples,
-            "cause": each.cause,
-        }
-        for each in made.tables.dropped
-    ]
-    stepped = [
-        {
-            "kind": "audio_clock_step",
-            "track": name,
-            "at": round(step.at, 6),
-            "seconds": round(step.by, 6),
-            "cause": "the clock of the sound stepped; counting began anew there",
-        }
-        for name, tables in made.tables.tracks.items()
-        for step in tables.audio_steps
-    ]
-    return [*dropped, *stepped]
-
-
-def verdict_of(renditions: Sequence[Mapping[str, Any]]) -> Verdict:
-    """The verdict over all renditions: the worst of them."""
-    dropped = any(
-        repair["kind"] == "dropped_leading_samples"
-        for rendition in renditions
-        for repair in rendition["repairs"]
-    )
-    if dropped or any(rendition["gaps"] for rendition in renditions):
-        return Verdict.PARTIAL
-    if any(rendition["repairs"] for rendition in renditions):
-        return Verdict.REPAIRED
-    return Verdict.COMPLETE
-
-
-def report(
-    session: Session,
-    recording: Recording,
-    renditions: Sequence[Mapping[str, Any]],
-    not_made: Sequence[Mapping[str, str]],
-    mp4: str,
-    origin: RunOrigin,
-) -> dict[str, Any]:
-    """The whole report; the session itself is part of it, so that objects can rebuild the store.
-
-    ``mp4`` names the rendition whose URL is the session's ``mp4Url``.
-    """
-    return {
-        "version": REPORT_VERSION,
-        "verdict": verdict_of(renditions),
-        "error": None,
-        "renditions": [*renditions, *not_made_views(not_made)],
-        "mp4": mp4,
-        "gaps": [
-            {"rendition": rendition["name"], **gap}
-            for rendition in renditions
-            for gap in rendition["gaps"]
-        ],
-        "repairs": [
-            {"rendition": rendition["name"], **repair}
-            for rendition in renditions
-            for repair in rendition["repairs"]
-        ],
-        "source": {
-            "playlist": str(recording.location),
-            "segments": recording.segment_count,
-            "listedDuration": round(recording.duration, 6),
-            "ended": recording.ended,
-            "fingerprint": recording.fingerprint,
-        },
-        "run": _run(origin),
-        "session": session.model_dump(mode="json", exclude_unset=True),
-    }
-
-
-def failed_report(
-    session: Session,
-    code: str,
-    message: str,
-    failed: Sequence[str],
-    renditions: Sequence[Mapping[str, Any]],
-    generation: int,
-) -> dict[str, Any]:
-    """The report of a run that could not finish: the same shape, with the reason.
-
-    ``renditions`` are those that were planned, as far as they came; ``failed`` names the ones whose
-    failure ended the run, as far as it was one of theirs.
-    """
-    return {
-        "version": REPORT_VERSION,
-        "verdict": Verdict.FAILED,
-        "error": {"code": code, "message": message, "renditions": [*failed]},
-        "renditions": [*renditions],
-        "gaps": [],
-        "repairs": [],
-        "run": {"generation": generation},
-        "session": session.model_dump(mode="json", exclude_unset=True),
-    }
+    return EncodingReport(
+        encoder=video.encoder,
+        implementation=video.implementation,
+        preset=video.preset,
+        width=video.width,
+        height=video.height,
+        bitrate=video.bitrate,
+        fps=f"{rate.numerator}/{rate.denominator}" if video.constant_rate else None,
+        quality=video.quality,
+        gop=video.gop,
+        profile=video.profile,
+        deinterlaced=video.deinterlace,
+        tone_mapped=video.tone_map,
+    ).to_json()
 
 
 def not_made_views(not_made: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
@@ -240,13 +374,3 @@ def not_made_views(not_made: Sequence[Mapping[str, str]]) -> list[dict[str, Any]
         }
         for each in not_made
     ]
-
-
-def _run(origin: RunOrigin) -> dict[str, Any]:
-    return {
-        "generation": origin.generation,
-        "revision": origin.revision,
-        "ffmpegVersion": origin.ffmpeg_version,
-        "finalizerVersion": origin.finalizer_version,
-        "timings": {name: round(value, 3) for name, value in origin.timings.items()},
-    }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pipelines.location import Location
     from pipelines.playlist import ByteRange, Encryption, InitSection, Segment
@@ -19,7 +20,34 @@ _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: Characters of RFC 3986; all others, quotes and line breaks among them, become escapes.
 _URI_SAFE = "%:/?#[]@!$&'()*+,;=-._~"
 _NOT_IN_NAMES = re.compile(r"[^\w .+()-]", re.ASCII)
+#: What a quoted string of a playlist cannot hold (section 4.2), and what looks like a line's end.
+_NOT_IN_QUOTES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\"]")
 _CODEC = re.compile(r"[A-Za-z0-9.+-]{1,64}")
+#: RFC 5646, as far as its form goes.
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,8}")
+
+
+class MediaType(StrEnum):
+    """What an EXT-X-MEDIA line names (section 4.3.4.1)."""
+
+    AUDIO = "AUDIO"
+    SUBTITLES = "SUBTITLES"
+
+
+@dataclass(frozen=True)
+class VodMedia:
+    """A line of the multivariant playlist that names a rendition of a group (EXT-X-MEDIA).
+
+    ``uri`` is None where the media is muxed into the variants; ``forced`` is of subtitles alone.
+    """
+
+    kind: MediaType
+    group: str
+    name: str
+    language: str | None
+    default: bool
+    uri: str | None
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +55,8 @@ class VodVariant:
     """A line of the multivariant playlist: one rendition and its media playlist.
 
     ``size`` (bytes) and ``duration`` (s) are those of its media; ``bandwidth`` is the peak bit
-    rate (bit/s) when it is known, else the average counts for it.
+    rate (bit/s) when it is known, else the average counts for it. ``audio`` and ``subtitles`` name
+    groups.
     """
 
     name: str
@@ -39,6 +68,8 @@ class VodVariant:
     height: int | None = None
     frame_rate: float | None = None
     codecs: tuple[str, ...] = ()
+    audio: str | None = None
+    subtitles: str | None = None
 
     @property
     def average_bandwidth(self) -> int:
@@ -46,12 +77,39 @@ class VodVariant:
         return max(1, math.ceil(self.size * 8 / self.duration)) if self.duration > 0 else 1
 
 
-def multivariant_playlist(variants: Sequence[VodVariant]) -> str:
-    """Write the multivariant playlist (section 4.3.4.2), variants in the given order."""
-    lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
+def multivariant_playlist(variants: Sequence[VodVariant], media: Sequence[VodMedia] = ()) -> str:
+    """Write the multivariant playlist (section 4.3.4.2): groups, then variants in the given order."""
+    lines = ["#EXTM3U", f"#EXT-X-VERSION:{4 if media else 3}"]
+    lines += [f"#EXT-X-MEDIA:{','.join(_media(each))}" for each in _named_apart(media)]
     for variant in variants:
         lines += [f"#EXT-X-STREAM-INF:{','.join(_stream_inf(variant))}", _uri(variant.uri)]
     return "\n".join(lines) + "\n"
+
+
+def _named_apart(media: Sequence[VodMedia]) -> Iterator[VodMedia]:
+    """The renditions with names that differ within their group (section 4.3.4.1.1)."""
+    given: set[tuple[str, str]] = set()
+    for each in media:
+        name = plain = _NOT_IN_QUOTES.sub("_", each.name) or each.group
+        number = 2
+        while (each.group, name) in given:
+            name, number = f"{plain} ({number})", number + 1
+        given.add((each.group, name))
+        yield replace(each, name=name)
+
+
+def _media(media: VodMedia) -> Iterator[str]:
+    yield f"TYPE={media.kind}"
+    yield f'GROUP-ID="{media.group}"'
+    yield f'NAME="{media.name}"'
+    if media.language and _LANGUAGE.fullmatch(media.language):
+        yield f'LANGUAGE="{media.language}"'
+    yield f"DEFAULT={'YES' if media.default else 'NO'}"
+    yield "AUTOSELECT=YES"
+    if media.kind is MediaType.SUBTITLES and media.forced:
+        yield "FORCED=YES"
+    if media.uri is not None:
+        yield f'URI="{_uri(media.uri)}"'
 
 
 def _stream_inf(variant: VodVariant) -> Iterator[str]:
@@ -64,7 +122,70 @@ def _stream_inf(variant: VodVariant) -> Iterator[str]:
     # A list that lacks a codec would make players refuse the variant, no list at all does not.
     if variant.codecs and all(_CODEC.fullmatch(codec) for codec in variant.codecs):
         yield f'CODECS="{",".join(variant.codecs)}"'
+    if variant.audio:
+        yield f'AUDIO="{variant.audio}"'
+    if variant.subtitles:
+        yield f'SUBTITLES="{variant.subtitles}"'
     yield f'NAME="{_NOT_IN_NAMES.sub("_", variant.name)}"'
+
+
+@dataclass(frozen=True)
+class PeriodMark:
+    """Where a period begins that its playlist may not tag: so far into a tagged one."""
+
+    discontinuity_sequence: int
+    seconds: float  #: sum of EXTINF from the tag to there
+
+
+def period_marks(segments: Sequence[Segment], starts: Collection[int]) -> tuple[PeriodMark, ...]:
+    """The marks of periods that begin at the segments of these media sequences.
+
+    A period that begins at its playlist's first segment, or at a tag, needs none; neither does one
+    whose tag stands before segments that are marked as gaps, which nothing is played of.
+    """
+    marks = []
+    elapsed, tag_holds = 0.0, True
+    for segment in segments:
+        if segment.discontinuity:
+            elapsed, tag_holds = 0.0, True
+        if segment.sequence in starts and not tag_holds:
+            marks.append(PeriodMark(segment.discontinuity_sequence, elapsed))
+        tag_holds = tag_holds and segment.gap
+        elapsed += segment.duration
+    return tuple(marks)
+
+
+def marked(segments: Sequence[Segment], marks: Sequence[PeriodMark]) -> tuple[Segment, ...]:
+    """The segments with a discontinuity before the one that begins nearest to each mark.
+
+    The same marks serve all playlists of a recording, whose segments may be of other lengths.
+    """
+    begins, elapsed = [], 0.0
+    for segment in segments:
+        elapsed = 0.0 if segment.discontinuity else elapsed
+        begins.append(elapsed)
+        elapsed += segment.duration
+    opened = set()
+    for mark in marks:
+        inside = [
+            position
+            for position, segment in enumerate(segments)
+            if segment.discontinuity_sequence == mark.discontinuity_sequence
+            and begins[position] > 0
+        ]
+        if inside:
+            opened.add(min(inside, key=lambda position: abs(begins[position] - mark.seconds)))
+    added, found = 0, []
+    for position, segment in enumerate(segments):
+        added += position in opened
+        found.append(
+            replace(
+                segment,
+                discontinuity=segment.discontinuity or position in opened,
+                discontinuity_sequence=segment.discontinuity_sequence + added,
+            )
+        )
+    return tuple(found)
 
 
 def media_playlist(segments: Sequence[Segment], uri_for: Callable[[Location], str]) -> str:
@@ -91,11 +212,36 @@ def media_playlist(segments: Sequence[Segment], uri_for: Callable[[Location], st
         wanted = _key(segment, position, segments[0])
         lines += _segment_tags(segment)
         if segment.init_section and segment.init_section != init:
+            # A key holds for the maps behind it too, until the next one.
+            if segment.init_section.encryption != key:
+                key = segment.init_section.encryption
+                lines.append(_key_tag(key, uri_for))
             lines.append(_map(segment.init_section, uri_for))
         if wanted != key:
             lines.append(_key_tag(wanted, uri_for))
         init, key = segment.init_section, wanted
         lines += _segment_lines(segment, uri_for)
+    return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
+
+
+def subtitle_playlist(seconds: Sequence[float], discontinuity_sequence: int) -> str:
+    """Write the closed media playlist of ``0.vtt``, ``1.vtt`` …, each a period of so many seconds.
+
+    ``discontinuity_sequence`` is that of the first period in the other playlists. Only of subtitles may the target duration differ from that of the other playlists
+    (section 6.2.4).
+    """
+    lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:3",
+        f"#EXT-X-TARGETDURATION:{max(1, math.ceil(max(seconds, default=0.0)))}",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+        "#EXT-X-MEDIA-SEQUENCE:0",
+    ]
+    if discontinuity_sequence:
+        lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity_sequence}")
+    for number, length in enumerate(seconds):
+        lines += ["#EXT-X-DISCONTINUITY"] if number else []
+        lines += [f"#EXTINF:{length:.6f},", f"{number}.vtt"]
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
 
 

@@ -80,7 +80,7 @@ def _table(report: Mapping[str, Any]) -> Table:
     table.add_column("State", no_wrap=True)
     table.add_column("Why")
     for rendition in report["renditions"]:
-        made = "size" in rendition
+        made = rendition["size"] is not None
         table.add_row(
             Text(printable(rendition["name"])),
             Text(rendition["kind"] if made else "–"),

@@ -77,6 +77,20 @@ def _slice_transcoded(event: Mapping[str, Any]) -> str:
     )
 
 
+def _layout_decided(event: Mapping[str, Any]) -> str:
+    return (
+        f"{event['rendition']}: {count_words(event['runs'], 'run')} of "
+        f"{count_words(event['slices'], 'slice')} to be conformed: {'; '.join(event['reasons'])}"
+    )
+
+
+def _slice_conformed(event: Mapping[str, Any]) -> str:
+    return (
+        f"{event['rendition']}, slice {event['slice']}: {count_words(event['runs'], 'odd run')} "
+        f"conformed, {size_words(event['bytes'])}, in {event['seconds']:.2f} s"
+    )
+
+
 def _sound_encoded(event: Mapping[str, Any]) -> str:
     return f"{event['mediaSeconds']:.1f} s of sound, in {event['seconds']:.2f} s"
 
@@ -90,6 +104,11 @@ def _rendition_verified(event: Mapping[str, Any]) -> str:
         f"{event['rendition']}: {size_words(event['bytes'])}, {event['mediaSeconds']:.1f} s, "
         f"assembled and proven in {event['seconds']:.2f} s"
     )
+
+
+def _segment_came_late(event: Mapping[str, Any]) -> str:
+    numbers = ", ".join(str(number) for number in event["segments"])
+    return f"given up before, and there now: {numbers}; all is packaged again"
 
 
 def _ready(event: Mapping[str, Any]) -> str:
@@ -111,9 +130,12 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "planned": _planned,
     "slice_packaged": _slice_packaged,
     "slice_transcoded": _slice_transcoded,
+    "layout_decided": _layout_decided,
+    "slice_conformed": _slice_conformed,
     "sound_encoded": _sound_encoded,
     "encoder_fallback": _encoder_fallback,
     "rendition_verified": _rendition_verified,
+    "segment_came_late": _segment_came_late,
     "postponed": _error,
     "attempt_failed": _error,
     Phase.LIVE: lambda event: str(event["reason"]),

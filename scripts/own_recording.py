@@ -66,9 +66,7 @@ def _names(folder: Path, location: Location) -> Iterator[str]:
 
 
 def _media_playlists(multivariant: MultivariantPlaylist) -> Iterable[Location]:
-    audio = [each.location for variant in multivariant.variants for each in variant.audio]
-    found = [*multivariant.media_locations, *(each for each in audio if each is not None)]
-    return dict.fromkeys(found)
+    return dict.fromkeys((*multivariant.media_locations, *multivariant.subtitle_locations))
 
 
 def _segment_names(playlist: MediaPlaylist) -> Iterator[str]:

@@ -21,11 +21,24 @@ from scripts.install import only_one
 CHROMIUM = Path("/usr/bin/chromium")
 PAGE = Path(__file__).with_name("viewer.html")
 
-HLS_JS = "hls.js@1.7.4"
-HLS_JS_SHA512 = (
-    "3GlxGdPvT2YHvQYOt+yOzT/DEior/qJVNIylHA77kgeoBTdQQqi70GwefNEUmHQeNGyjC8U62+bruqW/Tpm+tg=="
+
+@dataclass(frozen=True)
+class NpmPackage:
+    """One version of a package, by the digest of its archive (base64)."""
+
+    name: str
+    sha512: str
+
+
+HLS_JS = NpmPackage(
+    "hls.js@1.7.4",
+    "3GlxGdPvT2YHvQYOt+yOzT/DEior/qJVNIylHA77kgeoBTdQQqi70GwefNEUmHQeNGyjC8U62+bruqW/Tpm+tg==",
 )
-_HLS_JS_FILE = "package/dist/hls.min.js"
+#: A reader of MP4 that shares nothing with ffmpeg, nor with this project.
+MP4BOX_JS = NpmPackage(
+    "mp4box@2.4.1",
+    "0HGX7nXoDIX6FKLVl4a3wtYjBlwqsN3xuQC3GXzNtKp98FXUOhDSq623azsz8DG5ptd9ZXcXodDkgbdMZOjWvw==",
+)
 
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -51,23 +64,36 @@ def install_chromium(lock_folder: Path) -> None:
 
 def fetch_hls_js(folder: Path) -> Path:
     """The script of hls.js in ``folder``, fetched unless it is there. Raises Missing."""
-    script = folder / "hls.min.js"
+    return _fetched(HLS_JS, folder) / "dist" / "hls.min.js"
+
+
+def fetch_mp4box(folder: Path) -> Path:
+    """The script of mp4box.js in ``folder``, fetched unless it is there. Raises Missing."""
+    return _fetched(MP4BOX_JS, folder) / "dist" / "mp4box.all.cjs"
+
+
+def _fetched(package: NpmPackage, folder: Path) -> Path:
+    """The unpacked package, in a folder of its own below ``folder``."""
+    unpacked = folder / package.name.partition("@")[0]
     with only_one(folder):
-        if not script.exists():
-            script.write_bytes(_fetched_hls_js(folder))
-    return script
+        if not unpacked.exists():
+            draft = folder / f"{unpacked.name}.draft"
+            draft.mkdir()
+            _unpack(package, draft)
+            (draft / "package").rename(unpacked)
+    return unpacked
 
 
-def _fetched_hls_js(folder: Path) -> bytes:
+def _unpack(package: NpmPackage, folder: Path) -> None:
     if shutil.which("npm") is None:
-        raise Missing("there is no npm to fetch hls.js with")
-    _run(["npm", "pack", HLS_JS, "--silent", f"--pack-destination={folder}"], "npm pack")
-    (package,) = folder.glob("*.tgz")
-    digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
-    if digest != HLS_JS_SHA512:
-        raise AssertionError(f"{HLS_JS} is not the package that was pinned: sha512-{digest}")
-    with tarfile.open(package) as archive:
-        return archive.extractfile(_HLS_JS_FILE).read()
+        raise Missing(f"there is no npm to fetch {package.name} with")
+    _run(["npm", "pack", package.name, "--silent", f"--pack-destination={folder}"], "npm pack")
+    (archive,) = folder.glob("*.tgz")
+    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if digest != package.sha512:
+        raise AssertionError(f"{package.name} is not what was pinned: sha512-{digest}")
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
 
 
 def _run(command: list[str], what: str, **environment: str) -> None:
@@ -178,6 +204,10 @@ class Viewer:
         if not self._page.evaluate("'Hls' in window"):
             self._page.add_script_tag(path=hls_js)
         return self._page.evaluate("([kind, url]) => openPlaylist(kind, url)", [kind, url])
+
+    def subtitles(self, count: int) -> list[dict[str, Any]]:
+        """Turn on the first subtitles of the playlist, and wait until so many cues were read."""
+        return self._page.evaluate("count => subtitles(count)", count)
 
     def seek(self, time: float, tolerance: float) -> float | None:
         """Seek and wait for a picture whose time is so near; its brightness from 0 to 255."""

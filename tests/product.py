@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+import jsonschema
 import urllib3
 
+from pipelines.report import schema_text
 from tests.packaging import upload_folder
 from tests.stack import RunningStack, eventually
 
@@ -105,7 +107,10 @@ class Product:
         return [event for event in events if not actions or event["action"] in actions]
 
     def report(self, session_id: str) -> dict[str, Any]:
-        return self.api("GET", f"/sessions/{session_id}/report").json()
+        """The session's report, which has the form that its JSON Schema tells."""
+        report = self.api("GET", f"/sessions/{session_id}/report").json()
+        jsonschema.validate(report, json.loads(schema_text()))
+        return report
 
     def reaches(
         self, session_id: str, *phases: str, generation_after: int = -1, timeout: float = PATIENCE_S

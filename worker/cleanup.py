@@ -119,8 +119,10 @@ def _is_unpublished(record: SessionRecord, name: str) -> bool:
     if int(found.group(1)) != record.revision:
         return True
     inside, slash, _ = name[found.end() :].partition("/")
-    rendition = inside if slash else inside.removesuffix(".mp4")
     made = {view["name"] for view in record.renditions if view["url"]}
+    if inside.endswith(".vtt") and not slash:
+        return not any(inside.startswith(f"{rendition}.") for rendition in made)
+    rendition = inside if slash else inside.removesuffix(".mp4")
     return inside != "recording.json" and rendition not in made
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pipelines.report import failed_report
+from pipelines.run_report import RunError
 from pipelines.session import Phase
 from worker.cleanup import clean
-from worker.progress import rendition_views
+from worker.failed_report import failed_report
 from worker.records import RecordedError
-from worker.rendition_view import unmade_view, withdrawn
-from worker.run_plan import PACKAGE, PUBLISH, SOUND, TRANSCODE
+from worker.rendition_view import withdrawn
+from worker.run_plan import CONFORM, PACKAGE, PUBLISH, SOUND, TRANSCODE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +36,8 @@ def fail(run: Run, code: ErrorCode, message: str, item: str | None = None) -> No
     if item is not None:
         message = f"{work_in_words(item, failed)}: {message}"
     if run.record.revision == 0:
-        views = rendition_views(run, run.standing(plan)) if plan else ()
-        unmade = [unmade_view(view, "failed") for view in views]
-        session = run.record.session
-        report = failed_report(session, code, message, failed, unmade, run.generation)
-        sessions.set_report(run.session_id, json.dumps(report, ensure_ascii=False))
+        written = failed_report(run, plan, RunError(code, message, tuple(failed)))
+        sessions.set_report(run.session_id, json.dumps(written.to_json(), ensure_ascii=False))
     moved = sessions.transition(
         run.session_id,
         expect={Phase.FINALIZING},
@@ -69,6 +66,8 @@ def work_in_words(item: str, renditions: Sequence[str]) -> str:
         return f"copying slice {number} of {names}"
     if kind == TRANSCODE:
         return f"transcoding slice {number} to {names}"
+    if kind == CONFORM:
+        return f"conforming slice {number} of {names}"
     if kind == SOUND:
         return f"encoding the sound of {names}"
     return "publishing" if kind == PUBLISH else f"assembling {names}"

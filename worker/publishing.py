@@ -11,24 +11,31 @@ import structlog
 import worker
 from pipelines.errors import InterruptedWork
 from pipelines.publish import PublishedRendition
-from pipelines.report import RenditionKind, RunOrigin, report
+from pipelines.rendition_report import unproven_report
+from pipelines.report import RenditionKind, not_made_views
+from pipelines.run_report import RunOrigin, report
 from pipelines.session import Phase
 from pipelines.store_errors import ObjectMissing
-from worker.assembling import AssembledRendition
+from worker.assembled_rendition import AssembledRendition
 from worker.cleanup import restore_published
+from worker.late_segments import begin_anew_if_any_came
 from worker.planning import plan_of
 from worker.progress import rendition_views
 from worker.run_plan import asked_of, assemble_item
+from worker.subtitles import subtitles_of
+from worker.timings import timings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.location import Location
     from pipelines.object_store import ObjectStore
     from pipelines.playlist import Recording
+    from pipelines.report import RenditionReport
     from worker.run import Run
-    from worker.run_plan import RunPlan
+    from worker.run_plan import PlannedRendition, RunPlan
     from worker.standing import Standing
+    from worker.subtitles import FoundSubtitles
 
 log = structlog.get_logger(__name__)
 
@@ -37,14 +44,35 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
     """Write what refers to the proven MP4s, then commit; ``ready`` is the last write.
 
     Hands the work back (``InterruptedWork``) when the recording or the session has changed since
-    the plan was made.
+    the plan was made, or a segment has come that was missing.
     """
     began = time.monotonic()
     plan = plan_of(run)
     standing = run.standing(plan)
-    results = standing.results
-    if results is None:
-        raise InterruptedWork("the renditions are not all there any more")
+    renditions = _required(run, standing)
+    recording = _unchanged(run, plan)
+    proven = _proven(run, standing, renditions)
+    begin_anew_if_any_came(run, recording, proven, checkpoint)
+    made = {
+        planned.name: _published(recording, planned, renditions[planned.name])
+        for planned in plan.renditions
+    }
+    clocks = renditions[plan.mp4].clocks
+    subtitles = subtitles_of(run, made[plan.mp4], clocks, checkpoint)
+    timings = timings_of(run, standing, renditions, publish=time.monotonic() - began)
+    written = _report(run, recording, plan, proven, subtitles, timings)
+    publisher = run.runtime.publisher(run.session_id)
+    texts = [each.published for each in subtitles if each.published is not None]
+    copies = [
+        made[planned.name] for planned in plan.renditions if planned.kind is RenditionKind.COPY
+    ]
+    publisher.publish(run.revision, copies, texts, written, checkpoint)
+    _commit(run, standing, written, time.monotonic() - began)
+    return ""
+
+
+def _unchanged(run: Run, plan: RunPlan) -> Recording:
+    """The recording, which is still what was planned upon; another run follows where it is not."""
     if plan.asked != asked_of(run.record.session):
         run.begin_anew("other profiles are asked for")
         raise InterruptedWork("the session asks for other profiles than those that were made")
@@ -52,28 +80,40 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
     if recording.fingerprint != plan.fingerprint:
         run.begin_anew("the recording is another one by now")
         raise InterruptedWork("the recording lists other segments than those that were packaged")
-    renditions = {name: AssembledRendition.from_json(text) for name, text in results.items()}
-    _require_objects(run, renditions)
-    written = _report(run, recording, plan, renditions)
-    _publish(run, recording, plan, renditions, written, checkpoint)
-    _commit(run, standing, written, time.monotonic() - began)
-    return ""
+    return recording
 
 
-def _require_objects(run: Run, renditions: Mapping[str, AssembledRendition]) -> None:
-    """Look whether every proven MP4 is still there; one that is not is assembled again."""
-    lost = [
-        name
-        for name, rendition in renditions.items()
-        if not _is_there(run.runtime.output, run.mp4(name), rendition.report["etag"])
-    ]
+def _required(run: Run, standing: Standing) -> dict[str, AssembledRendition]:
+    """The proven renditions, whose MP4s are still there; one that is not is assembled again."""
+    results = standing.results
+    if results is None:
+        raise InterruptedWork("the renditions are not all there any more")
+    read = {name: AssembledRendition.from_json(text) for name, text in results.items()}
+    there = {
+        name: rendition
+        for name, rendition in read.items()
+        if rendition and _is_there(run.runtime.output, run.mp4(name), rendition.proven.etag)
+    }
+    lost = [name for name in read if name not in there]
     for name in lost:
         run.drop(assemble_item(name))
     if lost:
         raise InterruptedWork(f"the MP4s of {', '.join(lost)} are gone")
+    return there
 
 
-def _is_there(store: ObjectStore, location: Location, etag: str) -> bool:
+def _proven(
+    run: Run, standing: Standing, renditions: Mapping[str, AssembledRendition]
+) -> list[RenditionReport]:
+    """What was proven of each rendition, with the speed at which it was made."""
+    views = {view["name"]: view for view in rendition_views(run, standing, committed=True)}
+    return [
+        renditions[planned.name].proven.model_copy(update={"speed": views[planned.name]["speed"]})
+        for planned in standing.plan.renditions
+    ]
+
+
+def _is_there(store: ObjectStore, location: Location, etag: str | None) -> bool:
     try:
         return store.head(location).etag == etag
     except ObjectMissing:
@@ -84,44 +124,44 @@ def _report(
     run: Run,
     recording: Recording,
     plan: RunPlan,
-    renditions: Mapping[str, AssembledRendition],
+    proven: Sequence[RenditionReport],
+    subtitles: Sequence[FoundSubtitles],
+    timings: Mapping[str, float | None],
 ) -> dict[str, Any]:
-    now = run.runtime.sessions.now_ms()
     origin = RunOrigin(
         generation=run.generation,
         revision=run.revision,
         ffmpeg_version=run.runtime.tools.version(),
         finalizer_version=worker.__version__,
-        timings={"sinceRunBegan": (now - run.record.phase_since) / 1000},
+        timings=timings,
     )
-    reports = [renditions[planned.name].report for planned in plan.renditions]
-    return report(run.record.session, recording, reports, plan.not_made, plan.mp4, origin)
+    told = report(
+        run.record.session,
+        recording,
+        [*proven, *(unproven_report(view) for view in not_made_views(plan.not_made))],
+        plan.mp4,
+        origin,
+        subtitles=[each.report for each in subtitles],
+    )
+    return told.to_json()
 
 
-def _publish(
-    run: Run,
-    recording: Recording,
-    plan: RunPlan,
-    renditions: Mapping[str, AssembledRendition],
-    written: dict[str, Any],
-    checkpoint: Callable[[], None],
-) -> None:
-    """Write the playlists of what the recording itself holds, and the report; MP4s lie there."""
-    published = [
-        PublishedRendition(
-            planned.name,
-            recording.variant(planned.variant),
-            renditions[planned.name].size,
-            renditions[planned.name].duration,
-            renditions[planned.name].width,
-            renditions[planned.name].height,
-            tuple(renditions[planned.name].codecs),
-        )
-        for planned in plan.renditions
-        if planned.kind is RenditionKind.COPY
-    ]
-    publisher = run.runtime.publisher(run.session_id)
-    publisher.publish(run.revision, published, written, checkpoint)
+def _published(
+    recording: Recording, planned: PlannedRendition, made: AssembledRendition
+) -> PublishedRendition:
+    """A copy with the playlists that it was made of: those are what its VOD plays."""
+    variant = recording.variant(planned.variant)
+    return PublishedRendition(
+        planned.name,
+        variant,
+        made.size,
+        made.duration,
+        made.width,
+        made.height,
+        tuple(made.codecs),
+        lost=frozenset((loss.segment, loss.location) for loss in made.proven.losses if loss.whole),
+        starts=frozenset(made.starts),
+    )
 
 
 def _commit(run: Run, standing: Standing, written: Mapping[str, Any], seconds: float) -> None:

@@ -50,7 +50,7 @@ def _changes(names: OutputNames, revision: int, report: Mapping[str, Any]) -> Ch
             "reason": each["reason"],
             "progress": 1.0 if each["url"] else None,
             "mediaSeconds": each.get("listedDuration"),
-            "mediaSecondsDone": each.get("listedDuration", 0.0),
+            "mediaSecondsDone": each.get("listedDuration") or 0.0,
             "speed": None,
             "encoding": each.get("encoding"),
         }

@@ -35,7 +35,7 @@ RECORDINGS: dict[str, dict[str, object]] = {
         ),
     },
 }  # fmt: skip
-DISCONTINUITY = "discontinuity"
+DISCONTINUITY, SUBTITLES = "discontinuity", "subtitles"
 NAMES = [*RECORDINGS, DISCONTINUITY]
 WITH_PICTURES = [name for name in NAMES if name != "audio-only"]
 PLAYLISTS = ["b-frames", "fmp4", "mp3", "audio-only", "wrap", DISCONTINUITY]
@@ -111,11 +111,33 @@ def discontinuous(media, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sessions(product, media, discontinuous):
+def subtitled(discontinuous, tmp_path_factory):
+    """The same, with subtitles whose second segment begins earlier than the second clock."""
+    folder = tmp_path_factory.mktemp("subtitled")
+    for path in discontinuous.parent.iterdir():
+        (folder / path.name.replace("index", "media")).write_bytes(path.read_bytes())
+    head = "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n"
+    (folder / "0.vtt").write_text(f"{head}00:51.000 --> 00:52.000\nof the first clock\n")
+    (folder / "1.vtt").write_text(f"{head}00:08.000 --> 00:09.000\nof the second\n")
+    (folder / "text.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:2.5,\n0.vtt\n#EXT-X-DISCONTINUITY\n"
+        "#EXTINF:3.5,\n1.vtt\n#EXT-X-ENDLIST\n"
+    )
+    (folder / "index.m3u8").write_text(
+        '#EXTM3U\n#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="English",LANGUAGE="en",'
+        'DEFAULT=YES,AUTOSELECT=YES,URI="text.m3u8"\n'
+        '#EXT-X-STREAM-INF:BANDWIDTH=500000,SUBTITLES="s"\nmedia.m3u8\n'
+    )
+    return folder / "index.m3u8"
+
+
+@pytest.fixture(scope="module")
+def sessions(product, media, discontinuous, subtitled):
     """The ids of sessions that have all begun, by the name of their recordings."""
     recordings = {name: media.recording(**options) for name, options in RECORDINGS.items()}
     ids = {}
-    for name, playlist in {**recordings, DISCONTINUITY: discontinuous}.items():
+    made = {DISCONTINUITY: discontinuous, SUBTITLES: subtitled}
+    for name, playlist in {**recordings, **made}.items():
         ids[name] = new_id(name)
         product.upload(ids[name], playlist)
         product.begin(ids[name])
@@ -213,3 +235,17 @@ def test_the_recording_url_plays_with_hls_js(name, finalized, viewer, hls_js):
     ended = viewer.play_to_the_end()
     assert ended["time"] == pytest.approx(opened["duration"], abs=0.15)
     assert ended["complaints"] == []
+
+
+def test_hls_js_shows_subtitles_with_their_pictures(product, finalized, viewer, hls_js):
+    session, _ = finalized(SUBTITLES)
+    viewer.open_playlist(session["recordingUrl"], hls_js)
+    viewer.play_to_the_end()
+    shown = viewer.subtitles(2)
+    assert [(cue["start"], cue["text"]) for cue in shown] == [
+        (pytest.approx(1.0, abs=0.15), "of the first clock"),
+        (pytest.approx(4.0, abs=0.15), "of the second"),
+    ]
+    beside = product.fetch(session["mp4Url"].replace(".mp4", ".en.vtt"))
+    assert beside.headers["content-type"] == "text/vtt"
+    assert "00:00:03.9" in beside.body.decode() or "00:00:04.0" in beside.body.decode()

@@ -19,7 +19,7 @@ def product(tmp_path_factory):
     with running_stack(
         tmp_path_factory.mktemp("main") / "st", "--workers", "2",
         FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2", FINALIZER_SLICE_SECONDS="4",
-        FINALIZER_LEASE="6",
+        FINALIZER_LEASE="6", FINALIZER_MISSING_GRACE="1", FINALIZER_GAP_POLICY="fail",
     ) as stack:  # fmt: skip
         yield Product(stack)
 
@@ -171,8 +171,8 @@ def test_a_failed_re_run_takes_nothing_away(product, small):
     assert product.rerun(session_id, force=True) == 202
     second = product.reaches(session_id, "failed", generation_after=first["generation"])
     product.happens(session_id, lambda: product.is_settled(session_id))
-    assert second["error"]["code"] == "segment_missing"
-    assert "segment00003.ts" in second["error"]["message"]
+    assert second["error"]["code"] == "gap_refused"
+    assert "missing at 6." in second["error"]["message"]
     kept = ("recordingStatus", "recordingUrl", "mp4Url", "renditions")
     assert {name: second[name] for name in kept} == {name: first[name] for name in kept}
     assert product.objects("vod", session_id) == before
@@ -188,11 +188,12 @@ def test_a_first_run_that_fails_says_why_and_a_re_run_heals_it(product, small):
     product.begin(session_id)
     failed = product.reaches(session_id, "failed")
     assert failed["recordingStatus"] == "failed"
-    assert failed["error"]["code"] == "segment_missing"
+    assert failed["error"]["code"] == "gap_refused"
     assert {each["state"] for each in failed["renditions"]} == {"failed"}
     assert "mp4Url" not in failed
     report = product.report(session_id)
-    assert (report["verdict"], report["error"]["code"]) == ("failed", "segment_missing")
+    assert (report["verdict"], report["error"]["code"]) == ("failed", "gap_refused")
+    assert [loss["location"].rpartition("/")[2] for loss in report["losses"]] == ["segment00003.ts"]
     product.happens(session_id, lambda: product.is_settled(session_id))
     assert product.objects("vod", session_id) == []
     product.upload(session_id, small)

@@ -127,3 +127,57 @@ def test_a_late_sign_of_life_makes_a_new_revision_and_leaves_the_old_one_readabl
     second = ready(product, session_id, first["generation"])
     assert second["mp4Url"] == first["mp4Url"].replace("/r1/", "/r2/")
     assert product.fetch(first["mp4Url"]).body == product.fetch(second["mp4Url"]).body
+
+
+def test_a_segment_that_was_given_up_and_comes_before_the_end_is_in_the_file(product, small, plays):
+    session_id = new_id("came")
+    product.upload(session_id, small)
+    where = {"Bucket": "recordings", "Key": f"{session_id}/segment00001.ts"}
+    late = product.s3.get_object(**where)["Body"].read()
+    product.s3.delete_object(**where)
+    # The transcode keeps the run from its end for a while.
+    profile = {"name": "a", "width": 256, "height": 144, "bitrate": 300_000, "fps": 0}
+    product.begin(session_id, profiles=[profile])
+
+    def was_given_up():
+        return any(each["slice"] == 0 for each in product.events(session_id, "slice_packaged"))
+
+    product.happens(session_id, was_given_up)
+    product.s3.put_object(**where, Body=late)
+    session = ready(product, session_id)
+    assert [event["segments"] for event in product.events(session_id, "segment_came_late")] == [[1]]
+    assert product.report(session_id)["verdict"] == "complete"
+    plays(session["mp4Url"], 12.0)
+    plays(session["recordingUrl"], 12.0)
+
+
+def test_what_comes_after_ready_makes_a_new_revision_that_is_shown_all_at_once(
+    product, small, plays
+):
+    session_id = new_id("grown")
+    product.upload(session_id, small)
+    whole = small.read_text()
+    cut = whole.partition("segment00004.ts")[0].rpartition("#EXTINF")[0]
+    product.write(session_id, "index.m3u8", cut)
+    product.begin(session_id)
+    first = ready(product, session_id)
+    before = product.fetch(first["mp4Url"]).body
+    product.write(session_id, "index.m3u8", whole)
+    product.begin(session_id)
+    seen = set()
+
+    def again():
+        session = product.get(session_id)
+        seen.add((session["recordingUrl"], session["mp4Url"]))
+        if session["mp4Url"] != first["mp4Url"]:
+            assert b"r2/" in product.fetch(session["recordingUrl"]).body
+        return session["phase"] == "ready" and session["generation"] > first["generation"]
+
+    product.happens(session_id, again)
+    second = product.get(session_id)
+    assert second["mp4Url"] == first["mp4Url"].replace("/r1/", "/r2/")
+    assert seen == {(first["recordingUrl"], url) for url in (first["mp4Url"], second["mp4Url"])}
+    assert product.fetch(first["mp4Url"]).body == before
+    plays(second["mp4Url"], 12.0)
+    plays(second["recordingUrl"], 12.0)
+    assert product.report(session_id)["source"]["segments"] == 6

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from pipelines.location import Location
 from pipelines.m3u8 import parse
 from pipelines.playlist import ByteRange, Encryption, InitSection, PlaylistKind, Segment
-from pipelines.vod_playlist import VodVariant, media_playlist, multivariant_playlist
+from pipelines.vod_playlist import (
+    MediaType,
+    PeriodMark,
+    VodMedia,
+    VodVariant,
+    marked,
+    media_playlist,
+    multivariant_playlist,
+    period_marks,
+    subtitle_playlist,
+)
+from pipelines.vod_segments import lacking
 
 FOLDER = Location.parse("https://cdn.example/rec/")
 PLAYLIST = FOLDER.child("index.m3u8")
@@ -44,16 +55,17 @@ def test_the_target_duration_covers_the_longest_segment():
     assert "#EXT-X-TARGETDURATION:1\n" in media_playlist([], url)
 
 
-INITS = st.none() | st.builds(
-    InitSection,
-    st.sampled_from([FOLDER.child("i.mp4"), FOLDER.child("j k.mp4")]),
-    st.sampled_from([None, ByteRange(0, 800)]),
-)
 KEYS = st.none() | st.builds(
     Encryption,
     st.just("AES-128"),
     st.sampled_from([FOLDER.child("k1"), FOLDER.child('k"2')]),
     st.sampled_from([None, bytes(range(16))]),
+)
+INITS = st.none() | st.builds(
+    InitSection,
+    st.sampled_from([FOLDER.child("i.mp4"), FOLDER.child("j k.mp4")]),
+    st.sampled_from([None, ByteRange(0, 800)]),
+    KEYS,
 )
 CLOCKS = st.none() | st.integers(0, 10**9).map(
     lambda ms: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
@@ -152,6 +164,69 @@ def test_no_attribute_is_smuggled_in():
     (variant,) = read(multivariant_playlist([evil])).variants
     assert variant.name == "a__URI__x__EXTINF_1"
     assert (variant.codecs, variant.width, variant.bandwidth) == ((), 1280, 4_000_000)
+
+
+def test_a_period_that_its_playlist_does_not_tag_begins_with_a_discontinuity():
+    listed = [segment(number) for number in range(4)]
+    marks = period_marks(listed, {0, 2})
+    assert marks == (PeriodMark(0, 4.0),)
+    told = marked(listed, marks)
+    assert [each.discontinuity for each in told] == [False, False, True, False]
+    assert read(media_playlist(told, url)).segments == told
+
+
+def test_a_tag_before_lost_segments_holds_for_the_period_behind_them():
+    listed = [segment(0), segment(1, discontinuity=True, discontinuity_sequence=1)]
+    listed += [segment(number, discontinuity_sequence=1) for number in (2, 3)]
+    lost = lacking(listed, {(1, str(listed[1].location))})
+    assert [each.gap for each in lost] == [False, True, False, False]
+    assert period_marks(lost, {0, 2}) == ()
+    assert period_marks(listed, {0, 2}) == (PeriodMark(1, 2.0),)
+
+
+def test_other_playlists_are_marked_where_a_segment_begins_nearest():
+    sound = [dataclasses.replace(segment(number), duration=1.5) for number in range(6)]
+    told = marked(sound, [PeriodMark(0, 4.0), PeriodMark(0, 4.2), PeriodMark(7, 1.0)])
+    assert [each.discontinuity_sequence for each in told] == [0, 0, 0, 1, 1, 1]
+
+
+def test_lost_segments_are_gaps_and_the_version_says_so():
+    listed = lacking([segment(0), segment(1)], {(1, str(FOLDER.child("1.ts")))})
+    written = media_playlist(listed, url)
+    assert "#EXT-X-VERSION:8\n" in written
+    assert [each.gap for each in read(written).segments] == [False, True]
+
+
+def test_groups_of_sound_and_subtitles_are_named_and_read_back():
+    audio = VodMedia(MediaType.AUDIO, "audio-0", "Deutsch", "de", True, "r1/source/audio-0/i.m3u8")
+    muxed = VodMedia(MediaType.AUDIO, "audio-0", "English", "en", False, None)
+    text = VodMedia(MediaType.SUBTITLES, "subtitles", 'a",URI="x', 'x"', True, "s.m3u8", True)
+    variant = dataclasses.replace(HD, audio="audio-0", subtitles="subtitles")
+    written = multivariant_playlist([variant], [audio, muxed, text])
+    (again,) = read(written).variants
+    assert [(each.name, each.language, each.default) for each in again.audio] == [
+        ("Deutsch", "de", True),
+        ("English", "en", False),
+    ]
+    assert again.audio[1].location is None
+    (subtitles,) = again.subtitles
+    assert (subtitles.name, subtitles.language, subtitles.forced) == ("a_,URI=_x", None, True)
+    assert "#EXT-X-VERSION:4\n" in written
+
+
+def test_names_in_a_group_differ_whatever_the_recording_calls_them():
+    names = ["Français", "Français", "", "\n", "Français (2)"]
+    media = [VodMedia(MediaType.AUDIO, "g", name, None, False, "a.m3u8") for name in names]
+    written = multivariant_playlist([dataclasses.replace(HD, audio="g")], media)
+    (variant,) = read(written).variants
+    told = [each.name for each in variant.audio]
+    assert told == ["Français", "Français (2)", "g", "_", "Français (2) (2)"]
+
+
+def test_subtitles_have_a_segment_for_each_period():
+    again = read(subtitle_playlist([4.0, 2.5], 3))
+    told = [(each.duration, each.discontinuity_sequence) for each in again.segments]
+    assert (told, again.ended, again.target_duration) == ([(4.0, 3), (2.5, 4)], True, 4)
 
 
 @pytest.mark.ffmpeg
