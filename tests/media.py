@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.tools import MediaTools
+from scripts.flash_and_beep import beep_times as beep_times
+from scripts.flash_and_beep import flash_times as flash_times
 
 VIDEO_ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 AUDIO_ENCODERS = {"aac": "aac", "mp3": "libmp3lame", "ac3": "ac3"}
 SAMPLE_RATE = 48_000
 
 _RUN_TIMEOUT_S = 240
-_FLASH_LUMA = 200
-_WINDOWS_PER_SECOND = 100
-_BEEP_LEVEL = 0.05
 #: Bars of a numbered picture: the bits of its number, the lowest at the left.
 _BITS = 10
 
@@ -119,23 +118,6 @@ def recording_arguments(spec: RecordingSpec) -> list[str]:
     return [*arguments, *spec.encoder_options, *_hls_arguments(spec)]
 
 
-def flash_times(tools: MediaTools, path: Path | str) -> list[float]:
-    """When white pictures begin to show, in seconds from the clock's zero."""
-    probe = run(
-        tools.ffprobe, "-v", "error", "-select_streams", "v:0", "-show_entries",
-        "frame=best_effort_timestamp_time", "-of", "csv=p=0", str(path),
-    )  # fmt: skip
-    times = [float(line.strip(",")) for line in probe.decode().split()]
-    raw = run(
-        tools.ffmpeg, "-v", "error", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough",
-        "-vf", "scale=1:1:flags=area,format=gray", "-f", "rawvideo", "-",
-    )  # fmt: skip
-    white = np.frombuffer(raw, dtype=np.uint8) >= _FLASH_LUMA
-    if len(white) != len(times):
-        raise AssertionError(f"{len(white)} pictures decoded, {len(times)} probed")
-    return [times[index] for index in _rising_edges(white)]
-
-
 def picture_numbers(tools: MediaTools, path: Path | str) -> list[int]:
     """The numbers that the pictures of a ``numbered`` recording show, in presentation order."""
     raw = run(
@@ -144,29 +126,6 @@ def picture_numbers(tools: MediaTools, path: Path | str) -> list[int]:
     )  # fmt: skip
     bits = np.frombuffer(raw, dtype=np.uint8).reshape(-1, _BITS) > 125
     return [int(number) for number in bits @ (1 << np.arange(_BITS))]
-
-
-def beep_times(tools: MediaTools, path: Path | str) -> list[float]:
-    """When the tone sets in, in seconds from the clock's zero, to a hundredth."""
-    raw = run(
-        tools.ffmpeg, "-v", "error", "-i", str(path), "-map", "0:a:0", "-ac", "1",
-        "-ar", str(SAMPLE_RATE), "-f", "f32le", "-",
-    )  # fmt: skip
-    probe = run(
-        tools.ffprobe, "-v", "error", "-select_streams", "a:0", "-show_entries",
-        "stream=start_time", "-of", "csv=p=0", str(path),
-    )  # fmt: skip
-    start = float(probe.decode().split()[0].strip(","))
-    window = SAMPLE_RATE // _WINDOWS_PER_SECOND
-    samples = np.frombuffer(raw, dtype=np.float32)
-    level = np.abs(samples[: len(samples) // window * window].reshape(-1, window)).max(axis=1)
-    edges = _rising_edges(level > _BEEP_LEVEL)
-    return [start + edge / _WINDOWS_PER_SECOND for edge in edges]
-
-
-def _rising_edges(states: np.ndarray) -> list[int]:
-    before = np.concatenate(([False], states[:-1]))
-    return [int(index) for index in np.flatnonzero(states & ~before)]
 
 
 def _video_arguments(spec: RecordingSpec) -> list[str]:

@@ -2,24 +2,39 @@
 
 import threading
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipelines.assemble import MP4, NONCE, AssembledObject, Assembly, OpenUpload, assemble
+from pipelines.assemble import (
+    MP4,
+    NONCE,
+    AssembledObject,
+    Assembly,
+    LayoutNeeded,
+    OpenUpload,
+    assemble,
+)
+from pipelines.gap_policy import GapPolicy
 from pipelines.location import Location
-from pipelines.m3u8 import parse_media
 from pipelines.object_store import ObjectStore, UploadedPart
 from pipelines.package import Packaged, Packager, package_slice
-from pipelines.playlist import MediaPlaylist
+from pipelines.playlist import AudioRendition, MediaPlaylist
 from pipelines.profile import Encoder
+from pipelines.read_recording import read_recording
+from pipelines.rendition_layout import RenditionLayout
 from pipelines.slices import COPY_LENGTHS, Slice, SliceLengths, cut
+from pipelines.sound_windows import with_sound
 from pipelines.source import SourceReader
 from pipelines.staging import SliceReceipt, Staging
 from pipelines.tools import MediaTools
+from pipelines.transcoding.conform import conform_slice
+from pipelines.transcoding.conforming_encoding import conforming_encoding
 from pipelines.transcoding.encoding import VideoEncoding
+from pipelines.transcoding.kit import probe_kit
 from pipelines.transcoding.sound import encode_sound
 from pipelines.transcoding.transcode import RenditionOutput, transcode_slice
 from pipelines.verify import Proof, Thoroughness, Verification
@@ -90,6 +105,7 @@ class Finalizer:
     rendition: str = "source"
     slice_seconds: float | None = None
     max_hole: Fraction = MAX_HOLE
+    gap_policy: GapPolicy = GapPolicy.HOLD
 
     def __post_init__(self) -> None:
         self.store = ObjectStore(self.client)
@@ -98,12 +114,19 @@ class Finalizer:
         self.staging = Staging(self.store, Location.parse(f"s3://staging/{self.name}/"))
         self.upload = LazyUpload(self.store, self.output)
         self.receipts: list[SliceReceipt] = []
+        self.layout: RenditionLayout | None = None
+        self.sound: Sequence[AudioRendition] = ()
 
     def playlist(self, path: Path) -> MediaPlaylist:
-        """Upload the recording beside ``path`` and read its playlist from the store."""
+        """Upload the recording beside ``path`` and read its playlist from the store.
+
+        Of a multivariant playlist that is the best variant's; sound of its own is packaged too.
+        """
         upload_folder(self.client, path.parent, "recordings", self.name)
         location = Location.parse(f"s3://recordings/{self.name}/{path.name}")
-        return parse_media(self.reader.read(location), location, allowed=[location.folder])
+        best = read_recording(self.reader, location, ()).source
+        self.sound = best.sound
+        return best.playlists[0]
 
     def package(self, playlist: MediaPlaylist) -> None:
         """Package every slice."""
@@ -118,7 +141,8 @@ class Finalizer:
     def slices(self, playlist: MediaPlaylist) -> tuple[Slice, ...]:
         """The slices of a recording that has ended."""
         lengths = SliceLengths.all(self.slice_seconds) if self.slice_seconds else COPY_LENGTHS
-        return cut(playlist, idle=True, lengths=lengths)
+        slices = cut(playlist, idle=True, lengths=lengths)
+        return with_sound(slices, playlist, self.sound, idle=True)
 
     def stage(self, packaged: Packaged) -> None:
         """Keep the result of a slice."""
@@ -138,8 +162,33 @@ class Finalizer:
                 max_hole=self.max_hole,
                 creation_time=datetime(2026, 1, 1, tzinfo=UTC),
                 checkpoint=never_cancelled,
+                gap_policy=self.gap_policy,
+                ffmpeg=self.tools.ffmpeg,
+                layout=self.layout,
+                encoding_of=lambda main: conforming_encoding(
+                    main, probe_kit(self.tools.ffmpeg), "ultrafast"
+                ),
             )
         )
+
+    def conform(
+        self,
+        playlist: MediaPlaylist,
+        layout: RenditionLayout,
+        video: VideoEncoding | None = None,
+        sound: Sequence[Packaged] = (),
+    ) -> None:
+        """Make the slices again that the layout names; ``video`` and ``sound`` as of a transcode."""
+        self.layout = layout
+        output = RenditionOutput(self.rendition, video, bool(sound), self.upload)
+        for work in self.slices(playlist):
+            if work.number in layout.slices:
+                staged = sound[work.number] if sound else None
+                made = conform_slice(
+                    work, self.packager, layout, output, staged, never_cancelled, nobody
+                )
+                token = uuid.uuid4().hex
+                self.receipts[work.number] = self.staging.write(1, self.rendition, token, made)
 
     def verify(self, made: AssembledObject) -> Proof:
         """Prove the object, reading every byte of it back."""
@@ -149,8 +198,22 @@ class Finalizer:
 
     def finalize(self, path: Path) -> tuple[AssembledObject, Proof]:
         """All of it."""
-        self.package(self.playlist(path))
-        made = self.assemble()
+        playlist = self.playlist(path)
+        self.package(playlist)
+        return self.prove(playlist)
+
+    def prove(
+        self,
+        playlist: MediaPlaylist,
+        video: VideoEncoding | None = None,
+        sound: Sequence[Packaged] = (),
+    ) -> tuple[AssembledObject, Proof]:
+        """Assemble and prove; runs that are not as the others are conformed to them first."""
+        try:
+            made = self.assemble()
+        except LayoutNeeded as needed:
+            self.conform(playlist, needed.layout, video, sound)
+            made = self.assemble()
         return made, self.verify(made)
 
     def download(self, target: Path) -> Path:
@@ -169,22 +232,29 @@ class Transcoder:
     slice_seconds: float | None = None
     max_hole: Fraction = MAX_HOLE
     encodes_audio: bool = False
+    gap_policy: GapPolicy = GapPolicy.HOLD
 
     def __post_init__(self) -> None:
         name = uuid.uuid4().hex[:12]
         self.renditions = {
-            each: Finalizer(self.client, self.tools, name, each, self.slice_seconds, self.max_hole)
+            each: Finalizer(
+                self.client, self.tools, name, each,
+                self.slice_seconds, self.max_hole, self.gap_policy,
+            )
             for each in self.encodings
-        }
+        }  # fmt: skip
 
-    def transcode(self, path: Path) -> None:
-        """Transcode every slice; its sound is encoded before, when it has to be."""
+    def transcode(self, path: Path) -> tuple[MediaPlaylist, Sequence[Packaged]]:
+        """Transcode every slice; its sound is encoded before, when it has to be, and given back."""
         first = next(iter(self.renditions.values()))
+        playlist = first.playlist(path)
+        for each in self.renditions.values():
+            each.sound = first.sound
         outputs = [
             RenditionOutput(name, encoding, self.encodes_audio, self.renditions[name].upload)
             for name, encoding in self.encodings.items()
         ]
-        slices = first.slices(first.playlist(path))
+        slices = first.slices(playlist)
         sound: list[Packaged] = []
         if self.encodes_audio:
             encode_sound(slices, first.packager, sound.append, never_cancelled)
@@ -196,12 +266,12 @@ class Transcoder:
             assert made.keys() == self.renditions.keys()
             for name, packaged in made.items():
                 self.renditions[name].stage(packaged)
+        return playlist, sound
 
     def finalize(self, path: Path) -> dict[str, tuple[AssembledObject, Proof]]:
         """All of it, for every rendition."""
-        self.transcode(path)
-        results = {}
-        for name, rendition in self.renditions.items():
-            made = rendition.assemble()
-            results[name] = made, rendition.verify(made)
-        return results
+        playlist, sound = self.transcode(path)
+        return {
+            name: rendition.prove(playlist, self.encodings[name], sound)
+            for name, rendition in self.renditions.items()
+        }
