@@ -99,8 +99,8 @@ class _Reader:
 
     location: Location
     allowed: tuple[Location, ...]
-    inits: dict[tuple[str, str, str], InitSection] = field(default_factory=dict)
-    keys: dict[tuple[tuple[str, str], ...], Encryption | None] = field(default_factory=dict)
+    inits: dict[tuple[str, str, tuple[str, ...]], InitSection] = field(default_factory=dict)
+    keys: dict[tuple[str, ...], Encryption] = field(default_factory=dict)
 
     def resolve(self, uri: str) -> Location:
         """Where a URI of the playlist leads, if it may (variables of EXT-X-DEFINE may not)."""
@@ -130,52 +130,58 @@ class _Reader:
             raise invalid(self.location, "has a byte range that continues nothing")
         return ByteRange(before.byte_range.end, length)
 
-    def init_section(self, attributes: Mapping[str, str] | None, key: str) -> InitSection | None:
+    def init_section(
+        self, attributes: Mapping[str, str] | None, keys: tuple[str, ...]
+    ) -> InitSection | None:
         """EXT-X-MAP (section 4.3.2.5); a range without an offset begins the object.
 
-        ``key``: the line of the EXT-X-KEY that stands before it.
+        ``keys``: the lines of the EXT-X-KEY tags in force where it stands.
         """
         if not attributes:
             return None
         uri, text = attributes.get("uri", ""), attributes.get("byterange", "")
-        if (uri, text, key) not in self.inits:
+        if (uri, text, keys) not in self.inits:
             if not uri:
                 raise invalid(self.location, "has an EXT-X-MAP without a URI")
             location = self.resolve(uri)
             whole = text if "@" in text else f"{text}@0"
             byte_range = self.byte_range(whole, location, None) if text else None
-            encryption = self.encryption(_key_attributes(key, self.location) if key else None)
-            self.inits[uri, text, key] = InitSection(location, byte_range, encryption)
-        return self.inits[uri, text, key]
+            self.inits[uri, text, keys] = InitSection(location, byte_range, self.encryption(keys))
+        return self.inits[uri, text, keys]
 
-    def encryption(self, attributes: Mapping[str, str] | None) -> Encryption | None:
-        """EXT-X-KEY (section 4.3.2.4); None for METHOD=NONE."""
-        key = tuple(sorted((attributes or {}).items()))
-        if key not in self.keys:
-            self.keys[key] = self._read_key(dict(key)) if key else None
-        return self.keys[key]
-
-    def refuse_unsupported_key(self, attributes: Mapping[str, str]) -> None:
-        """Refuse all but AES-128 with a plain key, and no encryption at all."""
-        method = attributes.get("method", "")
-        key_format = attributes.get("keyformat", "identity")
-        if method != "NONE" and (method != "AES-128" or key_format != "identity"):
-            raise PermanentError(
-                ErrorCode.ENCRYPTION_UNSUPPORTED,
-                f"The playlist {self.location} is encrypted with METHOD={method[:40]!r},"
-                f" KEYFORMAT={key_format[:40]!r}; only AES-128 with a plain key is read.",
-            )
-
-    def _read_key(self, attributes: Mapping[str, str]) -> Encryption | None:
-        self.refuse_unsupported_key(attributes)
-        method = attributes.get("method", "")
-        if method == "NONE":
+    def encryption(self, keys: tuple[str, ...]) -> Encryption | None:
+        """What the lines of EXT-X-KEY tags that are in force together say (section 4.3.2.4)."""
+        if not keys:
             return None
+        if keys not in self.keys:
+            self.keys[keys] = self._read_key([_key_attributes(key, self.location) for key in keys])
+        return self.keys[keys]
+
+    def plain_key(self, keys: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+        """The one out of some ways to the same key that can be read: AES-128 with a plain key.
+
+        Refuses any other METHOD beside it, in whatever order: the segments are encrypted in one
+        way, so that one of the two does not hold.
+        """
+        others = [key for key in keys if key.get("method") != "AES-128"]
+        plain = [key for key in keys if key.get("keyformat", "identity") == "identity"]
+        if plain and not others:
+            return plain[-1]
+        odd = (others or keys)[0]
+        method, key_format = odd.get("method", ""), odd.get("keyformat", "identity")
+        raise PermanentError(
+            ErrorCode.ENCRYPTION_UNSUPPORTED,
+            f"The playlist {self.location} is encrypted with METHOD={method[:40]!r},"
+            f" KEYFORMAT={key_format[:40]!r}; only AES-128 with a plain key is read.",
+        )
+
+    def _read_key(self, keys: Sequence[Mapping[str, str]]) -> Encryption:
+        attributes = self.plain_key(keys)
         iv = _IV.fullmatch(attributes.get("iv", "0x0"))
         if iv is None or not attributes.get("uri"):
             raise invalid(self.location, "has an EXT-X-KEY without a readable URI and IV")
         vector = int(iv[1], 16).to_bytes(16, "big") if "iv" in attributes else None
-        return Encryption(method, self.resolve(attributes["uri"]), vector)
+        return Encryption("AES-128", self.resolve(attributes["uri"]), vector)
 
 
 def _segments(
@@ -185,17 +191,19 @@ def _segments(
     sequence = lines.number("#EXT-X-MEDIA-SEQUENCE")
     discontinuities = lines.number("#EXT-X-DISCONTINUITY-SEQUENCE")
     segments: list[Segment] = []
-    map_key = ""
+    keys: tuple[str, ...] = ()
+    map_keys: tuple[str, ...] = ()
     listed.reverse()
     while listed:
         entry, position = listed.pop(), len(segments)
-        map_key = lines.map_keys.get(position, map_key)
+        keys = lines.keys.get(position, keys)
+        map_keys = lines.map_keys.get(position, map_keys)
         if "uri" not in entry or "duration" not in entry:
             raise invalid(reader.location, f"has no EXTINF or URI for segment {position + 1}")
         discontinuity = bool(entry["discontinuity"])
         discontinuities += discontinuity
         # Keys come before URIs: a refused method must say so, whatever its key URI looks like.
-        encryption = reader.encryption(entry.get("key"))
+        encryption = reader.encryption(keys)
         location = reader.resolve(entry["uri"])
         before = segments[-1] if segments else None
         segments.append(
@@ -204,7 +212,7 @@ def _segments(
                 location=location,
                 duration=float(entry["duration"]),
                 byte_range=reader.byte_range(entry.get("byterange"), location, before),
-                init_section=reader.init_section(entry.get("init_section"), map_key),
+                init_section=reader.init_section(entry.get("init_section"), map_keys),
                 encryption=encryption,
                 discontinuity=discontinuity,
                 discontinuity_sequence=discontinuities,
@@ -253,8 +261,9 @@ class _Groups:
 
 
 def _multivariant(data: Mapping[str, Any], reader: _Reader) -> MultivariantPlaylist:
-    for key in data["session_keys"]:
-        reader.refuse_unsupported_key(key)
+    keys = [key for key in data["session_keys"] if key.get("method") != "NONE"]
+    if keys:
+        reader.plain_key(keys)
     if len(data["media"]) > MAX_RENDITIONS:
         raise invalid(reader.location, f"lists more than {MAX_RENDITIONS} renditions")
     groups = _Groups()

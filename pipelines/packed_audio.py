@@ -7,8 +7,10 @@ known of MPEG-TS (indexes, seams, proof) holds for them.
 
 from __future__ import annotations
 
+import itertools
+import math
+from array import array
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pipelines.mpegts.ac3 import Ac3
@@ -17,9 +19,12 @@ from pipelines.mpegts.frames import first_frame, next_header
 from pipelines.mpegts.mpeg_audio import MpegAudio
 from pipelines.mpegts.packets import PACKET, SYNC_BYTE
 from pipelines.mpegts.transport_writer import ROOM, TransportWriter, made_tables
+from pipelines.mpegts.units import UNIT_LIMIT
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipelines.media import Codec
     from pipelines.mpegts.frames import AudioFormat, FrameSyntax
 
@@ -51,7 +56,8 @@ class _Tags:
 
 @dataclass(frozen=True)
 class PackedAudio:
-    """Frames of a segment: ``units`` are their places (start, end) and seconds since the first.
+    """Frames of a segment: the byte at which each of them starts, the last of which ends at
+    ``end``, and its ticks (90 kHz) since the first; of more than ``UNIT_LIMIT`` the first.
 
     Bytes that are no frame belong to the unit before them. ``is_cut``: the last unit is cut off by
     the segment's end, and may go on in the next.
@@ -61,14 +67,16 @@ class PackedAudio:
     tags_end: int
     time: int | None
     codec: Codec
-    units: tuple[tuple[int, int, Fraction], ...]
-    duration: Fraction  #: seconds, of all frames
+    starts: array[int]
+    end: int
+    ticks: array[int]
+    duration: int  #: ticks, of all frames
     is_cut: bool
 
     @property
     def begins(self) -> int:
         """Where the first frame begins: behind tags, and the end of a frame of the segment before."""
-        return self.units[0][0]
+        return self.starts[0]
 
 
 def read_packed(data: bytes) -> PackedAudio | None:
@@ -85,13 +93,15 @@ def read_packed(data: bytes) -> PackedAudio | None:
     if first is None or (first > 0 and tags.time is None):
         return None
     walk = _Walk(body, syntax)
-    walk.run(first)
+    end = walk.run(first)
     return PackedAudio(
         data=data,
         tags_end=tags.end,
         time=tags.time,
         codec=syntax.describe(body, first).codec,
-        units=tuple((tags.end + a, tags.end + b, when) for a, b, when in walk.units),
+        starts=array("q", (tags.end + start for start in walk.starts)),
+        end=tags.end + end,
+        ticks=walk.ticks,
         duration=walk.elapsed,
         is_cut=walk.is_cut,
     )
@@ -101,30 +111,27 @@ def in_transport_stream(packed: PackedAudio, time: int) -> bytes:
     """The same frames in MPEG-TS, of which the first begins at ``time`` (90 kHz)."""
     writer = TransportWriter()
     writer.rest(PID, packed.data[packed.tags_end : packed.begins])
-    *groups, last = _pes_payloads(packed)
-    for seconds, payload in groups:
-        pts = time + round(seconds * TS_TIMESCALE)
-        writer.unit(PID, packed.codec, payload, pts, pts)
-    seconds, payload = last
-    if packed.is_cut:
-        _align(writer, len(payload))
-    pts = time + round(seconds * TS_TIMESCALE)
-    writer.unit(PID, packed.codec, payload, pts, pts, goes_on=packed.is_cut)
+    for ticks, begin, end in _pes_payloads(packed):
+        goes_on = packed.is_cut and end == packed.end
+        if goes_on:
+            _align(writer, end - begin)
+        pts = time + ticks
+        writer.unit(PID, packed.codec, packed.data[begin:end], pts, pts, goes_on=goes_on)
     return made_tables({PID: packed.codec}) + writer.data
 
 
-def _pes_payloads(packed: PackedAudio) -> list[tuple[Fraction, bytes]]:
-    """Frames in groups, each with the seconds at which it begins."""
-    groups: list[tuple[Fraction, bytearray]] = []
-    frames = 0
-    for start, end, seconds in packed.units:
-        frame = packed.data[start:end]
-        if not groups or frames == FRAMES_PER_PES or len(groups[-1][1]) + len(frame) > PES_BYTES:
-            groups.append((seconds, bytearray()))
+def _pes_payloads(packed: PackedAudio) -> Iterator[tuple[int, int, int]]:
+    """Frames in groups: the ticks at which each begins, and from where to where it goes."""
+    first, begin, frames = 0, packed.begins, 0
+    ends = itertools.chain(itertools.islice(packed.starts, 1, None), (packed.end,))
+    for start, end, ticks in zip(packed.starts, ends, packed.ticks, strict=True):
+        if frames and (frames == FRAMES_PER_PES or end - begin > PES_BYTES):
+            yield first, begin, start
             frames = 0
-        groups[-1][1].extend(frame)
+        if not frames:
+            first, begin = ticks, start
         frames += 1
-    return [(seconds, bytes(payload)) for seconds, payload in groups]
+    yield first, begin, packed.end
 
 
 def _align(writer: TransportWriter, last: int) -> None:
@@ -150,7 +157,7 @@ class Unpacking:
         if packed is None:
             return data
         begin = self._end if packed.time is None else packed.time
-        self._end = (begin + round(packed.duration * TS_TIMESCALE)) % TS_WRAP
+        self._end = (begin + packed.duration) % TS_WRAP
         return in_transport_stream(packed, begin)
 
 
@@ -209,15 +216,20 @@ class _Walk:
     """The way over the frames of a segment, from header to header."""
 
     def __init__(self, body: bytes, syntax: FrameSyntax) -> None:
-        self.units: list[tuple[int, int, Fraction]] = []
-        self.elapsed = Fraction(0)
+        self.starts = array("q")
+        self.ticks = array("q")
+        # Ticks of all frames so far, in parts of one: so many fit a tick of every format that was met.
+        self._passed, self._parts = 0, 1
         self.is_cut = False
         self._body = body
         self._syntax = syntax
         self._formats: dict[int, AudioFormat] = {}
 
-    def run(self, at: int) -> None:
-        """Go from the frame at ``at`` to the end; what is cut off there counts as a unit."""
+    def run(self, at: int) -> int:
+        """Go from the frame at ``at`` to the end, or as far as units are read; returns where that is.
+
+        What is cut off at the end counts as a unit.
+        """
         body, syntax = self._body, self._syntax
         while at < len(body):
             whole = at + syntax.header_bytes <= len(body)
@@ -226,23 +238,29 @@ class _Walk:
                 after = next_header(body, syntax, at)
                 end = len(body) if after is None else after
                 self.is_cut = after is None  # perhaps in its header
-                self._extend(end)
             else:
+                # A dependent substream belongs to the frame before it.
+                if header.begins_unit or not self.starts:
+                    if len(self.starts) == UNIT_LIMIT:
+                        break
+                    self.starts.append(at)
+                    self.ticks.append(self.elapsed)
+                    self._pass(header.identity, at)
                 end = min(at + header.size, len(body))
                 self.is_cut = at + header.size > len(body)
-                if header.begins_unit or not self.units:
-                    self.units.append((at, end, self.elapsed))
-                    self.elapsed += self._duration(header.identity, at)
-                else:  # a dependent substream belongs to the frame before it
-                    self._extend(end)
             at = end
+        return at
 
-    def _extend(self, end: int) -> None:
-        begin, _, when = self.units[-1]
-        self.units[-1] = (begin, end, when)
+    @property
+    def elapsed(self) -> int:
+        """Ticks (90 kHz) of all frames so far, to the nearest."""
+        return (2 * self._passed + self._parts) // (2 * self._parts)
 
-    def _duration(self, identity: int, at: int) -> Fraction:
+    def _pass(self, identity: int, at: int) -> None:
+        """Count the time of the frame at ``at``, exactly."""
         if identity not in self._formats:
-            self._formats[identity] = self._syntax.describe(self._body, at)
+            self._formats[identity] = form = self._syntax.describe(self._body, at)
+            parts = math.lcm(self._parts, form.sample_rate)
+            self._passed, self._parts = self._passed * (parts // self._parts), parts
         form = self._formats[identity]
-        return Fraction(form.samples, form.sample_rate)
+        self._passed += form.samples * TS_TIMESCALE * (self._parts // form.sample_rate)

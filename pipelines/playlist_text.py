@@ -28,9 +28,15 @@ MAX_LINES = 8 * MAX_SEGMENTS
 MAX_VARIANTS = 100
 #: Longest EXTINF that is believed, seconds.
 MAX_SEGMENT_DURATION = 86_400.0
+#: Years of EXT-X-PROGRAM-DATE-TIME that are believed.
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 
 _EXTINF = re.compile(r"#EXTINF:\s*(\d{1,12}(?:\.\d*)?|\.\d+)\s*(?:,.*)?", re.ASCII)
 _NUMBER = re.compile(r"\s*(\d{1,18})(?:\.\d*)?\s*", re.ASCII)
+#: What says which EXT-X-KEY tags hold at once (section 4.3.2.4).
+_KEY_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)\s*=\s*("[^"]*"|[^",]*)', re.ASCII)
+#: Most of them: one for each system of keys that players have.
+MAX_KEYS = 16
 #: Tags with one value, read here because the library drops a value that it cannot read.
 _VALUES = frozenset(
     {
@@ -45,7 +51,6 @@ _LIBRARY = frozenset(
     {
         "#EXT-X-BYTERANGE",
         "#EXT-X-MAP",
-        "#EXT-X-KEY",
         "#EXT-X-SESSION-KEY",
         "#EXT-X-DISCONTINUITY",
         "#EXT-X-GAP",
@@ -73,8 +78,10 @@ class PlaylistText:
     lines: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     clocks: dict[int, datetime] = field(default_factory=dict)  #: by position of the URI
-    map_keys: dict[int, str] = field(default_factory=dict)  #: EXT-X-KEY before each EXT-X-MAP, by
-    #: position of the URI that the map comes before; "" where there is none
+    #: The lines of the EXT-X-KEY tags in force from a URI on, and at an EXT-X-MAP, by position of
+    #: the URI that they come before.
+    keys: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    map_keys: dict[int, tuple[str, ...]] = field(default_factory=dict)
     uris: int = 0
     variants: int = 0
     has_segments: bool = False
@@ -110,7 +117,7 @@ def read_text(text: bytes, location: Location) -> PlaylistText:
     """Choose the lines that mean something to us; refuse what cannot be read without loss."""
     lines = _lines(text, location)
     read = PlaylistText(location, lines=["#EXTM3U"])
-    key = ""
+    keys: tuple[str, ...] = ()
     for number, line in enumerate(lines, 1):
         if not line.startswith("#"):
             if line:
@@ -123,19 +130,37 @@ def read_text(text: bytes, location: Location) -> PlaylistText:
             read.lines.append(_extinf(line, number, location))
         elif tag == "#EXT-X-PROGRAM-DATE-TIME":
             _note_clock(read, value)
+        elif tag == "#EXT-X-KEY":
+            keys = read.keys[read.uris] = _in_force(keys, line, location)
         elif tag in _VALUES:
             read.values[tag] = value
         elif tag in _LIBRARY:
             read.variants += tag == "#EXT-X-STREAM-INF"
-            key = line if tag == "#EXT-X-KEY" else key
             if tag == "#EXT-X-MAP":
-                read.map_keys[read.uris] = key
+                read.map_keys[read.uris] = keys
             read.lines.append(line)
         elif tag in _REFUSED:
             raise invalid(location, _REFUSED[tag])
     if read.uris > (MAX_VARIANTS if read.variants else MAX_SEGMENTS):
         raise invalid(location, f"lists {read.uris} URIs, more than any recording has")
     return read
+
+
+def _in_force(keys: tuple[str, ...], line: str, location: Location) -> tuple[str, ...]:
+    """The EXT-X-KEY lines in force behind another one: it ends those of its KEYFORMAT, and
+    METHOD=NONE ends all (section 4.3.2.4)."""
+    if _attribute(line, "METHOD") == "NONE":
+        return ()
+    key_format = _attribute(line, "KEYFORMAT", "identity")
+    others = tuple(each for each in keys if _attribute(each, "KEYFORMAT", "identity") != key_format)
+    if len(others) == MAX_KEYS:
+        raise invalid(location, f"has more than {MAX_KEYS} EXT-X-KEY tags in force at once")
+    return (*others, line)
+
+
+def _attribute(line: str, name: str, default: str = "") -> str:
+    told: str = dict(_KEY_ATTRIBUTE.findall(line)).get(name, default)
+    return told.strip().strip('"')
 
 
 def _lines(text: bytes, location: Location) -> list[str]:
@@ -170,4 +195,6 @@ def _note_clock(read: PlaylistText, value: str) -> None:
         clock = datetime.fromisoformat(value.strip())
     except ValueError:
         return
-    read.clocks[read.uris] = clock if clock.tzinfo else clock.replace(tzinfo=UTC)
+    # Its year alone keeps any offset of up to a day, and all that is added, inside the calendar.
+    if FIRST_YEAR <= clock.year <= LAST_YEAR:
+        read.clocks[read.uris] = clock if clock.tzinfo else clock.replace(tzinfo=UTC)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.gap import GapDone
+from pipelines.lost_stretches import folded
 from pipelines.object_checksum import crc64nvme
 from pipelines.report import (
     ChecksumReport,
@@ -23,15 +25,26 @@ from pipelines.report import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipelines.assemble import AssembledObject
     from pipelines.gap import Gap
     from pipelines.loss import Loss
     from pipelines.movie_tables import Conformed
     from pipelines.transcoding.encoding import VideoEncoding
-    from pipelines.verify import Proof, TrackProof
+    from pipelines.verify import Proof, TrackProof, Undecoded
 
+#: Gaps, losses and repairs that a report lists of each rendition, and segments of a gap.
+MOST_LISTED = 1000
+#: The end of a period that one track does not reach, too short to be called a gap.
+FILLED = "period_filled"
+_FILLED_WITH = {
+    GapDone.HELD: "the last picture lasts longer",
+    GapDone.SILENCE: "encoded silence",
+    GapDone.REPORTED: "nothing stands there, since no encoder makes silence like it",
+}
+#: Media of the source, kept bit by bit, that a decoder does not show.
+UNDECODED = "undecodable_samples"
 #: Leading pictures that nothing before them lets a decoder read: media that is missing.
 DROPPED = "dropped_leading_samples"
 
@@ -56,6 +69,9 @@ def rendition_report(
     when the two are apart by more than one target duration.
     """
     listed = round(made.listed_seconds, 6)
+    losses, repairs = loss_reports(made.losses), [*_repairs(made)]
+    repairs += map(_undecoded, proof.undecoded)
+    gaps = made.tables.gaps
     return RenditionReport(
         name=origin.name,
         kind=origin.kind,
@@ -82,9 +98,12 @@ def rendition_report(
             )
             for each in made.tables.periods
         ],
-        gaps=[_gap(gap) for gap in made.tables.gaps],
-        losses=[loss_report(loss) for loss in made.losses],
-        repairs=[*_repairs(made)],
+        gaps=[_gap(gap) for gap in gaps[:MOST_LISTED]],
+        losses=losses[:MOST_LISTED],
+        repairs=repairs[:MOST_LISTED],
+        gaps_not_listed=not_listed(gaps),
+        losses_not_listed=not_listed(losses),
+        repairs_not_listed=not_listed(repairs),
         reencoded=[_reencoded(each, made) for each in made.tables.conformed],
         source_segments=made.source_segments,
         source_segments_lost=sum(loss.whole for loss in made.losses),
@@ -103,6 +122,7 @@ def unproven_report(view: Mapping[str, Any], losses: Sequence[Loss] = ()) -> Ren
 
     ``view`` is how the API shows it.
     """
+    told = loss_reports(losses)
     return RenditionReport(
         name=view["name"],
         kind=view["kind"],
@@ -122,8 +142,11 @@ def unproven_report(view: Mapping[str, Any], losses: Sequence[Loss] = ()) -> Ren
         tracks=[],
         periods=[],
         gaps=[],
-        losses=[loss_report(loss) for loss in losses],
+        losses=told[:MOST_LISTED],
         repairs=[],
+        gaps_not_listed=0,
+        losses_not_listed=not_listed(told),
+        repairs_not_listed=0,
         reencoded=[],
         source_segments=None,
         source_segments_lost=sum(loss.whole for loss in losses) if losses else None,
@@ -137,18 +160,28 @@ def unproven_report(view: Mapping[str, Any], losses: Sequence[Loss] = ()) -> Ren
     )
 
 
-def loss_report(loss: Loss) -> LossReport:
-    """A loss as the report tells it."""
-    return LossReport(
-        segment=loss.sequence,
-        sound=loss.rendition or None,
-        location=loss.location,
-        cause=loss.cause,
-        detail=loss.detail,
-        whole=loss.whole,
-        seconds=round(loss.seconds, 6),
-        units=loss.units,
-    )
+def loss_reports(losses: Iterable[Loss]) -> list[LossReport]:
+    """Losses as the report tells them, neighbours of the same cause as one; all of them."""
+    return [
+        LossReport(
+            segment=each.loss.sequence,
+            last_segment=each.last,
+            segments=each.segments,
+            sound=each.loss.rendition or None,
+            location=each.loss.location,
+            cause=each.loss.cause,
+            detail=each.loss.detail,
+            whole=each.loss.whole,
+            seconds=round(each.loss.seconds, 6),
+            units=each.loss.units,
+        )
+        for each in folded(losses)
+    ]
+
+
+def not_listed(found: Sequence[object]) -> int:
+    """How many entries of a list are beyond those that a report lists."""
+    return max(0, len(found) - MOST_LISTED)
 
 
 def _encoding(view: Mapping[str, Any] | None) -> EncodingReport | None:
@@ -197,13 +230,17 @@ def _gap(gap: Gap) -> GapReport:
         cause=gap.cause,
         detail=gap.detail,
         done=gap.done,
-        segments=[*gap.segments],
+        segments=[*gap.segments[:MOST_LISTED]],
     )
 
 
-def _wall_clock(seconds: float) -> str:
-    clock = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return clock.replace("+00:00", "Z")
+def _wall_clock(seconds: float) -> str | None:
+    """Unix seconds as a time of day (UTC); None beyond the calendar."""
+    try:
+        clock = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return clock.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _reencoded(stretch: Conformed, made: AssembledObject) -> ReencodedReport:
@@ -216,6 +253,18 @@ def _reencoded(stretch: Conformed, made: AssembledObject) -> ReencodedReport:
         seconds=round(stretch.seconds, 6),
         was=stretch.was,
         made=f"{track.codec}{size}",
+    )
+
+
+def _undecoded(stretch: Undecoded) -> RepairReport:
+    return RepairReport(
+        kind=UNDECODED,
+        track=stretch.track,
+        segment=None,
+        at=round(stretch.at, 6),
+        seconds=None,
+        units=stretch.units,
+        detail=f"the source's own media, which a decoder does not show all of: {stretch.said}",
     )
 
 
@@ -250,4 +299,14 @@ def _repairs(made: AssembledObject) -> Iterator[RepairReport]:
                 seconds=round(step.by, 6),
                 units=0,
                 detail="the clock of the sound stepped; counting began anew there",
+            )
+        for filled in tables.filled:
+            yield RepairReport(
+                kind=FILLED,
+                track=name,
+                segment=None,
+                at=round(filled.at, 6),
+                seconds=round(filled.seconds, 6),
+                units=filled.samples,
+                detail=f"{name} ends before the period does: {_FILLED_WITH[filled.done]}",
             )

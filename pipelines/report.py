@@ -120,9 +120,11 @@ class GapReport(_Form):
 
 
 class LossReport(_Form):
-    """A listed segment of which nothing, or not all, could be packaged."""
+    """Listed segments, one after the other, of which nothing, or not all, could be packaged."""
 
     segment: int
+    last_segment: int
+    segments: int
     sound: str | None
     location: str
     cause: str
@@ -186,6 +188,9 @@ class RenditionReport(_Form):
     gaps: list[GapReport]
     losses: list[LossReport]
     repairs: list[RepairReport]
+    gaps_not_listed: int
+    losses_not_listed: int
+    repairs_not_listed: int
     reencoded: list[ReencodedReport]
     source_segments: int | None
     source_segments_lost: int | None
@@ -208,6 +213,7 @@ class SubtitleReport(_Form):
     left_out: int
     reason: str
     losses: list[LossReport]
+    losses_not_listed: int
 
 
 class CounterReport(_Form):

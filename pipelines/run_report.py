@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.gap import GapCause
+from pipelines.lost_stretches import segments_of
 from pipelines.plan import SOURCE
-from pipelines.rendition_report import DROPPED
+from pipelines.rendition_report import DROPPED, UNDECODED
 from pipelines.report import (
     REPORT_VERSION,
     CounterReport,
@@ -155,11 +156,18 @@ def _reasons(
         if missing:
             longest = max(gap.duration for gap in missing)
             yield f"{each.name}: {_count(missing, 'gap')}, the longest of {longest:.3f} s."
+        pauses = [gap for gap in each.gaps if gap.cause in NOT_MISSING]
+        if missing and pauses:
+            yield f"{each.name}: {_count(pauses, 'gap')} more in which nothing was recorded."
         if each.losses:
-            whole = sum(loss.whole for loss in each.losses)
+            segments = sum(loss.segments for loss in each.losses)
+            whole = sum(loss.segments for loss in each.losses if loss.whole)
+            more = (
+                f" {each.losses_not_listed} more are not listed." if each.losses_not_listed else ""
+            )
             yield (
-                f"{each.name}: {_count(each.losses, 'loss', 'losses')} in listed segments,"
-                f" {whole} of them whole segments."
+                f"{each.name}: {_count(range(segments), 'loss', 'losses')} in listed segments,"
+                f" {whole} of them whole segments.{more}"
             )
         inserted = sum(track.inserted for track in each.tracks)
         if inserted:
@@ -167,7 +175,10 @@ def _reasons(
         dropped = sum(track.dropped for track in each.tracks)
         if dropped:
             yield f"{each.name}: {dropped} samples that nothing lets a player decode are left out."
-        mended = [repair for repair in each.repairs if repair.kind != DROPPED]
+        undecoded = sum(repair.units for repair in each.repairs if repair.kind == UNDECODED)
+        if undecoded:
+            yield f"{each.name}: {undecoded} samples of the source are not shown by a decoder."
+        mended = [repair for repair in each.repairs if repair.kind not in (DROPPED, UNDECODED)]
         if mended:
             yield f"{each.name}: {_count(mended, 'repair')}."
         if each.reencoded:
@@ -177,7 +188,8 @@ def _reasons(
             )
     for subtitle in subtitles:
         if subtitle.losses:
-            yield f"Subtitles {subtitle.name!r}: {_count(subtitle.losses, 'segment')} not readable."
+            lost = range(sum(loss.segments for loss in subtitle.losses))
+            yield f"Subtitles {subtitle.name!r}: {_count(lost, 'segment')} not readable."
 
 
 def _count(found: Sequence[object], one: str, several: str = "") -> str:
@@ -209,10 +221,8 @@ def _of_best_variant(renditions: Sequence[RenditionReport]) -> RenditionReport |
 
 def _lost(recording: Recording, rendition: RenditionReport | None) -> list[Segment]:
     """The segments of the best variant's own playlist of which nothing could be packaged."""
-    losses = rendition.losses if rendition else ()
-    lost = {(loss.segment, loss.location) for loss in losses if loss.whole}
-    listed = recording.source.segments
-    return [each for each in listed if (each.sequence, str(each.location)) in lost]
+    whole = [loss for loss in rendition.losses if loss.whole] if rendition else []
+    return [segment for segment, _ in segments_of(recording.source.segments, whole)]
 
 
 def _counters(

@@ -12,8 +12,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from pipelines.encryption import BLOCK, Keys, NotDecrypted
 from pipelines.errors import ErrorCode, PermanentError, TransientError
-from pipelines.http_source import Allowance, HttpReader
-from pipelines.loss import Loss, LossCause
+from pipelines.http_source import Allowance, HttpReader, Unfit
+from pipelines.loss import NOT_THERE, Loss, LossCause
 from pipelines.packed_audio import Unpacking
 from pipelines.playlist import ByteRange
 from pipelines.retry import retrying
@@ -36,6 +36,9 @@ MAX_SEGMENT_BYTES = 512 << 20
 MAX_PLAYLIST_BYTES = 64 << 20
 #: How often an object is asked for before it counts as missing.
 TRIES = 3
+#: When so many of a slice in a row are missing, others are asked for once: they were not forgotten
+#: in a list, they are gone.
+MANY_MISSING = 20
 
 #: What is read when nothing else is said.
 SEGMENT = Allowance(MAX_SEGMENT_BYTES, ErrorCode.SEGMENT_DAMAGED)
@@ -100,13 +103,15 @@ def measure(
     ``missing_is_final``, ``PermanentError`` (``bitrate_too_high``) for one that is too large.
     """
 
+    patience = Patience(final=missing_is_final)
+
     def size(segment: Segment) -> int:
         if segment.gap:
             return 0
         if segment.byte_range is not None:
             return segment.byte_range.length
         try:
-            return patiently(lambda: reader.size(segment.location), final=missing_is_final)
+            return patience.ask(lambda: reader.size(segment.location))
         except ObjectMissing:
             _missing(segment, final=missing_is_final)
             return 0
@@ -126,30 +131,42 @@ def fetch_segment(
     size: int = MAX_SEGMENT_BYTES,
     *,
     missing_is_final: bool = True,
+    patience: Patience | None = None,
 ) -> FetchedSegment:
     """The whole segment, of at most ``size`` bytes as it was measured, or its loss.
 
     Its bytes are in the clear, and in MPEG-TS where they are packed audio. A byte range that
     reaches beyond its object gives what is there of it. Raises ``TransientError`` for outages, and
-    for a segment or key that is not there unless that ``missing_is_final``; ``PermanentError``
-    (``segment_damaged``) when an HTTP server sends more than it announced.
+    for a segment or key that is not there unless that ``missing_is_final``.
     """
-    return _unpacked(_fetch(reader, segment, size, missing_is_final=missing_is_final), Unpacking())
+    fetched = fetch_clear(
+        reader, segment, size, missing_is_final=missing_is_final, patience=patience
+    )
+    return _unpacked(fetched, Unpacking())
 
 
-def _fetch(
-    reader: SourceReader, segment: Segment, size: int, *, missing_is_final: bool
+def fetch_clear(
+    reader: SourceReader,
+    segment: Segment,
+    size: int = MAX_SEGMENT_BYTES,
+    *,
+    missing_is_final: bool = True,
+    patience: Patience | None = None,
 ) -> FetchedSegment:
+    """As ``fetch_segment``, with packed audio left as it is."""
     if segment.gap:
         return _lost(segment, LossCause.GAP_TAG, "marked as missing by EXT-X-GAP")
-    allowed = Allowance(size or MAX_SEGMENT_BYTES, ErrorCode.SEGMENT_DAMAGED)
+    if segment.given_up:
+        return _lost(segment, LossCause.SEGMENT_DAMAGED, segment.given_up)
+    patience = patience or Patience(final=missing_is_final)
     try:
-        data = patiently(
-            lambda: reader.read(segment.location, segment.byte_range, allowed),
-            final=missing_is_final and size > 0,
+        data = patience.ask(
+            lambda: _body(reader, segment, size or MAX_SEGMENT_BYTES), once=size == 0
         )
     except ObjectMissing:
         return _missing(segment, final=missing_is_final)
+    except Unfit as error:
+        return _lost(segment, LossCause.SEGMENT_UNREADABLE, error.message)
     if not data:
         return _lost(segment, *_why_empty(segment))
     if segment.encryption is None:
@@ -163,6 +180,26 @@ def _fetch(
     return FetchedSegment(segment, clear)
 
 
+def _body(reader: SourceReader, segment: Segment, size: int) -> bytes:
+    """The bytes of a segment; ``Unfit`` when its server sends more than it announces.
+
+    One that has grown since its ``size`` was told is measured again, a few times.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return reader.read(segment.location, segment.byte_range, _allowance(size))
+        except Unfit:
+            grown = min(reader.size(segment.location), MAX_SEGMENT_BYTES)
+            if grown <= size:
+                raise
+            size = grown
+    return reader.read(segment.location, segment.byte_range, _allowance(size))
+
+
+def _allowance(size: int) -> Allowance:
+    return Allowance(size, ErrorCode.SEGMENT_DAMAGED)
+
+
 def fetch_head(reader: SourceReader, segment: Segment, length: int) -> FetchedSegment:
     """At most the first ``length`` bytes of a segment, as ``fetch_segment`` gives it, or its loss.
 
@@ -170,6 +207,8 @@ def fetch_head(reader: SourceReader, segment: Segment, length: int) -> FetchedSe
     """
     if segment.gap:
         return _lost(segment, LossCause.GAP_TAG, "marked as missing by EXT-X-GAP")
+    if segment.given_up:
+        return _lost(segment, LossCause.SEGMENT_DAMAGED, segment.given_up)
     whole, encryption = segment.byte_range, segment.encryption
     start = whole.offset if whole else 0
     length += -length % BLOCK if encryption else 0
@@ -184,6 +223,8 @@ def fetch_head(reader: SourceReader, segment: Segment, length: int) -> FetchedSe
         return _without_key(segment, missing.location, final=True)
     except NotDecrypted as error:
         return _lost(segment, LossCause.NOT_DECRYPTED, str(error))
+    except Unfit as error:
+        return _lost(segment, LossCause.SEGMENT_UNREADABLE, error.message)
     if not data:
         return _lost(segment, *_why_empty(segment))
     return _unpacked(FetchedSegment(segment, data), Unpacking())
@@ -191,6 +232,25 @@ def fetch_head(reader: SourceReader, segment: Segment, length: int) -> FetchedSe
 
 def _unpacked(fetched: FetchedSegment, unpacking: Unpacking) -> FetchedSegment:
     return replace(fetched, data=unpacking.unpacked(fetched.data)) if fetched.data else fetched
+
+
+class Patience:
+    """Asks for the objects of a slice ``patiently``, and for each once when many lack in a row."""
+
+    def __init__(self, *, final: bool) -> None:
+        self._final = final
+        self._missed = 0
+
+    def ask(self, call: Callable[[], _Result], *, once: bool = False) -> _Result:
+        """What ``call`` gives; raises what it raises."""
+        final = self._final and not once and self._missed < MANY_MISSING
+        try:
+            result = patiently(call, final=final)
+        except ObjectMissing:
+            self._missed += 1
+            raise
+        self._missed = 0
+        return result
 
 
 def patiently(call: Callable[[], _Result], *, final: bool) -> _Result:
@@ -220,7 +280,7 @@ def _missing(segment: Segment, *, final: bool) -> FetchedSegment:
 
 def _without_key(segment: Segment, key: Location, *, final: bool) -> FetchedSegment:
     if final:
-        return _lost(segment, LossCause.NOT_DECRYPTED, f"its key {key} is not there")
+        return _lost(segment, LossCause.NOT_DECRYPTED, f"its key {key} {NOT_THERE}")
     message = f"the key {key} of segment {segment.sequence} ({segment.location}) is not there yet"
     raise TransientError(message, ErrorCode.SEGMENT_MISSING)
 
@@ -244,9 +304,13 @@ def read_ahead(
     when it is left before its end, or its threads and bytes stay until it is collected.
     """
 
+    patience = Patience(final=missing_is_final)
+
     def fetch(segment: Segment) -> FetchedSegment:
         size = sizes[segment.sequence]
-        return _fetch(reader, segment, size, missing_is_final=missing_is_final)
+        return fetch_clear(
+            reader, segment, size, missing_is_final=missing_is_final, patience=patience
+        )
 
     unpacking = Unpacking()
     waiting: deque[tuple[Segment, Future[FetchedSegment]]] = deque()

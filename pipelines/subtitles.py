@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipelines.loss import Loss, LossCause
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from pipelines.playlist import MediaPlaylist, Segment
     from pipelines.source import SourceReader
 
-#: Most bytes of one segment of subtitles, and of all of them together.
+#: Most bytes of one segment of subtitles, and of those of all renditions together.
 MAX_SEGMENT_BYTES = 4 << 20
 MAX_TOTAL_BYTES = 128 << 20
-#: Most cues that one rendition of subtitles may hold.
+#: Most cues of all renditions together.
 MAX_CUES = 200_000
 #: How many stretches before and after its place in the playlist a cue is looked for in.
 NEAREST = 16
+
+_TOO_LARGE = f"the subtitles are larger than {MAX_TOTAL_BYTES >> 20} MiB"
 
 _ROUND = float(WRAP)
 #: The padding of an encrypted segment's last block (PKCS #7), all of it blank in a text.
@@ -71,6 +74,14 @@ class ReadSubtitles:
     losses: tuple[Loss, ...]
 
 
+@dataclass
+class SubtitleBudget:
+    """What the renditions that are still to be read may hold together."""
+
+    size: int = MAX_TOTAL_BYTES  #: bytes; less than 0 once there were more
+    cues: int = MAX_CUES
+
+
 @dataclass(frozen=True)
 class Subtitles:
     """The cues of one rendition of subtitles in media time, in order.
@@ -111,26 +122,24 @@ def clock_stretches(
 
 
 def read_subtitles(
-    reader: SourceReader, playlist: MediaPlaylist, checkpoint: Callable[[], None]
+    reader: SourceReader,
+    playlist: MediaPlaylist,
+    budget: SubtitleBudget,
+    checkpoint: Callable[[], None],
 ) -> ReadSubtitles:
     """Fetch and read every segment of a subtitle playlist, several at a time.
 
-    What cannot be read is a loss. Raises ``TransientError`` for outages.
+    What cannot be read, or goes beyond the ``budget`` that is drawn upon, is a loss. Raises ``TransientError`` for outages.
     """
     texts: list[SubtitleText] = []
     losses: list[Loss] = []
-    at, total, cues = 0.0, 0, 0
+    at = 0.0
     with ThreadPoolExecutor(FETCHES, thread_name_prefix="subtitles") as pool:
         for batch in _batches(playlist.segments):
             checkpoint()
-            for fetched in pool.map(lambda each: _fetched(reader, each), batch):
-                total += len(fetched.data)
-                read = fetched.loss or _read(fetched, total)
-                if isinstance(read, WebVtt):
-                    cues += len(read.cues)
-                    read = (
-                        read if cues <= MAX_CUES else _unreadable(fetched.segment, "too many cues")
-                    )
+            fetch = partial(_fetched, reader, spent=budget.size < 0)
+            for fetched in pool.map(fetch, batch):
+                read = fetched.loss or _read(fetched, budget)
                 if isinstance(read, WebVtt):
                     texts.append(SubtitleText(fetched.segment, at, read))
                 else:
@@ -235,26 +244,34 @@ def _batches(segments: Sequence[Segment]) -> Iterator[Sequence[Segment]]:
         yield segments[first : first + 4 * FETCHES]
 
 
-def _fetched(reader: SourceReader, segment: Segment) -> FetchedSegment:
-    """The segment, or one byte more of it than is allowed."""
+def _fetched(reader: SourceReader, segment: Segment, *, spent: bool) -> FetchedSegment:
+    """The segment, or one byte more of it than is allowed; it is not asked for when the budget is
+    ``spent``."""
+    if spent:
+        return FetchedSegment(segment, b"", _unreadable(segment, _TOO_LARGE))
     if segment.init_section is not None:
         why = "subtitles in fragmented MP4 are not read"
         return FetchedSegment(segment, b"", _unreadable(segment, why))
     return fetch_head(reader, segment, MAX_SEGMENT_BYTES + 1)
 
 
-def _read(fetched: FetchedSegment, total: int) -> WebVtt | Loss:
+def _read(fetched: FetchedSegment, budget: SubtitleBudget) -> WebVtt | Loss:
+    """The text of a segment; draws on the budget."""
+    budget.size -= len(fetched.data)
     if len(fetched.data) > MAX_SEGMENT_BYTES:
         return _unreadable(fetched.segment, f"larger than {MAX_SEGMENT_BYTES >> 20} MiB")
-    if total > MAX_TOTAL_BYTES:
-        return _unreadable(
-            fetched.segment, f"the subtitles are larger than {MAX_TOTAL_BYTES >> 20} MiB"
-        )
+    if budget.size < 0:
+        return _unreadable(fetched.segment, _TOO_LARGE)
     data = fetched.data
     try:
-        return parse(data.rstrip(_PADDING) if fetched.segment.encryption else data)
+        text = parse(data.rstrip(_PADDING) if fetched.segment.encryption else data)
     except WebVttError as error:
         return _unreadable(fetched.segment, str(error))
+    if len(text.cues) > budget.cues:
+        budget.cues = 0
+        return _unreadable(fetched.segment, "too many cues")
+    budget.cues -= len(text.cues)
+    return text
 
 
 def _unreadable(segment: Segment, why: str) -> Loss:

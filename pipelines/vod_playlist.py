@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, replace
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -160,21 +162,9 @@ def marked(segments: Sequence[Segment], marks: Sequence[PeriodMark]) -> tuple[Se
 
     The same marks serve all playlists of a recording, whose segments may be of other lengths.
     """
-    begins, elapsed = [], 0.0
-    for segment in segments:
-        elapsed = 0.0 if segment.discontinuity else elapsed
-        begins.append(elapsed)
-        elapsed += segment.duration
-    opened = set()
-    for mark in marks:
-        inside = [
-            position
-            for position, segment in enumerate(segments)
-            if segment.discontinuity_sequence == mark.discontinuity_sequence
-            and begins[position] > 0
-        ]
-        if inside:
-            opened.add(min(inside, key=lambda position: abs(begins[position] - mark.seconds)))
+    stretches = _begins(segments)
+    nearest = (_nearest(stretches.get(mark.discontinuity_sequence, []), mark) for mark in marks)
+    opened = {position for position in nearest if position is not None}
     added, found = 0, []
     for position, segment in enumerate(segments):
         added += position in opened
@@ -186,6 +176,27 @@ def marked(segments: Sequence[Segment], marks: Sequence[PeriodMark]) -> tuple[Se
             )
         )
     return tuple(found)
+
+
+def _begins(segments: Sequence[Segment]) -> dict[int, list[tuple[float, int]]]:
+    """By discontinuity sequence, where segments begin that its tag does not stand before: how far
+    behind the tag (s), ascending, and their positions."""
+    begins: dict[int, list[tuple[float, int]]] = {}
+    elapsed = 0.0
+    for position, segment in enumerate(segments):
+        elapsed = 0.0 if segment.discontinuity else elapsed
+        if elapsed > 0:
+            begins.setdefault(segment.discontinuity_sequence, []).append((elapsed, position))
+        elapsed += segment.duration
+    return begins
+
+
+def _nearest(begins: Sequence[tuple[float, int]], mark: PeriodMark) -> int | None:
+    """The position that begins nearest to a mark, the first of two that are as near."""
+    at = bisect_left(begins, (mark.seconds, 0))
+    before = bisect_left(begins, (begins[at - 1][0], 0)) if at else 0
+    near = [begins[place] for place in (before, at) if place < len(begins)]
+    return min(near, key=lambda each: abs(each[0] - mark.seconds))[1] if near else None
 
 
 def media_playlist(segments: Sequence[Segment], uri_for: Callable[[Location], str]) -> str:
@@ -266,7 +277,7 @@ def _segment_tags(segment: Segment) -> Iterator[str]:
     if segment.discontinuity:
         yield "#EXT-X-DISCONTINUITY"
     if segment.program_date_time:
-        clock = segment.program_date_time.isoformat(timespec="milliseconds")
+        clock = segment.program_date_time.astimezone(UTC).isoformat(timespec="milliseconds")
         yield f"#EXT-X-PROGRAM-DATE-TIME:{clock.replace('+00:00', 'Z')}"
 
 

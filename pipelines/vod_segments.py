@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.encryption import NotDecrypted
 from pipelines.object_store import ObjectKind
-from pipelines.source import fetch_segment
+from pipelines.source import fetch_clear
 from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipelines.location import Location
     from pipelines.object_store import ObjectStore
-    from pipelines.playlist import InitSection, Segment
+    from pipelines.playlist import ByteRange, InitSection, Segment
     from pipelines.source import SourceReader
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -109,13 +109,15 @@ def _referred_to(segments: Sequence[Segment]) -> Iterator[Location]:
 
 @dataclass
 class _Copy:
-    """Copies of one playlist's objects: whole objects as they are, encrypted ones piece by piece."""
+    """Copies of one playlist's objects: of an object of byte ranges those that are listed, each as
+    an object of its own; nothing else of it is meant for viewers."""
 
     placer: SegmentPlacer
     folder: Location
     checkpoint: Callable[[], None]
     names: dict[Location, str] = field(default_factory=dict)  #: by where the copies lie
-    copies: dict[Location, Location | None] = field(default_factory=dict)  #: None: it is not there
+    #: By what was copied; None: it is not there.
+    copies: dict[tuple[Location, ByteRange | None], Location | None] = field(default_factory=dict)
     clear_inits: dict[InitSection, InitSection | None] = field(default_factory=dict)
 
     def segment(self, segment: Segment) -> Segment:
@@ -123,17 +125,16 @@ class _Copy:
         init = self._init(segment.init_section)
         unreadable = segment.gap or (segment.init_section is not None and init is None)
         place = None if unreadable else self._place(segment)
-        clear = replace(segment, encryption=None, init_section=init)
+        clear = replace(segment, encryption=None, init_section=init, byte_range=None)
         if place is None:
-            return replace(clear, gap=True, byte_range=None, location=self._name(segment.location))
-        kept = None if segment.encryption else segment.byte_range
-        return replace(clear, location=place, byte_range=kept)
+            return replace(clear, gap=True, location=self._name(segment.location))
+        return replace(clear, location=place)
 
     def _place(self, segment: Segment) -> Location | None:
         if segment.encryption is None:
-            return self._object(segment.location)
+            return self._object(segment.location, segment.byte_range)
         self.checkpoint()
-        fetched = fetch_segment(self.placer.reader, segment)
+        fetched = fetch_clear(self.placer.reader, segment)
         return None if fetched.loss else self._write(segment.location, fetched.data)
 
     def _init(self, init: InitSection | None) -> InitSection | None:
@@ -141,8 +142,8 @@ class _Copy:
         if init is None:
             return None
         if init.encryption is None:
-            place = self._object(init.location)
-            return None if place is None else replace(init, location=place)
+            place = self._object(init.location, init.byte_range)
+            return None if place is None else replace(init, location=place, byte_range=None)
         if init not in self.clear_inits:
             self.clear_inits[init] = self._decrypted(init)
         return self.clear_inits[init]
@@ -160,25 +161,25 @@ class _Copy:
             init, location=self._write(init.location, clear), byte_range=None, encryption=None
         )
 
-    def _object(self, source: Location) -> Location | None:
-        """The copy of a whole object, made once; None when there is no such object."""
-        if source not in self.copies:
+    def _object(self, source: Location, byte_range: ByteRange | None) -> Location | None:
+        """The copy of an object or a range of it, made once; None when there is no such object."""
+        if (source, byte_range) not in self.copies:
             self.checkpoint()
             target = self._name(source)
             try:
-                self._copy(source, target)
+                self._copy(source, byte_range, target)
             except ObjectMissing:
-                self.copies[source] = None
+                self.copies[source, byte_range] = None
             else:
-                self.copies[source] = target
-        return self.copies[source]
+                self.copies[source, byte_range] = target
+        return self.copies[source, byte_range]
 
-    def _copy(self, source: Location, target: Location) -> None:
+    def _copy(self, source: Location, byte_range: ByteRange | None, target: Location) -> None:
         placer = self.placer
-        if placer.same_store and source.is_s3:
+        if placer.same_store and source.is_s3 and byte_range is None:
             placer.store.copy(source, target, _kind(target))
         else:
-            placer.store.write(target, placer.reader.read(source), _kind(target))
+            placer.store.write(target, placer.reader.read(source, byte_range), _kind(target))
 
     def _write(self, source: Location, data: bytes) -> Location:
         target = self._name(source)

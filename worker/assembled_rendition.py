@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.lost_stretches import LostPlace
 from pipelines.movie_tables import ClockPoint
 from pipelines.report import RenditionReport
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: The format that is written and the only one that is read; another version's is assembled again.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class AssembledRendition:
     codecs: Sequence[str]
     clocks: tuple[ClockPoint, ...]
     starts: Sequence[int]  #: media sequences of the segments with which periods begin, wholly
+    lost: tuple[LostPlace, ...]  #: all of them, where the report may list the first ones
     assembling: float  #: seconds that it took
     proving: float
 
@@ -51,6 +53,7 @@ class AssembledRendition:
             **{
                 **data,
                 "proven": RenditionReport.model_validate(data["proven"]),
+                "lost": tuple(LostPlace(*place) for place in data["lost"]),
                 "clocks": tuple(ClockPoint(**point) for point in data["clocks"]),
             }
         )

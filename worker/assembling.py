@@ -17,6 +17,7 @@ from pipelines.assemble import (
     assemble,
 )
 from pipelines.errors import ErrorCode, InterruptedWork, ToolError
+from pipelines.lost_stretches import lost_places
 from pipelines.mp4.codec_names import codec_names
 from pipelines.rendition_report import RenditionOrigin, rendition_report
 from pipelines.staging import SliceLost
@@ -28,9 +29,9 @@ from worker.decided_layout import DecidedLayout
 from worker.planning import plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from pipelines.playlist import Recording
+    from pipelines.playlist import AudioRendition, Recording
     from pipelines.staging import SliceReceipt
     from worker.run import Run
     from worker.run_plan import PlannedRendition, RunPlan
@@ -56,10 +57,11 @@ def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None])
     receipts = standing.receipts(rendition)
     if planned is None or receipts is None:
         raise InterruptedWork(f"the slices of {rendition} are not all there any more")
-    assembly = _assembly(run, standing, planned, receipts, checkpoint)
+    recording = run.read_recording()
+    sound = recording.variant(planned.variant).sound
+    assembly = _assembly(run, standing, planned, receipts, sound, checkpoint)
     made = _assembled(run, standing, planned, assembly)
     assembled = time.monotonic()
-    recording = run.read_recording()
     _refuse_missing(recording, plan, planned, made)
     proof = _proven(run, planned, assembly, made)
     proven = time.monotonic()
@@ -74,6 +76,7 @@ def _assembly(
     standing: Standing,
     planned: PlannedRendition,
     receipts: list[SliceReceipt],
+    sound: Sequence[AudioRendition],
     checkpoint: Callable[[], None],
 ) -> Assembly:
     rendition = planned.name
@@ -94,6 +97,7 @@ def _assembly(
         ffmpeg=ffmpeg,
         layout=standing.layout(planned),
         encoding_of=lambda main: conforming_encoding(main, probe_kit(ffmpeg), settings.preset),
+        sound=sound,
     )
 
 
@@ -200,6 +204,7 @@ def _result(
         codecs=[*codec_names(described)],
         clocks=tuple(made.tables.clocks),
         starts=[each.sequence + (each.piece > 0) for each in made.tables.periods],
+        lost=lost_places(made.losses),
         assembling=seconds[0],
         proving=seconds[1],
     )

@@ -1,4 +1,4 @@
-"""Segments that were given up as missing, looked at again just before a run's result counts."""
+"""What was given up as missing, looked at again just before a run's result counts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pipelines.errors import InterruptedWork
-from pipelines.loss import LossCause
+from pipelines.loss import NOT_THERE, LossCause
+from pipelines.lost_stretches import segments_of
 from pipelines.store_errors import ObjectMissing
+from worker.run_memory import CAME_LATE
 from worker.run_plan import assemble_item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pipelines.location import Location
     from pipelines.playlist import Recording, Segment
     from pipelines.report import LossReport, RenditionReport
     from worker.run import Run
@@ -23,8 +26,12 @@ log = structlog.get_logger(__name__)
 
 #: Segments that are looked at side by side.
 LOOKS = 8
+#: Runs that are begun for late segments while a session is finalized: some come and go forever.
+MOST_RUNS = 2
+#: Segments, and locations, that the event tells.
+MOST_TOLD = 20
 #: The event that tells of segments which came after they were packaged as missing.
-CAME_LATE = "segment_came_late"
+EVENT = "segment_came_late"
 
 
 def begin_anew_if_any_came(
@@ -33,81 +40,83 @@ def begin_anew_if_any_came(
     renditions: Iterable[RenditionReport],
     checkpoint: Callable[[], None],
 ) -> None:
-    """Have another run follow when a segment is there that was packaged as missing.
+    """Have another run follow when an object is there that was missing when segments were packaged:
+    the segment itself, its initialization section, or a key.
 
     The MP4s that lack it are finished, and served under names whose bytes never change: so the run
-    that follows makes the next revision, and packages all segments anew. Each segment has that
-    done at most once while a session is finalized. Raises ``InterruptedWork`` then, and
+    that follows makes the next revision, and packages all segments anew. That is done ``MOST_RUNS``
+    times at most while a session is finalized. Raises ``InterruptedWork`` then, and
     ``TransientError`` when the source does not answer.
     """
+    begun = int(run.record.run.get(CAME_LATE, 0))
+    if begun >= MOST_RUNS:
+        return
     reports = [*renditions]
-    told = _told_before(run)
-    missing = [each for each in _missing(recording, reports) if str(each.location) not in told]
-    late = _first_that_came(run, missing, checkpoint)
+    awaited = _awaited(recording, reports)
+    late = _that_came(run, [*awaited], checkpoint)
     if not late:
         return
     for each in reports:
         run.drop(assemble_item(each.name))
-    numbers = sorted({segment.sequence for segment in late})
-    details: dict[str, Any] = {
-        "segments": numbers,
-        "locations": [str(each.location) for each in late],
+    numbers = sorted({number for each in late for number in awaited[each]})
+    told: dict[str, Any] = {
+        "count": len(numbers),
+        "segments": numbers[:MOST_TOLD],
+        "locations": [*map(str, late[:MOST_TOLD])],
     }
-    log.warning("Segments came after they were given up.", action=CAME_LATE, **details)
-    run.runtime.sessions.add_event(run.session_id, CAME_LATE, **details)
-    run.begin_anew("segments came late")
-    raise InterruptedWork(f"segments {numbers} came after they were given up as missing")
+    log.warning("Segments came after they were given up.", action=EVENT, **told)
+    run.runtime.sessions.add_event(run.session_id, EVENT, **told)
+    run.begin_anew("segments came late", {CAME_LATE: begun + 1})
+    raise InterruptedWork(f"{len(numbers)} segments came after they were given up as missing")
 
 
-def _told_before(run: Run) -> set[str]:
-    """Locations of segments that another run was begun for, since the session is finalized."""
-    return {
-        location
-        for event in run.runtime.sessions.events(run.session_id)
-        if event["action"] == CAME_LATE and event["at"] >= run.record.phase_since
-        for location in event["locations"]
-    }
+def _awaited(recording: Recording, reports: Sequence[RenditionReport]) -> dict[Location, list[int]]:
+    """The objects that were not there, as the playlists list them now, and the media sequence
+    numbers of the segments that are lost for it."""
+    losses = [loss for each in reports for loss in each.losses]
+    awaited: dict[Location, list[int]] = {}
+    for playlist in recording.media_playlists if losses else ():
+        for segment, loss in segments_of(playlist.segments, losses):
+            for location in _absent(segment, loss):
+                awaited.setdefault(location, []).append(segment.sequence)
+    return awaited
 
 
-def _missing(recording: Recording, reports: Sequence[RenditionReport]) -> list[Segment]:
-    """The segments that are lost since they were not there, as the playlists list them now."""
-    lost = {_place(loss) for each in reports for loss in each.losses if _was_missing(loss)}
-    if not lost:
-        return []
-    listed: Mapping[tuple[int, str], Segment] = {
-        (segment.sequence, str(segment.location)): segment
-        for playlist in recording.media_playlists
-        for segment in playlist.segments
-    }
-    return [listed[place] for place in sorted(lost) if place in listed]
+def _absent(segment: Segment, loss: LossReport) -> Iterator[Location]:
+    """The objects that were not there when a segment was packaged."""
+    if loss.cause == LossCause.SEGMENT_MISSING:
+        yield segment.location
+    if loss.cause == LossCause.NOT_DECRYPTED and segment.encryption:
+        yield from _named(loss, segment.encryption.location)
+    section = segment.init_section
+    if loss.cause == LossCause.INIT_MISSING and section:
+        keys = [section.encryption.location] if section.encryption else []
+        yield from _named(loss, section.location, *keys)
 
 
-def _was_missing(loss: LossReport) -> bool:
-    return loss.cause == LossCause.SEGMENT_MISSING
+def _named(loss: LossReport, *locations: Location) -> Iterator[Location]:
+    """Of objects that a segment needs, the one of which its loss says that it is not there."""
+    for location in locations:
+        if loss.detail.endswith(f"{location} {NOT_THERE}"):
+            yield location
 
 
-def _place(loss: LossReport) -> tuple[int, str]:
-    return loss.segment, loss.location
+def _that_came(
+    run: Run, missing: Sequence[Location], checkpoint: Callable[[], None]
+) -> list[Location]:
+    """Those of the objects that are there now."""
 
-
-def _first_that_came(
-    run: Run, missing: Sequence[Segment], checkpoint: Callable[[], None]
-) -> list[Segment]:
-    """The first of the segments that are there now; [] when none is."""
-
-    def is_there(segment: Segment) -> bool:
+    def is_there(location: Location) -> bool:
         try:
-            return run.runtime.reader.size(segment.location) > 0
+            return run.runtime.reader.size(location) > 0
         except ObjectMissing:
             return False
 
+    came: list[Location] = []
     with ThreadPoolExecutor(LOOKS, thread_name_prefix="late-segments") as pool:
         for first in range(0, len(missing), 4 * LOOKS):
             checkpoint()
             batch = missing[first : first + 4 * LOOKS]
-            came = [
-                each for each, there in zip(batch, pool.map(is_there, batch), strict=True) if there
-            ]
-            if came:
-                return came
-    return []
+            found = zip(batch, pool.map(is_there, batch), strict=True)
+            came += [each for each, there in found if there]
+    return came

@@ -36,6 +36,7 @@ def decide(run: Run, recording: Recording) -> Plan:
     ``ToolError`` when ffmpeg or ffprobe does not run.
     """
     runtime, settings = run.runtime, run.runtime.settings
+    _await_sound(run, recording)
     media = survey(runtime.reader, recording.source, runtime.tools.ffprobe)
     if not (media.video or media.audio or run.packager.missing_is_final):
         message = f"the first segments of {recording.source.location} are not there yet"
@@ -48,6 +49,15 @@ def decide(run: Run, recording: Recording) -> Plan:
     )
     kit = probe_kit(runtime.tools.ffmpeg)
     return plan(run.record.session, recording, media, kit, options)
+
+
+def _await_sound(run: Run, recording: Recording) -> None:
+    """Raise ``TransientError`` while a playlist of sound may just be late."""
+    sound = (each for variant in recording.variants for each in variant.sound)
+    unread = [each for each in sound if each.playlist is None]
+    if unread and not run.packager.missing_is_final:
+        message = f"the playlist {unread[0].location} of sound is not there yet"
+        raise TransientError(message, ErrorCode.PLAYLIST_MISSING)
 
 
 def make_plan(run: Run, recording: Recording) -> RunPlan:

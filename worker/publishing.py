@@ -10,6 +10,7 @@ import structlog
 
 import worker
 from pipelines.errors import InterruptedWork
+from pipelines.lost_stretches import segments_of
 from pipelines.publish import PublishedRendition
 from pipelines.rendition_report import unproven_report
 from pipelines.report import RenditionKind, not_made_views
@@ -159,7 +160,11 @@ def _published(
         made.width,
         made.height,
         tuple(made.codecs),
-        lost=frozenset((loss.segment, loss.location) for loss in made.proven.losses if loss.whole),
+        lost=frozenset(
+            (segment.sequence, str(segment.location))
+            for playlist in recording.media_playlists
+            for segment, _ in segments_of(playlist.segments, made.lost)
+        ),
         starts=frozenset(made.starts),
     )
 

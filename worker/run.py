@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.assemble import MP4, NONCE, OpenUpload
 from pipelines.read_recording import read_recording
@@ -17,6 +17,8 @@ from worker.standing import Standing
 from worker.work_item import WorkKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipelines.location import Location
     from pipelines.package import Packager
     from pipelines.playlist import Recording
@@ -94,14 +96,18 @@ class Run:
         text = work.replace(self.session_id, self.generation, _PLAN, before, ours)
         return RunPlan.from_json(text) or made, text == ours
 
-    def begin_anew(self, reason: str) -> bool:
+    def begin_anew(self, reason: str, remembers: Mapping[str, Any] | None = None) -> bool:
         """Have another run follow this one, since what it was planned upon is no longer so.
 
-        A run has one plan; the next one goes on with whatever is finished and still wanted. False
-        when the session has moved on by itself.
+        A run has one plan; the next one goes on with whatever is finished and still wanted, and
+        ``remembers`` what it is told. False when the session has moved on by itself.
         """
         begun = self.runtime.sessions.begin_generation(
-            self.session_id, expect={Phase.FINALIZING}, generation=self.generation, reason=reason
+            self.session_id,
+            expect={Phase.FINALIZING},
+            generation=self.generation,
+            reason=reason,
+            remembers=remembers,
         )
         return begun is not None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.session import Phase
 from worker.run_plan import ASSEMBLE, assemble_item
 from worker.work_item import State
 
@@ -31,6 +32,8 @@ PUBLISHED = "published"
 FINISHED = "finished"
 #: Every MP4 that any run set out to write since the last cleaning, such as ``r2/source.mp4``.
 WROTE = "wrote"
+#: How often another run was begun, since the session is finalized, for segments that came late.
+CAME_LATE = "cameLate"
 #: The generation whose finished work the run may go on with.
 ADOPTS = "adopts"
 
@@ -49,7 +52,8 @@ def is_decided(record: SessionRecord) -> bool:
 
 def carried_on(record: SessionRecord) -> dict[str, Any]:
     """What a run that follows the record's begins with."""
-    kept = {name: record.run[name] for name in _CARRIED if name in record.run}
+    carried = (*_CARRIED, CAME_LATE) if record.phase is Phase.FINALIZING else _CARRIED
+    kept = {name: record.run[name] for name in carried if name in record.run}
     earlier = record.run.get(ADOPTS, record.generation)
     return {**kept, ADOPTS: record.generation if is_decided(record) else earlier}
 
@@ -78,6 +82,7 @@ def decided(
         AFTER: record.revision,
         PUBLISHED: [*published],
         WROTE: sorted(wrote | set(memory.get(WROTE, ()))),
+        **{name: memory[name] for name in (CAME_LATE,) if name in memory},
         **({FINISHED: memory.get(FINISHED, {}), ADOPTS: memory[ADOPTS]} if goes_on else {}),
     }
 

@@ -184,7 +184,9 @@ class Settings(BaseSettings):
     )
     lease: Seconds = Field(60, description="Seconds after which a silent worker loses its slice.")
     max_hole: Seconds = Field(
-        600, description="Seconds; a longer forward jump of the clock starts a new period."
+        600,
+        description="Seconds; a longer forward jump of the clock starts a new period, and a longer "
+        "gap is told and not held.",
     )
     gap_policy: GapPolicy = Field(
         GapPolicy.HOLD,

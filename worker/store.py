@@ -143,12 +143,13 @@ class SessionStore:
         to: Phase = Phase.FINALIZING,
         generation: int | None = None,
         last_seen: int | None = None,
+        remembers: Mapping[str, Any] | None = None,
     ) -> int | None:
         """Start a run under a new fencing token; None, and nothing changed, if a guard fails.
 
         The token is ``max(previous + 1, server time in ms)``: a server that lost its last writes
         hands none out twice. The last run's error is cleared, the session is due now, and the new
-        run remembers what ``carried_on`` says of the last one. Guards as in ``transition``.
+        run remembers what ``carried_on`` says of the last one, and ``remembers``. Guards as in ``transition``.
         """
 
         def decide(record: SessionRecord | None, now: int) -> Write | None:
@@ -157,7 +158,7 @@ class SessionStore:
             if not record.session.record:
                 return None
             token = max(record.generation + 1, now)
-            fresh: Changes = {"error": None, "run": carried_on(record)}
+            fresh: Changes = {"error": None, "run": {**carried_on(record), **(remembers or {})}}
             begun = replace(moved(record, to, now), generation=token, **fresh)
             return Write(begun, ({**entering(to), "generation": token, "reason": reason},), now)
 

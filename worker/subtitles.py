@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.publish import PublishedSubtitles, subtitle_files
-from pipelines.rendition_report import loss_report
+from pipelines.rendition_report import MOST_LISTED, loss_reports, not_listed
 from pipelines.report import SubtitleReport
-from pipelines.subtitles import clock_stretches, read_subtitles, retimed, vod_texts
+from pipelines.subtitles import SubtitleBudget, clock_stretches, read_subtitles, retimed, vod_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,8 +40,9 @@ def subtitles_of(
     """
     listed = mp4.variant.subtitles
     files = subtitle_files(mp4.name, listed)
+    budget = SubtitleBudget()
     return [
-        _found(run, rendition, mp4, clocks, file, checkpoint)
+        _found(run, rendition, mp4, clocks, file, budget, checkpoint)
         for rendition, file in zip(listed, files, strict=True)
     ]
 
@@ -52,16 +53,17 @@ def _found(
     mp4: PublishedRendition,
     clocks: Sequence[ClockPoint],
     file: str,
+    budget: SubtitleBudget,
     checkpoint: Callable[[], None],
 ) -> FoundSubtitles:
     if rendition.playlist is None:
         return _not_published(rendition, f"its playlist {rendition.location} cannot be read")
-    read = read_subtitles(run.runtime.reader, rendition.playlist, checkpoint)
-    losses = [loss_report(loss) for loss in read.losses]
+    read = read_subtitles(run.runtime.reader, rendition.playlist, budget, checkpoint)
+    losses = loss_reports(read.losses)
     if losses and not read.texts:
-        told = _not_published(rendition, "none of its segments can be read")
-        report = told.report.model_copy(update={"losses": losses})
-        return FoundSubtitles(None, report)
+        unread = _not_published(rendition, "none of its segments can be read")
+        told = {"losses": losses[:MOST_LISTED], "losses_not_listed": not_listed(losses)}
+        return FoundSubtitles(None, unread.report.model_copy(update=told))
     stretches = clock_stretches(clocks, mp4.variant.segments, mp4.duration)
     subtitles = retimed(read.texts, stretches)
     segments = mp4.vod_segments
@@ -81,7 +83,8 @@ def _found(
         reason="",
         cues=len(subtitles.cues),
         left_out=subtitles.left_out,
-        losses=losses,
+        losses=losses[:MOST_LISTED],
+        losses_not_listed=not_listed(losses),
     )
     return FoundSubtitles(published, report)
 
@@ -95,5 +98,6 @@ def _not_published(rendition: SubtitleRendition, reason: str) -> FoundSubtitles:
         cues=0,
         left_out=0,
         losses=[],
+        losses_not_listed=0,
     )
     return FoundSubtitles(None, report)

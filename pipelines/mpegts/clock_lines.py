@@ -98,18 +98,18 @@ def forward(dts: Offsets, pts: Offsets) -> tuple[Offsets, Offsets, int]:
     if not len(stray):
         return dts, pts, 0
     usual = int(np.median(np.diff(dts[kept]))) if len(kept) > 1 else 1
-    for unit in stray.tolist():
-        _fit(dts, pts, kept, unit, max(usual, 1))
-        kept = np.sort(np.append(kept, unit))
+    # In order: what stands before a stray unit is right, or was set right already.
+    befores = np.append(-1, known)[np.searchsorted(known, stray)]
+    afters = np.append(kept, -1)[np.searchsorted(kept, stray)]
+    for unit, before, after in zip(stray.tolist(), befores.tolist(), afters.tolist(), strict=True):
+        _fit(dts, pts, unit, (before, after), max(usual, 1))
     return dts, pts, len(stray)
 
 
-def _fit(dts: Offsets, pts: Offsets, kept: Offsets, unit: int, usual: int) -> None:
-    """Set the times of one unit between those of its neighbours that are right."""
-    place = int(np.searchsorted(kept, unit))
-    before = int(dts[kept[place - 1]]) if place else None
-    after = int(dts[kept[place]]) if place < len(kept) else None
-    count = int(kept[place]) - unit + 1 if place < len(kept) else 1
+def _fit(dts: Offsets, pts: Offsets, unit: int, neighbours: tuple[int, int], usual: int) -> None:
+    """Set the times of one unit between those of its neighbours that are right; -1: it has none."""
+    before, after = (int(dts[each]) if each >= 0 else None for each in neighbours)
+    count = neighbours[1] - unit + 1 if after is not None else 1
     if before is None:
         wanted = (after or 0) - usual * (count - 1)
     else:

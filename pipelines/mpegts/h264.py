@@ -254,12 +254,13 @@ def _configuration(sets: ParameterSets) -> Configuration | None:
 def sps_facts(nal: bytes) -> tuple[tuple[str, int], ...]:
     """Size, profile, bit depth and chroma of a sequence parameter set (7.3.2.1.1); empty if odd."""
     try:
-        return _read_sps(BitReader(unescape(nal)[1:]))
+        return read_sps_head(BitReader(unescape(nal)[1:]))
     except UnreadableBits:
         return ()
 
 
-def _read_sps(bits: BitReader) -> tuple[tuple[str, int], ...]:
+def read_sps_head(bits: BitReader) -> tuple[tuple[str, int], ...]:
+    """The facts of an SPS, read up to its VUI; ``UnreadableBits`` when it ends early."""
     profile = bits.bits(8)
     bits.bits(16)  # constraint flags, level_idc
     bits.ue()  # seq_parameter_set_id

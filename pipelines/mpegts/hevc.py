@@ -149,12 +149,13 @@ def _configuration(sets: ParameterSets) -> Configuration | None:
 def sps_facts(nal: bytes) -> tuple[tuple[str, int], ...]:
     """Size, profile, bit depth and chroma of a sequence parameter set (7.3.2.2.1); empty if odd."""
     try:
-        return _read_sps(BitReader(unescape(nal)[2:]))
+        return read_sps_head(BitReader(unescape(nal)[2:]))
     except UnreadableBits:
         return ()
 
 
-def _read_sps(bits: BitReader) -> tuple[tuple[str, int], ...]:
+def read_sps_head(bits: BitReader) -> tuple[tuple[str, int], ...]:
+    """The facts of an SPS, read up to its bit depth of luma; ``UnreadableBits`` when it ends early."""
     profile = _skip_sps_head(bits)
     bits.ue()  # sps_seq_parameter_set_id
     chroma = bits.ue()

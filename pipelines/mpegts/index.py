@@ -16,7 +16,13 @@ from pipelines.mpegts.h264 import index_h264
 from pipelines.mpegts.hevc import index_hevc
 from pipelines.mpegts.mpeg2_video import index_mpeg2_video
 from pipelines.mpegts.mpeg_audio import MpegAudio
-from pipelines.mpegts.packets import Offsets, Packets, packet_findings, read_packets
+from pipelines.mpegts.packets import (
+    Offsets,
+    Packets,
+    packet_findings,
+    read_packets,
+    scrambled,
+)
 from pipelines.mpegts.pes import ElementaryStream, gather
 from pipelines.mpegts.stretches import UNIT_START, is_ended
 from pipelines.mpegts.tables import (
@@ -120,6 +126,13 @@ def absent(head: bytes | memoryview, pids: Collection[int]) -> frozenset[int]:
     """Those of ``pids`` that have no packet in the head of a segment."""
     packets, _ = read_packets(head)
     return frozenset(pids) - packets.present()
+
+
+def mostly_scrambled(data: bytes | memoryview, pids: Collection[int]) -> frozenset[int]:
+    """Those of ``pids`` most of whose packets in a segment are scrambled."""
+    packets, _ = read_packets(data)
+    counts = {pid: scrambled(packets, packets.of(pid)) for pid in pids}
+    return frozenset(pid for pid, flags in counts.items() if 2 * flags.sum() > len(flags))
 
 
 def announced(data: bytes | memoryview) -> dict[int, Codec]:

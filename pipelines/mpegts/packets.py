@@ -14,6 +14,8 @@ PACKET = 188
 #: Bytes of a packet's fixed header.
 HEADER = 4
 SYNC_BYTE = 0x47
+#: Byte of a PES header with PES_scrambling_control (2.4.3.7).
+PES_CONTROL = 6
 #: Packets in a row that must show the sync byte before a grid is believed.
 SYNC_RUN = 3
 
@@ -41,6 +43,10 @@ class Packets:
     def only(self, numbers: Offsets | Flags) -> Packets:
         """These packets alone, by number or by a flag for each."""
         return Packets(self.rows[numbers], self.offsets[numbers], self.pids[numbers])
+
+    def between(self, first: int, stop: int) -> Packets:
+        """Those from number ``first`` up to ``stop``, which are not copied."""
+        return Packets(self.rows[first:stop], self.offsets[first:stop], self.pids[first:stop])
 
     def present(self) -> frozenset[int]:
         """Every PID that has a packet."""
@@ -143,12 +149,10 @@ def _grid_findings(runs: list[tuple[int, int]], size: int) -> tuple[Finding, ...
 def packet_findings(packets: Packets, pid: int) -> tuple[Finding, ...]:
     """What is wrong with the packets of one media PID: scrambled ones, lost ones."""
     numbers = packets.of(pid)
-    control = packets.rows[numbers, 3]
-    scrambled = numbers[control & 0xC0 != 0]
     breaks, repeated = continuity(packets, numbers)
     findings = []
     for damage, where, what in (
-        (Damage.SCRAMBLED, scrambled, "packets are scrambled"),
+        (Damage.SCRAMBLED, numbers[scrambled(packets, numbers)], "packets are scrambled"),
         (Damage.MARKED, numbers[marked(packets, numbers)], "packets are marked as damaged"),
         (Damage.REPEATED, numbers[repeated], "packets come twice"),
         (Damage.PACKETS_LOST, numbers[breaks], "times the continuity counter jumps"),
@@ -157,6 +161,33 @@ def packet_findings(packets: Packets, pid: int) -> tuple[Finding, ...]:
             detail = f"PID {pid:#x}: {len(where)} {what}"
             findings.append(Finding(damage, int(packets.offsets[where[0]]), detail))
     return tuple(findings)
+
+
+def scrambled(packets: Packets, numbers: Offsets) -> Flags:
+    """Which packets of one PID are scrambled: by transport_scrambling_control, or by
+    PES_scrambling_control (2.4.3.7), which holds for a whole PES packet."""
+    rows = packets.rows
+    flags: Flags = rows[numbers, 3] & 0xC0 != 0
+    begins = np.flatnonzero(rows[numbers, 1] & 0x40)
+    if len(begins):
+        behind_last = np.append(begins[1:], len(numbers)) - begins
+        flags[begins[0] :] |= np.repeat(_scrambled_pes(rows, numbers[begins]), behind_last)
+    return flags
+
+
+def _scrambled_pes(rows: Bytes, firsts: Offsets) -> Flags:
+    """Of packets with which a PES packet begins, those whose header says that it is scrambled."""
+    control = rows[firsts, 3]
+    fields = rows[firsts, HEADER].astype(np.int64) + 1
+    starts = HEADER + np.where(control & 0x20, fields, 0)
+    inside = (control & 0x10 != 0) & (starts + PES_CONTROL < PACKET)
+    columns = np.where(inside, starts, HEADER)[:, None] + np.arange(PES_CONTROL + 1)
+    heads = rows[firsts[:, None], columns]
+    prefixed = (heads[:, :3] == (0, 0, 1)).all(axis=1)
+    # The two bits above tell a header with flags: other streams have payload here.
+    flagged = heads[:, PES_CONTROL] & 0xC0 == 0x80
+    told: Flags = inside & prefixed & flagged & (heads[:, PES_CONTROL] & 0x30 != 0)
+    return told
 
 
 def marked(packets: Packets, numbers: Offsets) -> Flags:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.media import Configuration, TrackKind
 from pipelines.mpegts.clock_lines import clock_lines, forward
-from pipelines.segment_index import NO_TIME, TS_TIMESCALE
+from pipelines.segment_index import MAX_PIECES, NO_TIME, TS_TIMESCALE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,26 +34,40 @@ class TrackPart:
         return replace(self, head=b"" if first else self.head, units=self.units[first:stop])
 
 
-def one_clock_each(tracks: Sequence[TrackPart]) -> tuple[list[list[TrackPart]], int]:
-    """The pieces in order, each with the tracks that have something in it, and the number of units
-    whose times were set anew so that they go forward."""
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The pieces in order, each with the tracks that have something in it.
+
+    ``restamped`` counts the units whose times were set anew so that they go forward, ``left_out``
+    those behind the last piece that is allowed.
+    """
+
+    pieces: tuple[tuple[TrackPart, ...], ...]
+    restamped: int
+    left_out: int
+
+
+def one_clock_each(tracks: Sequence[TrackPart], most: int = MAX_PIECES) -> Cut:
+    """Cut the tracks where a clock or a configuration is another one, into ``most`` pieces."""
     restamped = 0
     lines = []
     for track in tracks:
-        parts, changed = _lines(track)
+        parts, changed = _lines(track, most)
         lines.append(parts)
         restamped += changed
-    pieces = [part for clock in _clocks(lines) for part in _configurations(clock)]
-    filled = [[part for part in piece if part.head or part.units] for piece in pieces]
-    return [piece for piece in filled if any(part.units for part in piece)], restamped
+    pieces = (part for clock in _clocks(lines) for part in _configurations(clock, most))
+    filled = (tuple(part for part in piece if part.head or part.units) for piece in pieces)
+    kept = tuple(piece for piece in filled if any(part.units for part in piece))[:most]
+    units = sum(len(part.units) for piece in kept for part in piece)
+    return Cut(kept, restamped, sum(len(track.units) for track in tracks) - units)
 
 
-def _lines(track: TrackPart) -> tuple[list[TrackPart], int]:
-    """A track cut where its clock is another one, its times in order; how many were changed."""
+def _lines(track: TrackPart, most: int) -> tuple[list[TrackPart], int]:
+    """The first stretches of one clock of a track, times in order; how many were changed."""
     dts = np.array([unit.dts for unit in track.units], np.int64)
     pts = np.array([unit.pts for unit in track.units], np.int64)
     parts, restamped = [], 0
-    for line in clock_lines(dts):
+    for line in clock_lines(dts)[:most]:
         part = track.only(line.first, line.stop)
         decoded, shown, changed = forward(dts[line.first : line.stop], pts[line.first : line.stop])
         if changed:
@@ -100,8 +114,9 @@ def _span(part: TrackPart) -> tuple[int, int]:
     return (min(times), max(times)) if times else (NO_TIME, NO_TIME)
 
 
-def _configurations(clock: Sequence[TrackPart]) -> list[list[TrackPart]]:
-    """A piece cut where a track's configuration is another one.
+def _configurations(clock: Sequence[TrackPart], most: int) -> list[list[TrackPart]]:
+    """A piece cut where a track's configuration is another one, up to the change that would make it
+    more than ``most``.
 
     The other tracks are cut at the same time: sound at a frame, pictures at the next key frame.
     """
@@ -112,6 +127,8 @@ def _configurations(clock: Sequence[TrackPart]) -> list[list[TrackPart]]:
     for time, pid, at in times:
         if groups and time - begins[-1] <= SAME_CHANGE and pid not in groups[-1]:
             groups[-1][pid] = at
+        elif len(groups) == most:
+            break
         else:
             groups.append({pid: at})
             begins.append(time)
@@ -121,6 +138,8 @@ def _configurations(clock: Sequence[TrackPart]) -> list[list[TrackPart]]:
         stops = {p.pid: max(group.get(p.pid, _reached(p, begin)), firsts[p.pid]) for p in clock}
         pieces.append([part.only(firsts[part.pid], stops[part.pid]) for part in clock])
         firsts = stops
+    if len(groups) == most:
+        return pieces
     pieces.append([part.only(firsts[part.pid], len(part.units)) for part in clock])
     return pieces
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from pipelines.mpegts.frames import FrameSyntax
     from pipelines.mpegts.packets import Offsets, Packets
-    from pipelines.mpegts.stretches import Stretch
     from pipelines.mpegts.units import Units
 
+#: Where the NAL unit type lies in the first byte (shift, mask), and that of access unit delimiters.
+DELIMITERS = {Codec.H264: (0, 0x1F, 9), Codec.HEVC: (1, 0x3F, 35)}
 #: NAL unit types of coded slices.
 H264_SLICES = (1, 2, 5)
 HEVC_SLICES = (*range(10), *range(16, 22))
@@ -95,20 +97,16 @@ def salvage(
     ``reference``: a time next to which all others are meant (33 bits). ``orphaned``: packets are
     missing at the beginning of the segment. ``cut``: bytes are missing at its end. ``goes_on``: the next segment may go on with the last unit.
     """
-    parts = stretches(packets, pid)
+    parts = deque(stretches(packets, pid))
+    ended = [part.ended for part in parts]
     find = _pictures if codec.kind is TrackKind.VIDEO else _frames
-    found = [
-        find(
-            part,
-            gather(part.packets, pid),
-            pid,
-            codec,
-            reference,
-            first=not number and not orphaned,
-        )
-        for number, part in enumerate(parts)
-    ]
-    if found and not found[0].units and not parts[0].ended and (cut or len(parts) > 1):
+    found: list[_Found] = []
+    while parts:  # which are as large as their units: none is held any longer than it is needed
+        number = len(found)
+        stream = gather(parts.popleft().packets, pid)
+        first = not number and not orphaned
+        found.append(find(stream, pid, codec, reference, first=first, ended=ended[number]))
+    if found and not found[0].units and not ended[0] and (cut or len(found) > 1):
         found[0] = replace(found[0], head=b"")
     if found and not cut:
         found[-1] = replace(found[-1], whole=goes_on or not found[-1].owes)
@@ -126,8 +124,17 @@ def salvage(
     )
 
 
+def with_sets(unit: Salvaged, sets: bytes) -> Salvaged:
+    """A picture of H.264 or HEVC with parameter sets (Annex B), behind its delimiter if it has one."""
+    nals = find_nal_units(unit.data)
+    shift, mask, delimiter = DELIMITERS[unit.codec]
+    delimited = len(nals.codes) > 1 and int(nals.first[0]) >> shift & mask == delimiter
+    at = int(nals.codes[1]) if delimited else 0
+    return replace(unit, data=unit.data[:at] + sets + unit.data[at:])
+
+
 def _pictures(
-    part: Stretch, stream: ElementaryStream, pid: int, codec: Codec, reference: int, *, first: bool
+    stream: ElementaryStream, pid: int, codec: Codec, reference: int, *, first: bool, ended: bool
 ) -> _Found:
     index = PICTURE_INDEXES[codec]
     units = index(stream)
@@ -152,16 +159,16 @@ def _pictures(
                 configuration=alone.configuration if alone else None,
             )
         )
-    return _Found(head, tuple(found), part.ended, stream.unfinished)
+    return _Found(head, tuple(found), ended, stream.unfinished)
 
 
 def _frames(
-    part: Stretch, stream: ElementaryStream, pid: int, codec: Codec, reference: int, *, first: bool
+    stream: ElementaryStream, pid: int, codec: Codec, reference: int, *, first: bool, ended: bool
 ) -> _Found:
     syntax = FRAME_SYNTAXES[codec]
     units = index_frames(stream, syntax, codec)
     if not len(units):
-        return _Found(bytes(stream.data) if first else b"", (), part.ended, owes=False)
+        return _Found(bytes(stream.data) if first else b"", (), ended, owes=False)
     times = _counted(_times(stream, units, reference)[1], units)
     ends = [*units.starts.tolist(), len(stream.data)]
     begin = int(np.searchsorted(units.starts, stream.headless)) if first else 0

@@ -39,6 +39,9 @@ def rendition(**changes: Any) -> RenditionReport:
         "gaps": [],
         "losses": [],
         "repairs": [],
+        "gaps_not_listed": 0,
+        "losses_not_listed": 0,
+        "repairs_not_listed": 0,
         "reencoded": [],
         "source_segments": 6,
         "source_segments_lost": 0,
@@ -89,6 +92,8 @@ def loss(**changes: Any) -> LossReport:
     """A segment that is not there."""
     whole: dict[str, Any] = {
         "segment": 2,
+        "last_segment": 2,
+        "segments": 1,
         "sound": None,
         "location": "s3://recordings/s1/2.ts",
         "cause": "segment_missing",

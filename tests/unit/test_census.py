@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from pipelines.census import Census, MainPictures
+from pipelines.colours import Colours
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.media import Codec, TrackKind
 from pipelines.packaged_slice import PackagedRun, TrackMade
+from pipelines.picture_format import PictureFormat
 from pipelines.profile import H264Profile
 from pipelines.rendition_layout import OddRun, RenditionLayout
 from pipelines.segment_index import Container
@@ -31,6 +33,8 @@ from tests.unit.tracks_by_hand import (
 LARGE = visual_entry(avcc(b"\x67large"), width=1280, height=720)
 MONO = audio_entry(esds(bytes.fromhex("1188")), channels=1)  # AAC-LC, 48 kHz
 NAMES = {VIDEO: "video", AUDIO: "audio", 258: "audio2"}
+#: What the hand-made parameter sets tell.
+TOLD = PictureFormat(sample_aspect=Fraction(1))
 KIT = EncoderKit(frozenset({"libx264", "libx265", "libvpx-vp9"}), frozenset())
 
 
@@ -162,7 +166,9 @@ def test_odd_pictures_are_encoded_as_the_main_ones_are():
         [[pictures(2, size=1000)], [pictures(4, size=4000)]], [[pictures(1, entry=LARGE)]]
     )
     layout = made.layout(lambda main: told.append(main) or encoding(main))
-    assert told == [MainPictures(Codec.H264, 77, 320, 180, Fraction(30), 8 * 30 * 3000)]
+    assert told == [
+        MainPictures(Codec.H264, 77, 320, 180, Fraction(30), 8 * 30 * 3000, format=TOLD)
+    ]
     video = layout.track("video").video
     assert (video.width, video.height, video.implementation) == (320, 180, "libx264")
     assert (video.profile, video.nominal_rate, video.constant_rate) == (H264Profile.MAIN, 30, False)
@@ -194,10 +200,27 @@ def test_the_bit_rate_is_about_the_main_one_and_enough_for_other_pictures(measur
     assert made.bitrate == bitrate
 
 
-def test_a_codec_that_nothing_encodes_is_refused():
-    with pytest.raises(PermanentError) as error:
-        encoding(MainPictures(Codec.MPEG2_VIDEO, None, 640, 360, Fraction(25), 1_000_000))
-    assert error.value.code is ErrorCode.CONFIGURATION_CHANGED
+@pytest.mark.parametrize(
+    ("codec", "told", "lacking"),
+    [
+        (Codec.MPEG2_VIDEO, TOLD, "mpeg2video"),
+        (Codec.AV1, TOLD, "libsvtav1 or libaom-av1"),
+        (Codec.H264, PictureFormat(chroma=2, bit_depth=10), "yuv422p10le"),
+    ],
+)
+def test_a_format_that_no_encoder_at_hand_makes_is_refused(codec, told, lacking):
+    with pytest.raises(PermanentError, match=lacking) as error:
+        encoding(MainPictures(codec, None, 640, 360, Fraction(25), 1_000_000, told))
+    assert error.value.code is ErrorCode.ENCODER_MISSING
+
+
+def test_pictures_are_encoded_in_the_format_and_the_colours_of_the_main_ones():
+    colours = Colours("bt2020", "smpte2084", "bt2020nc")
+    told = PictureFormat(bit_depth=10, colours=colours)
+    kit = replace(KIT, pixel_formats=lambda _: frozenset({"yuv420p10le"}))
+    main = MainPictures(Codec.HEVC, 2, 640, 360, Fraction(25), 1_000_000, told)
+    made = conforming_encoding(main, kit, "fast")
+    assert (made.pixel_format, made.colours) == ("yuv420p10le", colours)
 
 
 def test_a_rate_that_no_encoder_counts_in_is_told_as_the_nearest_that_they_do():

@@ -73,3 +73,11 @@ def test_a_picture_whose_times_are_both_astray_moves_as_a_whole():
     decoded, shown, _ = forward(dts, pts)
     assert (decoded == steady(20)).all()
     assert (shown == steady(20) + STEP).all()
+
+
+def test_clocks_that_alternate_are_put_in_order_as_fast_as_any_other():
+    dts = np.column_stack((steady(30_000), steady(30_000, 2**40))).ravel()
+    decoded, shown, changed = forward(dts, dts)
+    assert changed == 29_999
+    assert (np.diff(decoded) > 0).all()
+    assert (shown >= decoded).all()

@@ -18,6 +18,7 @@ from pipelines.mp4.media_segment import read_segment
 from pipelines.parts import PREFERRED_PART_BYTES, PartWriter
 from pipelines.playlist import ByteRange, InitSection, Segment
 from pipelines.repair import RepairKind
+from pipelines.segment_index import MAX_PIECES
 from pipelines.source import FetchedSegment
 from pipelines.store_errors import ObjectMissing
 from tests.unit.mp4_by_hand import (
@@ -227,6 +228,15 @@ def test_a_clock_that_steps_back_inside_a_segment_begins_another_piece():
     assert one.sequences == [(3, 0), (3, 1)]
     assert one.seconds[1] == {1: [0, 1, 2, 3], 2: [0, 1, 2, 3]}
     assert [(each.kind, each.units) for each in one.repairs] == [(RepairKind.CLOCK_SPLIT, 4)]
+
+
+def test_a_clock_that_steps_back_all_the_time_is_cut_so_often_and_no_more():
+    data = b"".join(media(begin) for begin in range(3 * MAX_PIECES, 0, -1))
+    found = Packaged(fetched(3, data))
+    assert found.sequences == [(3, piece) for piece in range(MAX_PIECES)]
+    assert found.losses[0].cause is LossCause.SEGMENT_DAMAGED
+    assert not found.losses[0].whole
+    assert found.losses[0].units > 0
 
 
 def test_a_clock_that_steps_back_or_jumps_between_segments_ends_the_run():

@@ -8,12 +8,12 @@ from pipelines.location import Location
 from pipelines.loss import LossCause
 from pipelines.media import Codec
 from pipelines.mpegts.index import index_segment
-from pipelines.mpegts.mend import is_clean, mend, seam
+from pipelines.mpegts.mend import TORN, is_clean, mend, seam
 from pipelines.mpegts.transport_writer import made_tables
 from pipelines.playlist import Segment as Listed
 from pipelines.repair import RepairKind
-from pipelines.segment_index import Damage
-from pipelines.segment_stream import pieces_of
+from pipelines.segment_index import MAX_CUTS, MAX_PIECES, Damage
+from pipelines.segment_stream import SegmentStream, pieces_of
 from pipelines.source import FetchedSegment
 from tests.unit.mpegts_by_hand import (
     AAC,
@@ -84,6 +84,14 @@ def without(data, *numbers):
     return b"".join(
         data[188 * n : 188 * (n + 1)] for n in range(len(data) // 188) if n not in numbers
     )
+
+
+def scrambled(data, pid, which):
+    """The segment with some packets of a PID, counted among those, marked as scrambled."""
+    bent = bytearray(data)
+    for number in packets(data, pid)[which]:
+        bent[188 * number + 3] |= 0x80
+    return bytes(bent)
 
 
 def units(made):
@@ -301,12 +309,29 @@ def test_program_tables_that_withdraw_streams_make_pieces():
     assert not made.losses
 
 
-def test_scrambled_packets_are_refused_and_never_written_in_the_clear():
+@pytest.mark.parametrize("pid", [VIDEO, AUDIO])
+def test_a_scrambled_track_is_refused(pid):
     segment = recording()
-    segment.add(VIDEO, pes(picture(), 900_000), scrambling=2)
     with pytest.raises(PermanentError) as caught:
-        pieces_of(fetched(segment.data))
+        pieces_of(fetched(scrambled(segment.data, pid, slice(None))))
     assert caught.value.code == ErrorCode.ENCRYPTION_UNSUPPORTED
+
+
+@pytest.mark.parametrize("at", [0, 3, -1])
+@pytest.mark.parametrize("pid", [VIDEO, AUDIO])
+def test_a_scrambled_packet_among_clear_ones_is_damage_and_never_written(pid, at):
+    segment = recording(pictures=12, frames=36, gop=3)
+    whole = pieces_of(fetched(segment.data))
+    made = pieces_of(fetched(scrambled(segment.data, pid, slice(at, at + 1 or None))))
+    [loss] = made.losses
+    assert "1 packets are scrambled" in loss.detail
+    assert (loss.cause, loss.whole, loss.units > 0) == (LossCause.SEGMENT_DAMAGED, False, True)
+    [before], [after] = units(whole), units(made)
+    assert after[pid] < before[pid]
+    other = AUDIO if pid == VIDEO else VIDEO
+    assert after[other] == before[other]
+    for piece in made.pieces:
+        assert not (np.frombuffer(piece.data, np.uint8)[3::188] & 0xC0).any()
 
 
 @pytest.mark.parametrize(
@@ -370,3 +395,100 @@ def test_a_segment_that_goes_on_with_the_one_before_it_is_told_by_its_counters()
     assert seam(index, rest[188:]).orphaned == {VIDEO}
     assert seam(index, b"").finished == {VIDEO}
     assert seam(index, recording().data).finished == frozenset()
+
+
+def random_clocks(count):
+    """A segment whose pictures have times of no clock at all."""
+    segment = Segment((H264, VIDEO), (AAC, AUDIO))
+    for number in range(count):
+        segment.add(VIDEO, pes(key(), (number * 0x9E3779B1 * 977) % 2**33))
+        segment.add(AUDIO, pes(adts(), number * FRAME))
+    return segment.data
+
+
+def other_rates(count):
+    """A segment whose sound has another sample rate in every PES packet."""
+    segment = Segment((H264, VIDEO), (AAC, AUDIO))
+    for number in range(count):
+        segment.add(VIDEO, pes(picture() if number else key(), number * PICTURE))
+        sound = adts(rate_index=3 + number % 2) * 8
+        segment.add(AUDIO, pes(sound, number * 8 * FRAME, declared=len(sound)))
+    return segment.data
+
+
+def other_programs(count):
+    """A segment whose streams have other numbers again and again."""
+    segment = Segment((H264, VIDEO))
+    for number in range(count):
+        pid = 0x200 + number % 2
+        segment.add(0, pat()).add(PMT_PID, pmt([(H264, pid)], version=number % 32))
+        segment.add(pid, pes(key(), number * PICTURE))
+        segment.add(pid, pes(picture(), number * PICTURE + PICTURE // 2))
+    return segment.data
+
+
+@pytest.mark.parametrize("made", [random_clocks, other_rates, other_programs])
+def test_a_segment_is_never_cut_into_more_pieces_than_are_worth_a_process(made):
+    data = made(400)
+    found = pieces_of(fetched(data))
+    assert 1 < len(found.pieces) <= MAX_PIECES
+    assert found.loses_references
+    [loss] = found.losses
+    assert (loss.cause, loss.whole) == (LossCause.SEGMENT_DAMAGED, False)
+    kept = sum(len(track) for piece in found.pieces for track in piece.index.tracks)
+    assert loss.units > 0
+    assert kept + loss.units >= sum(len(track) for track in index_segment(data).tracks)
+    assert {t.closed for t in found.pieces[-1].index.tracks} == {True}
+
+
+def test_all_segments_of_a_slice_are_cut_so_often_and_no_more():
+    class NoEdges:
+        last = None
+
+        def before(self, _):
+            return None
+
+        def seam_behind(self, _):
+            return TORN
+
+        def lead_in(self, _):
+            return ()
+
+    count = MAX_CUTS // (MAX_PIECES - 1) + 3
+    data = random_clocks(MAX_PIECES + 4)
+    stream = SegmentStream(iter([fetched(data)] * count), NoEdges(), lambda: None)
+    taken = 0
+    while stream.peek():
+        stream.take()
+        taken += 1
+    assert taken <= MAX_CUTS + count
+    assert any(loss.whole and "cut more than" in loss.detail for loss in stream.losses)
+
+
+def test_mending_can_be_cancelled():
+    def cancel():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        pieces_of(fetched(random_clocks(40)), checkpoint=cancel)
+
+
+def with_pes_scrambling(data, pid, which):
+    """The segment with some PES packets of a PID marked as scrambled in their own headers."""
+    bent = bytearray(data)
+    begins = [n for n in packets(data, pid) if data[188 * n + 1] & 0x40]
+    for number in begins[which]:
+        at = bent.index(b"\0\0\1", 188 * number)
+        bent[at + 6] |= 0x20
+    return bytes(bent)
+
+
+@pytest.mark.parametrize("pid", [VIDEO, AUDIO])
+def test_what_pes_headers_say_to_be_scrambled_is(pid):
+    data = recording(pictures=12, frames=36, gop=3).data
+    with pytest.raises(PermanentError) as caught:
+        pieces_of(fetched(with_pes_scrambling(data, pid, slice(None))))
+    assert caught.value.code == ErrorCode.ENCRYPTION_UNSUPPORTED
+    made = pieces_of(fetched(with_pes_scrambling(data, pid, slice(3, 4))))
+    [loss] = made.losses
+    assert "packets are scrambled" in loss.detail

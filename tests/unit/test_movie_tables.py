@@ -290,13 +290,26 @@ def test_a_lost_segment_that_the_clock_does_not_miss_leaves_no_gap():
     assert tables.losses == [lost(1)]
 
 
-def test_lost_hours_of_one_clock_are_a_gap_however_long():
-    losses = tuple(lost(number, 10.0) for number in range(1, 201))
-    late = SECONDS + 2000
-    later = packaged(1, pictures(late), sounds(late), losses=losses, sequence=201)
+@pytest.mark.parametrize("clock", [SECONDS + 50_000, 7])
+def test_lost_hours_are_told_and_not_held(clock):
+    losses = tuple(lost(number, 10.0) for number in range(1, 5001))
+    later = packaged(1, pictures(clock), sounds(clock), losses=losses, sequence=5001, tagged=True)
     tables = merged(packaged(0, pictures(), sounds()), later)
-    assert told(tables) == [("all", SECONDS, 2000.0)]
-    assert tables.gaps[0].detail == "segments 1, 2, 3, 4 and 196 more are lost (segment_missing)"
+    assert told(tables) == [("all", SECONDS, 50_000.0)]
+    assert tables.gaps[0].done is GapDone.COLLAPSED
+    assert tables.gaps[0].detail == "segments 1, 2, 3, 4 and 4996 more are lost (segment_missing)"
+    assert [each.start for each in tables.periods] == [0.0, pytest.approx(SECONDS, abs=0.1)]
+    assert max(track.time_deltas.max() for track in tables.movie().tracks) < 90_000
+
+
+def test_a_pause_of_one_track_that_no_sample_can_last_for_is_refused_in_words():
+    hours = 14 * 3600  # the sound goes on, a run every five minutes
+    between = [packaged(number, sounds(300 * number)) for number in range(1, hours // 300)]
+    last = packaged(len(between) + 1, pictures(hours), sounds(hours))
+    tables = merged(packaged(0, pictures(), sounds()), *between, last)
+    with pytest.raises(PermanentError, match="no video for 50384 s") as refusal:
+        tables.movie()
+    assert refusal.value.code is ErrorCode.RECORDING_TOO_LONG
 
 
 def test_segments_lost_at_the_start_and_the_end_are_reported_and_not_filled():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.loss import Loss, LossCause
 from pipelines.media import Codec
 from pipelines.object_store import UploadedPart
 from pipelines.packaged_slice import (
@@ -17,10 +18,12 @@ from pipelines.packaged_slice import (
     PackagedTrack,
     Placement,
     Samples,
+    TrackMade,
     UnknownFormat,
     decode,
     encode,
 )
+from pipelines.repair import Repair, RepairKind
 from pipelines.segment_index import NO_TIME, Container
 
 times = st.integers(-(2**40), 2**40)
@@ -32,8 +35,8 @@ def arrays(values, kind, size):
 
 @st.composite
 def tracks(draw):
-    count = draw(st.integers(0, 40))
-    groups = draw(st.integers(0, 5))
+    count = draw(st.integers(0, 12))
+    groups = draw(st.integers(0, 3))
     return PackagedTrack(
         track=draw(st.integers(0, 0x1FFF)),
         codec=draw(st.sampled_from(Codec)),
@@ -63,22 +66,45 @@ def tracks(draw):
             draw(arrays(st.integers(-1, 2**32 - 1), np.int64, count)),
         ),
         matrix=draw(st.binary(min_size=36, max_size=36)),
+        made=draw(st.sampled_from(TrackMade)),
     )
 
 
+losses = st.builds(
+    Loss,
+    sequence=st.integers(0, 2**40),
+    location=st.text(max_size=40),
+    cause=st.sampled_from(LossCause),
+    detail=st.text(max_size=40),
+    whole=st.booleans(),
+    seconds=st.floats(0, 1e6),
+    units=st.integers(0, 2**40),
+    rendition=st.text(max_size=10),
+)
+repairs = st.builds(
+    Repair,
+    sequence=st.integers(0, 2**40),
+    kind=st.sampled_from(RepairKind),
+    detail=st.text(max_size=40),
+    units=st.integers(0, 2**40),
+    rendition=st.text(max_size=10),
+)
 runs = st.builds(
     PackagedRun,
     container=st.sampled_from(Container),
     tagged=st.booleans(),
     starts_clean=st.booleans(),
     first_sequence=st.integers(0, 2**40),
-    tracks=st.lists(tracks(), max_size=3).map(tuple),
+    tracks=st.lists(tracks(), max_size=2).map(tuple),
+    piece=st.integers(-3, 2**20),
+    broken=st.booleans(),
+    wall_clock=st.none() | st.floats(-1e10, 1e10),
 )
 slices = st.builds(
     PackagedSlice,
     number=st.integers(0, 1236),
     identity=st.text(max_size=64),
-    runs=st.lists(runs, max_size=3).map(tuple),
+    runs=st.lists(runs, max_size=2).map(tuple),
     payload_bytes=st.integers(0, 2**40),
     staged_bytes=st.integers(0, 2**24),
     parts=st.lists(
@@ -94,6 +120,8 @@ slices = st.builds(
     source_bytes=st.integers(0, 2**40),
     source_segments=st.integers(0, 400),
     listed_seconds=st.floats(0, 1e6),
+    losses=st.lists(losses, max_size=2).map(tuple),
+    repairs=st.lists(repairs, max_size=2).map(tuple),
 )
 
 

@@ -1,11 +1,13 @@
 """Packed audio becomes a transport stream with the same frames at the times that its tags tell."""
 
 import struct
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines import packed_audio
 from pipelines.media import Codec
 from pipelines.mpegts.index import index_segment
 from pipelines.packed_audio import Unpacking, read_packed
@@ -117,3 +119,17 @@ def test_no_damage_is_an_error(data):
         whole[at] = data.draw(st.integers(0, 255))
     damaged = bytes(whole[: data.draw(st.integers(0, len(whole)))])
     index_segment(Unpacking().unpacked(damaged))
+
+
+def test_no_more_frames_are_read_than_of_any_segment(monkeypatch):
+    monkeypatch.setattr(packed_audio, "UNIT_LIMIT", 500)
+    packed = read_packed(id3(0) + adts(7) * 550)
+    assert (len(packed.starts), len(packed.ticks)) == (500, 500)
+    assert packed.end == packed.begins + 7 * 500
+
+
+def test_the_time_of_a_frame_takes_a_few_bytes_of_memory():
+    packed = read_packed(id3(0) + (adts() * 10 + adts(rate_index=4) * 10) * 200)
+    assert packed.ticks.itemsize + packed.starts.itemsize == 16
+    exact = 2_000 * 1024 * (Fraction(90_000, 48_000) + Fraction(90_000, 44_100))
+    assert packed.duration == round(exact)

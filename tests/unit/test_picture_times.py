@@ -196,8 +196,19 @@ def test_a_wrong_judgement_is_told_when_it_matters():
 def test_pictures_that_are_shown_behind_those_of_the_next_slice_are_its_own():
     own = own_pictures(reaches=True, reached=True, next_number=5, clean=False)
     assert numbers(own) == [0, 1, 2, 3, 4]
-    with pytest.raises(PermanentError, match="overlap"):
-        own_pictures(reaches=True, reached=True, next_number=5, clean=True)
+
+
+@pytest.mark.parametrize(
+    ("next_number", "clean", "reached", "units"),
+    [(5, True, True, 2), (5, False, True, 0), (5, True, False, 0), (7, True, True, 0)],
+    ids=["closed", "open", "other-clock", "behind"],
+)
+def test_pictures_that_no_slice_can_show_are_lost(next_number, clean, reached, units):
+    run = Ownership(7, 0, NextPictures(next_number * FRAME, clean), reached)
+    [last] = segments(4)
+    found = run.unshown(log_of(*REORDERED), last, reached=reached)
+    assert (found.units if found else 0) == units
+    assert found is None or (found.sequence, found.whole) == (last.sequence, False)
 
 
 def test_a_key_frame_that_is_too_far_away_is_no_silent_hole():

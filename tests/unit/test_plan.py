@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from pipelines.colours import BT709, Colours
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.location import Location
 from pipelines.media import Codec
@@ -259,9 +260,9 @@ def test_every_field_of_a_profile_is_told_to_the_encoder(asked, changes):
         ({"frame_rate": Fraction(1, 10)}, {"nominal_rate": Fraction(1)}),
         ({"frame_rate": Fraction(2_500_001, 100_000)}, {"nominal_rate": Fraction(25)}),
         ({"interlaced": True}, {"deinterlace": True}),
-        ({"transfer": "smpte2084"}, {"tone_map": True}),
-        ({"transfer": "arib-std-b67"}, {"tone_map": True}),
-        ({"transfer": "bt709"}, {}),
+        ({"colours": Colours(transfer="smpte2084")}, {"tone_map": True, "colours": BT709}),
+        ({"colours": Colours(transfer="arib-std-b67")}, {"tone_map": True, "colours": BT709}),
+        ({"colours": BT709}, {"colours": BT709}),
         ({"rotation": 90}, {"width": 720, "height": 1280}),
         (
             {"width": 720, "height": 576, "sample_aspect": Fraction(64, 45)},
@@ -298,7 +299,7 @@ def test_a_transcode_says_from_what_and_to_what():
         " 3840x2160 is larger than the source, and nothing is scaled up."
     )
     asked = profile(encoder="HEVC", profile="H264High")
-    assert transcoded(asked, media(rotation=90, transfer="smpte2084")).reason == (
+    assert transcoded(asked, media(rotation=90, colours=Colours(transfer="smpte2084"))).reason == (
         "No variant matches; transcoded from source (1080x1920) to 720x1280."
         " Its HDR pictures become SDR. The H.264 profile H264High says nothing to HEVC."
     )
@@ -397,8 +398,8 @@ WEB_HD = {"width": 1920, "height": 1080, "quality": 20, "bitrate": 9_321_878}
             "AV1 pictures in yuv420p12le",
         ),
         (
-            media(pixel_format="yuv420p10le", transfer="arib-std-b67"),
-            encoded(**WEB_HD, tone_map=True),
+            media(pixel_format="yuv420p10le", colours=Colours(transfer="arib-std-b67")),
+            encoded(**WEB_HD, tone_map=True, colours=BT709),
             False,
             "H.264 pictures in yuv420p10le",
         ),
@@ -450,7 +451,7 @@ def test_web_is_what_browsers_play_at_the_size_of_the_source(source, encoding, e
         media(Codec.AC3, interlaced=True),
         media(pixel_format="yuvj420p"),
         media(codec="hevc", pixel_format="yuv420p10le"),
-        media(codec="av1", pixel_format="yuv420p10le", transfer="smpte2084"),
+        media(codec="av1", pixel_format="yuv420p10le", colours=Colours(transfer="smpte2084")),
         media(codec="vp9"),
         media(codec="vp9", pixel_format="yuv420p10le"),
         RADIO,
@@ -488,9 +489,9 @@ def test_web_out_of_fragmented_mp4_is_made_for_the_pictures():
 
 
 def test_hevc_needs_web_where_the_settings_say_so():
-    hevc = media(codec="hevc", pixel_format="yuv420p10le", transfer="smpte2084")
+    hevc = media(codec="hevc", pixel_format="yuv420p10le", colours=Colours(transfer="smpte2084"))
     [_, web] = planned([variant("source")], source=hevc, web_for_hevc=True).renditions
-    assert web.video == encoded(**WEB_HD, tone_map=True)
+    assert web.video == encoded(**WEB_HD, tone_map=True, colours=BT709)
     assert len(planned([variant("source")], web_for_hevc=True).renditions) == 1
 
 
@@ -542,7 +543,12 @@ def test_the_default_ladder_is_for_sessions_that_do_not_say_what_they_want(given
         ("libx264", [profile()], SILENT_FILM, ["Profile wanted", "H.264", "libx264"]),
         ("libx265", [profile(encoder="HEVC")], SILENT_FILM, ["Profile wanted", "HEVC", "libx265"]),
         ("libvpx-vp9", [profile(encoder="VP9")], SILENT_FILM, ["Profile wanted", "libvpx-vp9"]),
-        ("zscale", [profile()], media(transfer="smpte2084"), ["Profile wanted", "zscale", "HDR"]),
+        (
+            "zscale",
+            [profile()],
+            media(colours=Colours(transfer="smpte2084")),
+            ["Profile wanted", "zscale", "HDR"],
+        ),
         ("bwdif", [profile()], media(interlaced=True), ["Profile wanted", "bwdif"]),
         ("aac", [profile()], media(Codec.MP2), ["Profile wanted", "AAC"]),
         ("aac", [], media(Codec.MP2), ["web", "AAC"]),
@@ -550,7 +556,7 @@ def test_the_default_ladder_is_for_sessions_that_do_not_say_what_they_want(given
         (
             "tonemap",
             [],
-            media(pixel_format="yuv420p10le", transfer="smpte2084"),
+            media(pixel_format="yuv420p10le", colours=Colours(transfer="smpte2084")),
             ["web", "tonemap"],
         ),
     ],

@@ -198,6 +198,14 @@ def test_discontinuities_are_numbered_and_gaps_marked():
     ]
 
 
+@pytest.mark.parametrize(
+    "clock", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "2201-01-01"]
+)
+def test_a_clock_at_the_edge_of_the_calendar_is_no_hint(clock):
+    text = HEAD + f"#EXT-X-PROGRAM-DATE-TIME:{clock}\n#EXTINF:2,\na.ts\n"
+    assert read(text).segments[0].program_date_time is None
+
+
 def test_a_clock_that_cannot_be_read_is_a_hint_less():
     text = HEAD + "#EXT-X-PROGRAM-DATE-TIME:yesterday\n#EXTINF:2,\na.ts\n"
     text += "#EXT-X-PROGRAM-DATE-TIME:2024-03-04T23:02:17\n#EXTINF:2,\nb.ts\n"
@@ -267,6 +275,39 @@ def test_an_initialization_section_has_the_key_before_its_tag():
         None,
     ]
     assert len({s.identity for s in playlist.segments}) == 4
+
+
+PLAIN = '#EXT-X-KEY:METHOD=AES-128,URI="k"\n'
+DRM = '#EXT-X-KEY:METHOD=AES-128,URI="skd://x",KEYFORMAT="com.example.drm"\n'
+SAMPLES = '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://x",KEYFORMAT="com.apple.streamingkeydelivery"\n'
+
+
+@pytest.mark.parametrize("keys", [PLAIN + DRM, DRM + PLAIN])
+def test_a_plain_key_beside_those_of_other_systems_is_a_choice(keys):
+    playlist = read(f'{HEAD}{keys}#EXT-X-MAP:URI="i.mp4"\n#EXTINF:2,\na.m4s\n')
+    [segment] = playlist.segments
+    key = Encryption("AES-128", HOME.resolve("k"))
+    assert (segment.encryption, segment.init_section.encryption) == (key, key)
+
+
+@pytest.mark.parametrize("keys", [PLAIN + SAMPLES, SAMPLES + PLAIN, SAMPLES + DRM + PLAIN])
+@pytest.mark.parametrize("apart", ["", "#EXTINF:2,\na.ts\n"])
+def test_keys_of_two_methods_contradict_each_other(keys, apart):
+    first, *others = keys.splitlines(keepends=True)
+    error = refusal(f"{HEAD}{first}{apart}{''.join(others)}#EXTINF:2,\nb.ts\n")
+    assert error.code is ErrorCode.ENCRYPTION_UNSUPPORTED
+
+
+def test_no_encryption_ends_the_keys_of_all_systems():
+    none = "#EXT-X-KEY:METHOD=NONE\n"
+    playlist = read(f"{HEAD}{SAMPLES}{DRM}{none}#EXTINF:2,\na.ts\n{PLAIN}#EXTINF:2,\nb.ts\n")
+    assert [each.encryption is None for each in playlist.segments] == [True, False]
+
+
+def test_keys_of_more_systems_than_there_are_are_refused():
+    line = '#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMAT="{}"\n'
+    error = refusal(HEAD + "".join(map(line.format, range(50))) + "#EXTINF:2,\na.ts\n")
+    assert error.code is ErrorCode.PLAYLIST_INVALID
 
 
 def test_session_keys_of_other_kinds_are_refused():
@@ -391,13 +432,15 @@ def test_what_holds_sound_alone_is_not_the_best():
     assert rec.source.name == "hd"
 
 
-def test_a_playlist_of_sound_that_was_not_found_is_missed():
+def test_a_recording_is_kept_without_a_playlist_of_sound():
     playlist = read(RENDITIONS)
+    missing = HOME.resolve("de.m3u8")
+    assert missing in playlist.sound_locations
     empty = parse_media(LIVEPEER.encode(), HOME, allowed=[HOME.folder])
-    found = dict.fromkeys(playlist.media_locations, empty)
-    del found[HOME.resolve("de.m3u8")]
-    with pytest.raises(PermanentError, match=r"playlist_missing: .*de\.m3u8"):
-        recording(playlist, found)
+    found = dict.fromkeys((*playlist.media_locations, *playlist.sound_locations), empty)
+    del found[missing]
+    sound = {each.location: each for each in recording(playlist, found).source.sound}
+    assert [place for place, each in sound.items() if each.playlist is None] == [missing]
 
 
 def test_renditions_made_to_exhaust_memory_are_refused():
@@ -410,7 +453,8 @@ def test_renditions_made_to_exhaust_memory_are_refused():
 @pytest.mark.parametrize("beside", ["en.m3u8", "subs.m3u8"])
 def test_the_fingerprint_covers_sound_and_subtitles(beside):
     playlist = read(RENDITIONS)
-    places = (*playlist.media_locations, *playlist.subtitle_locations)
+    apart = (*playlist.sound_locations, *playlist.subtitle_locations)
+    places = (*playlist.media_locations, *apart)
     listed = {
         place: parse_media(LIVEPEER.encode(), place, allowed=[HOME.folder]) for place in places
     }
@@ -424,7 +468,7 @@ def made(multivariant=MULTIVARIANT, media=LIVEPEER):
     playlist = read(multivariant)
     listed = {
         place: parse_media(media.encode(), place, allowed=[HOME.folder])
-        for place in playlist.media_locations
+        for place in (*playlist.media_locations, *playlist.sound_locations)
     }
     return recording(playlist, listed)
 

@@ -76,7 +76,13 @@ def test_a_recording_is_kept_without_its_subtitles(subtitles):
     assert read.variants[0].subtitles[0].playlist is None
 
 
-def test_a_recording_is_not_whole_without_its_sound():
+@pytest.mark.parametrize("sound", [{}, {"sound": "<html>"}], ids=["missing", "invalid"])
+def test_a_recording_is_kept_without_its_sound(sound):
+    read = read_recording(Source(index=BESIDE, v=media(2), subs=media(1), **sound), HOME, ())
+    assert read.variants[0].sound[0].playlist is None
+
+
+def test_there_is_no_recording_without_the_playlist_of_its_pictures():
     with pytest.raises(PermanentError) as refused:
-        read_recording(Source(index=BESIDE, v=media(2), subs=media(1)), HOME, ())
+        read_recording(Source(index=BESIDE, sound=media(2), subs=media(1)), HOME, ())
     assert refused.value.code is ErrorCode.PLAYLIST_MISSING

@@ -145,7 +145,14 @@ def test_what_was_found_stands_at_the_top_with_its_rendition():
 
 def test_lost_subtitles_make_a_recording_partial():
     text = SubtitleReport(
-        name="English", language="en", url=None, cues=0, left_out=0, reason="", losses=[made.loss()]
+        name="English",
+        language="en",
+        url=None,
+        cues=0,
+        left_out=0,
+        reason="",
+        losses=[made.loss()],
+        losses_not_listed=0,
     )
     data = valid(told(made.rendition(), subtitles=[text]))
     assert (data["verdict"], data["losses"][0]["rendition"]) == ("partial", "English")

@@ -11,6 +11,7 @@ from worker.records import SessionRecord
 from worker.run_memory import (
     ADOPTS,
     AFTER,
+    CAME_LATE,
     DECIDED,
     FINISHED,
     MAKES,
@@ -81,3 +82,10 @@ def test_a_run_follows_the_last_one_that_was_given_a_revision():
     carried = carried_on(record(**memory))
     assert carried == {MAKES: 2, AFTER: 1, PUBLISHED: [], WROTE: [], ADOPTS: 9}
     assert carried_on(record(generation=10, **carried))[ADOPTS] == 9
+
+
+def test_late_segments_are_counted_until_the_session_is_finalized_again():
+    counted = record(makes=1, adopts=5, cameLate=2)
+    assert carried_on(counted)[CAME_LATE] == 2
+    assert decided(counted, PLAN, {}, ())[CAME_LATE] == 2
+    assert CAME_LATE not in carried_on(replace(counted, phase=Phase.READY))

@@ -12,7 +12,6 @@ from pipelines.gap_policy import GapPolicy
 from pipelines.media import TrackKind
 from pipelines.movie_tables import MovieTables
 from pipelines.mp4.movie import write_header
-from pipelines.packaged_slice import TrackMade
 from pipelines.verify import check_samples, check_silence
 from tests.sample_tables import movie_of
 from tests.unit.tracks_by_hand import (
@@ -80,7 +79,7 @@ def test_silence_over_sound_is_found(holed):
     tables, _, _ = holed
     sound = track(TrackKind.AUDIO, sound_samples(frames(0, SOUNDS)))
     expected = tables.tracks["audio"].expected
-    expected.append(sound.expected, Fraction(0), TrackMade.COPIED)
+    expected.append(sound, Fraction(0))
     beside = np.array([SOUNDS * FRAME - FRAME // 2])
     expected.insert(beside, np.array([6]))
     read = _as_expected(expected, holed)

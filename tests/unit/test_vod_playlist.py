@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -188,6 +188,18 @@ def test_other_playlists_are_marked_where_a_segment_begins_nearest():
     sound = [dataclasses.replace(segment(number), duration=1.5) for number in range(6)]
     told = marked(sound, [PeriodMark(0, 4.0), PeriodMark(0, 4.2), PeriodMark(7, 1.0)])
     assert [each.discontinuity_sequence for each in told] == [0, 0, 0, 1, 1, 1]
+
+
+def test_many_marks_in_many_segments_are_found_at_once():
+    listed = [segment(number) for number in range(20_000)]
+    told = marked(listed, [PeriodMark(0, 2.0 * number + 0.3) for number in range(1, 20_000)])
+    assert [each.discontinuity for each in told] == [False] + [True] * 19_999
+
+
+def test_times_of_day_are_told_in_utc():
+    east = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    written = media_playlist([dataclasses.replace(segment(0), program_date_time=east)], url)
+    assert "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T06:30:00.000Z\n" in written
 
 
 def test_lost_segments_are_gaps_and_the_version_says_so():
