@@ -11,7 +11,9 @@ import numpy as np
 from pipelines.media import TrackKind
 from pipelines.mpegts.index import absent, announced, continues_previous
 from pipelines.mpegts.mend import TORN, Seam, seam
+from pipelines.mpegts.nal import SET_LIMIT
 from pipelines.mpegts.packets import read_packets
+from pipelines.mpegts.salvage import DELIMITERS
 from pipelines.segment_stream import (
     HEAD_BYTES,
     MAX_LEAD_IN_BYTES,
@@ -23,13 +25,13 @@ from pipelines.segment_stream import (
     pieces_of,
     with_tables,
 )
-from pipelines.source import fetch_head, fetch_segment
+from pipelines.source import Patience, fetch_head, fetch_segment
 from pipelines.timeline import Relation, step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from pipelines.media import Codec
+    from pipelines.media import Codec, Configuration
     from pipelines.package import Packager
     from pipelines.playlist import Segment
     from pipelines.segment_index import SegmentIndex
@@ -46,7 +48,10 @@ class Edges:
     def __init__(self, work: Slice, packager: Packager) -> None:
         self._work = work
         self._packager = packager
+        self._patience = Patience(final=packager.missing_is_final)
         self._behind: FetchedSegment | None = None
+        #: What was announced before the slice, once somebody has asked.
+        self._announced: Mapping[int, Codec] | None = None
         #: The slice's own segment read last, which tells what the one behind it may go on with.
         self.last: SegmentPieces | None = None
         #: The segment read last before a run, by its sequence and that of what comes behind it.
@@ -87,16 +92,37 @@ class Edges:
 
     def announced_before(self) -> Mapping[int, Codec]:
         """The PIDs that the nearest segment with program tables before the slice announces."""
-        for segment in reversed(self._work.lead_in):
-            found = announced(self._fetched(segment).data)
-            if found:
-                return found
-        return {}
+        if self._announced is None:
+            before = reversed(self._work.lead_in)
+            found = (announced(self._fetched(segment).data) for segment in before)
+            self._announced = next(filter(None, found), {})
+        return self._announced
 
     def announced_behind(self) -> Mapping[int, Codec]:
         """The PIDs that the segment behind the slice announces."""
         following = self._work.lead_out
         return announced(self._fetched(following).data) if following else {}
+
+    def sets_of_period(
+        self, first: IndexedSegment, pids: Collection[int], nearer: Mapping[int, Configuration]
+    ) -> dict[int, bytes]:
+        """Parameter sets (Annex B) of H.264 or HEVC by PID, the last ones before ``first`` in its
+        tagged period: ``nearer`` ones of the slice, else those that its first segments have."""
+        found = {
+            pid: sets
+            for pid, configuration in nearer.items()
+            if configuration.codec is first.codecs.get(pid) and (sets := _annex_b(configuration))
+        }
+        pids = set(pids) - found.keys()
+        for segment in self._work.period_at(first.segment.sequence).segments if pids else ():
+            if segment.sequence >= first.segment.sequence or segment.init_section:
+                break
+            for piece in pieces_of(self._fetched(segment), first.codecs).pieces:
+                for pid in pids:
+                    track = piece.index.track(pid)
+                    if track and track.configuration and track.codec is first.codecs[pid]:
+                        found[pid] = _annex_b(track.configuration) or found.get(pid, b"")
+        return {pid: sets for pid, sets in found.items() if sets}
 
     def seam_behind(self, index: SegmentIndex) -> Seam:
         """How the segment behind the slice goes on with its last one."""
@@ -138,8 +164,8 @@ class Edges:
 
     def _fetched(self, segment: Segment) -> FetchedSegment:
         packager = self._packager
-        final = packager.missing_is_final
-        return fetch_segment(packager.reader, segment, missing_is_final=final)
+        final, patience = packager.missing_is_final, self._patience
+        return fetch_segment(packager.reader, segment, missing_is_final=final, patience=patience)
 
     def _pieces_before(self, first: IndexedSegment) -> Iterator[IndexedSegment]:
         """Pieces before ``first`` in its tagged period, the nearest first, up to one that is lost."""
@@ -179,6 +205,18 @@ class Edges:
             return False
         related = step(earlier.spans, later.spans, wraps=True, max_hole=self._packager.max_hole)
         return related.relation is not Relation.RESET
+
+
+def _annex_b(configuration: Configuration) -> bytes:
+    """The parameter sets of a configuration as a byte stream, each kind before those that refer to
+    it; b"" for codecs that have none, and where one is too long to be known whole."""
+    if configuration.codec not in DELIMITERS:
+        return b""
+    kinds = ("vps", "sps", "pps")
+    sets = sorted(configuration.parameter_sets, key=lambda each: kinds.index(each[0][:3]))
+    if any(len(unit) >= SET_LIMIT for _, unit in sets):
+        return b""
+    return b"".join(b"\0\0\0\1" + unit for _, unit in sets)
 
 
 def _opens(earlier: IndexedSegment, first: IndexedSegment) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipelines.copied_runs import copy_runs, source_sizes
-from pipelines.demuxed_sound import demuxed_sound
+from pipelines.demuxed_sound import DemuxedSound, demuxed_sound
+from pipelines.last_resort import Nowhere, spare_the_rest
 from pipelines.object_store import MIN_PART_BYTES
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
 from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
@@ -50,12 +51,28 @@ def package_slice(
 ) -> Packaged:
     """Package one slice; bytes flow from the source through ffmpeg into parts, never to disk.
 
-    ``checkpoint`` is called often and raises to cancel. Raises ``PermanentError`` for a recording
-    that cannot be packaged truly, ``ToolError`` when ffmpeg or its result is at fault,
+    Segments that ffmpeg fails over are given up (``spare_the_rest``). ``checkpoint`` is called often
+    and raises to cancel. Raises ``PermanentError`` for a recording that cannot be packaged truly,
+    ``ToolError`` when ffmpeg or its result is at fault,
     ``TransientError`` for an outage; on every error the parts sent so far count for nothing.
     """
-    sizes = source_sizes(work, packager)
     sound = demuxed_sound(work, packager, checkpoint)
+    silent = DemuxedSound(replace(work, sound=()))
+    return spare_the_rest(
+        work,
+        lambda each: _package(each, packager, sound, upload, checkpoint),
+        lambda each: _package(each, packager, silent, Nowhere(), checkpoint),
+    )
+
+
+def _package(
+    work: Slice,
+    packager: Packager,
+    sound: DemuxedSound,
+    upload: PartUpload,
+    checkpoint: Callable[[], None],
+) -> Packaged:
+    sizes = source_sizes(work, packager)
     source_bytes = sum(sizes.values()) + sound.source_bytes
     with PartWriter(
         upload,
@@ -94,6 +111,7 @@ def packaged(
         source_bytes=source_bytes,
         source_segments=len(work.segments) + sum(len(each.work.segments) for each in work.sound),
         listed_seconds=sum(segment.duration for segment in work.segments),
+        last_sequence=max((segment.sequence for segment in work.segments), default=None),
         losses=tuple(losses),
         repairs=tuple(repairs),
     )

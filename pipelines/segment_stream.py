@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.loss import Loss, LossCause
+from pipelines.lost_segments import SHORT, shortfall
 from pipelines.media import TrackKind
-from pipelines.mpegts.index import announced, index_segment
+from pipelines.mpegts.index import announced, index_segment, mostly_scrambled
 from pipelines.mpegts.mend import (
     TORN,
     Mended,
@@ -24,21 +25,26 @@ from pipelines.mpegts.mend import (
 )
 from pipelines.mpegts.transport_writer import made_tables
 from pipelines.repair import Repair, RepairKind
-from pipelines.segment_index import NO_TIME, TS_TIMESCALE, Damage, SegmentIndex, TrackIndex
+from pipelines.segment_index import (
+    MAX_CUTS,
+    NO_TIME,
+    TS_TIMESCALE,
+    Damage,
+    SegmentIndex,
+    TrackIndex,
+)
 from pipelines.timeline import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pipelines.edges import Edges
-    from pipelines.media import Codec
+    from pipelines.media import Codec, Configuration
     from pipelines.playlist import Segment
     from pipelines.source import FetchedSegment
 
 #: Bytes of earlier segments that are held as lead-in; a GOP longer than that starts inside it.
 MAX_LEAD_IN_BYTES = 64 << 20
-#: Seconds by which a segment must be shorter than EXTINF says to be suspected of being cut off.
-SHORT = 0.25
 #: Bytes at the start of a segment that are looked at before it is indexed: a unit that goes on
 #: from the segment before shows there, and so do the program tables of most.
 HEAD_BYTES = 64 << 10
@@ -111,19 +117,22 @@ def pieces_of(
     known: Mapping[int, Codec] | None = None,
     behind: Callable[[SegmentIndex], Seam] | None = None,
     begun: Collection[int] = (),
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> SegmentPieces:
     """Index a segment, and mend it when it is damaged.
 
     ``known`` are PIDs of segments before it, in case it has no program tables. ``behind`` tells how
     the next segment goes on with this one, and is asked only if that matters; without it all of it
     may. ``begun`` are PIDs that begin within units whose beginning is missing. The result depends
-    on nothing else, whoever reads the segment. Raises ``PermanentError`` when it is scrambled.
+    on nothing else, whoever reads the segment. ``checkpoint`` is called while it is mended, and
+    raises to cancel. Raises ``PermanentError`` when most of a track
+    is scrambled: a packet or two are damage.
     """
     segment = fetched.segment
     if fetched.loss is not None:
         return SegmentPieces((), (fetched.loss,), loses_references=True)
     index = index_segment(fetched.data, known)
-    _refuse_scrambled(segment, index)
+    _refuse_scrambled(fetched, index)
     clean = is_clean(index)
     if clean and not index.tracks:
         detail = "it holds no pictures and no sound"
@@ -136,7 +145,15 @@ def pieces_of(
     if clean and not (begun or cut or ends_cut(index, goes_on)):
         whole = IndexedSegment(segment, fetched.data, index, head=head)
         return SegmentPieces((whole,), source=index)
-    mended = mend(fetched.data, index, known or {}, goes_on, cut=cut, orphaned=begun)
+    mended = mend(
+        fetched.data,
+        index,
+        known or {},
+        goes_on,
+        cut=cut,
+        orphaned=begun,
+        checkpoint=checkpoint,
+    )
     return _told(segment, head, index, mended)
 
 
@@ -165,16 +182,34 @@ def without_pictures(
         return _lost(segment, LossCause.SEGMENT_DAMAGED, "it holds no parameter sets")
     loss = _damaged(segment, "pictures before the first parameter sets", mended.left_out)
     [piece] = mended.pieces
+    if not indexed.piece:
+        kept = filter(None, map(span_of, piece.index.tracks))
+        loss = replace(loss, seconds=shortfall(segment.duration, [kept]), at_start=True)
     return SegmentPieces((replace(indexed, data=piece.data, index=piece.index),), (loss,))
 
 
-def _refuse_scrambled(segment: Segment, index: SegmentIndex) -> None:
-    for finding in index.findings:
-        if finding.damage is Damage.SCRAMBLED:
-            message = (
-                f"segment {segment.sequence} ({segment.location}) is scrambled: {finding.detail}"
-            )
-            raise PermanentError(ErrorCode.ENCRYPTION_UNSUPPORTED, message)
+def with_parameter_sets(
+    indexed: IndexedSegment, known: Mapping[int, Codec], sets: Mapping[int, bytes]
+) -> SegmentPieces:
+    """A piece whose first pictures of some PIDs are given the parameter sets that they refer to."""
+    mended = mend(indexed.data, indexed.index, known, sets=sets)
+    if len(mended.pieces) != 1 or mended.left_out:
+        return SegmentPieces((indexed,))
+    [piece] = mended.pieces
+    detail = "its first picture got the parameter sets with which its period begins"
+    sequence = indexed.segment.sequence
+    repair = Repair(sequence, RepairKind.PARAMETER_SETS, detail, len(sets))
+    made = replace(indexed, data=piece.data, index=piece.index)
+    return SegmentPieces((made,), repairs=(repair,))
+
+
+def _refuse_scrambled(fetched: FetchedSegment, index: SegmentIndex) -> None:
+    found = [each.detail for each in index.findings if each.damage is Damage.SCRAMBLED]
+    pids = (*(track.track for track in index.tracks), *index.silent)
+    if found and mostly_scrambled(fetched.data, pids):
+        segment = fetched.segment
+        message = f"segment {segment.sequence} ({segment.location}) is scrambled: {found[0]}"
+        raise PermanentError(ErrorCode.ENCRYPTION_UNSUPPORTED, message)
 
 
 def _damaged(segment: Segment, why: str, units: int) -> Loss:
@@ -205,7 +240,11 @@ def _told(segment: Segment, head: bytes, index: SegmentIndex, mended: Mended) ->
         return _lost(segment, cause, why, mended.left_out)
     losses, repairs = [], []
     if mended.left_out or mended.cut:
-        losses.append(_damaged(segment, why, mended.left_out))
+        kept = [filter(None, map(span_of, piece.index.tracks)) for piece in mended.pieces]
+        seconds = shortfall(segment.duration, kept)
+        at_start = not mended.cut and not _begins_whole(mended.pieces[0].index)
+        loss = _damaged(segment, why, mended.left_out)
+        losses.append(replace(loss, seconds=seconds, at_start=at_start))
     if mended.restamped:
         detail = "decode times that did not go forward were set anew"
         repairs.append(Repair(segment.sequence, RepairKind.TIMESTAMPS, detail, mended.restamped))
@@ -220,6 +259,12 @@ def _told(segment: Segment, head: bytes, index: SegmentIndex, mended: Mended) ->
         for number, piece in enumerate(mended.pieces)
     )
     return SegmentPieces(pieces, tuple(losses), tuple(repairs), mended.loses_references, index)
+
+
+def _begins_whole(index: SegmentIndex) -> bool:
+    """Whether a segment seems to begin where it was made to: at a key frame, where it has any."""
+    pictures = [track for track in index.tracks if track.kind is TrackKind.VIDEO]
+    return all(track.sync[0] for track in pictures if track.sync.any())
 
 
 def _why(index: SegmentIndex, mended: Mended) -> str:
@@ -250,7 +295,10 @@ class SegmentStream:
         self._pieces: deque[IndexedSegment] = deque()
         self._known: dict[int, Codec] = {}
         self._before: SegmentPieces | None = None  # the segment before the one read last
+        #: Of each track whose parameter sets were taken last, with its discontinuity sequence.
+        self._sets_taken: dict[int, tuple[int, Configuration]] = {}
         self._begins_run = True
+        self._cuts = 0
         self.losses: list[Loss] = []
         self.repairs: list[Repair] = []
 
@@ -270,7 +318,12 @@ class SegmentStream:
         """The next segment; only after ``peek`` has shown one."""
         if not self._pieces:
             raise LookupError("no segment is left")
-        return self._pieces.popleft()
+        piece = self._pieces.popleft()
+        for track in piece.index.tracks:
+            if track.configuration is not None:
+                period = piece.segment.discontinuity_sequence
+                self._sets_taken[track.track] = period, track.configuration
+        return piece
 
     def end_run(self) -> None:
         """Say that what comes next begins a run of its own."""
@@ -290,17 +343,24 @@ class SegmentStream:
 
     def _index(self, fetched: FetchedSegment) -> None:
         """Take in the pieces of a segment, and what it lacks."""
-        if not self._known:
+        if not self._known and fetched.loss is None:
             self._known |= self._announced(fetched)
-        made = pieces_of(fetched, self._known, self._seam_behind)
+        made = self._pieces_of(fetched)
         if made.pieces:
             before = self._before or self._edges.before(made.pieces[0])
             tagged = fetched.segment.discontinuity
             begun = orphaned(before, fetched.data[:HEAD_BYTES])
             if begun and not tagged:
-                made = pieces_of(fetched, self._known, self._seam_behind, begun)
+                made = self._pieces_of(fetched, begun)
+        self._cuts += max(0, len(made.pieces) - 1)
+        if self._cuts > MAX_CUTS and len(made.pieces) > 1:
+            detail = f"the segments of its slice would be cut more than {MAX_CUTS} times"
+            made = _lost(fetched.segment, LossCause.SEGMENT_DAMAGED, detail)
         self._pieces += self._noted(made, before if made.pieces else None)
         self._before = self._edges.last = made
+
+    def _pieces_of(self, fetched: FetchedSegment, begun: Collection[int] = ()) -> SegmentPieces:
+        return pieces_of(fetched, self._known, self._seam_behind, begun, self._checkpoint)
 
     def _noted(self, made: SegmentPieces, before: SegmentPieces | None) -> Iterator[IndexedSegment]:
         """The pieces, once what is lost and mended of them is noted."""
@@ -345,6 +405,7 @@ class SegmentStream:
         """Put back what a run can begin with out of a piece; False when nothing of it can."""
         made = self._configured(first)
         self.losses += made.losses
+        self.repairs += made.repairs
         if not made.pieces:
             return False
         [first] = made.pieces
@@ -354,7 +415,8 @@ class SegmentStream:
         return True
 
     def _configured(self, first: IndexedSegment) -> SegmentPieces:
-        """The piece without the pictures whose parameter sets neither it nor its lead-in has."""
+        """The piece with the parameter sets that neither it nor its lead-in has, where its period
+        begins with some; else without the pictures that lack them."""
         bare = {
             track.track: track.unconfigured - track.headless
             for track in first.index.tracks
@@ -364,7 +426,22 @@ class SegmentStream:
             before = self._edges.lead_in(first)
             told = {t.track for each in before for t in each.index.tracks if t.configuration}
             bare = {pid: count for pid, count in bare.items() if pid not in told}
+        worth = _worth_sets(first, bare)
+        nearer = {
+            pid: configuration
+            for pid, (period, configuration) in self._sets_taken.items()
+            if pid in worth and period == first.segment.discontinuity_sequence
+        }
+        sets = self._edges.sets_of_period(first, worth, nearer) if worth else {}
+        if sets:
+            return with_parameter_sets(first, self._known, sets)
         return without_pictures(first, self._known, bare) if bare else SegmentPieces((first,))
+
+
+def _worth_sets(first: IndexedSegment, bare: Mapping[int, int]) -> frozenset[int]:
+    """The PIDs out of ``bare`` whose pictures without parameter sets can be decoded with them."""
+    tracks = [track for track in first.index.tracks if track.track in bare]
+    return frozenset(t.track for t in tracks if not first.broken or t.sync[: t.unconfigured].any())
 
 
 def _closed(before: SegmentPieces | None) -> frozenset[int]:
