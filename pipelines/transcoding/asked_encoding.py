@@ -54,6 +54,7 @@ def asked_encoding(
         profile=h264_profile if encoder is Encoder.H264 else None,
         deinterlace=video.interlaced,
         tone_map=video.hdr,
+        colours=video.sdr_colours,
     )
 
 

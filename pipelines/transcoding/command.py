@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ffmpeg
 
+from pipelines.colours import UNTOLD, Colours
 from pipelines.remux import QUIET, copy_options, fragmented_mp4_options, input_options
 from pipelines.transcoding.encoder_options import device_options, encoder_options
 from pipelines.transcoding.filter_chain import (
@@ -41,6 +42,7 @@ class PictureTrack:
     specifier: str  #: ffmpeg's stream specifier, such as ``i:0x100`` or ``v:0``
     codec: Codec
     timescale: int  #: 90000 for MPEG-TS, the track's own for fragmented MP4
+    colours: Colours = UNTOLD
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def transcode_argv(
         streams, options = [], _copied(source, out) | fragmented_mp4_options()
         if source.video and out.video:
             scale = source.video.timescale
-            streams.append(filtered(next(chains), out.video, window, scale))
+            colours = source.video.colours
+            streams.append(filtered(next(chains), out.video, window, scale, colours))
             options |= encoder_options(out.video) | timing_options(out.video, scale)
         elif source.video:
             streams.append(demuxed[source.video.specifier])

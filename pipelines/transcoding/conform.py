@@ -13,6 +13,7 @@ from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.hevc_sets import HevcRenumbering
 from pipelines.mp4.parameter_sets import free_sps_id
+from pipelines.picture_format import entry_format
 from pipelines.transcoding.conformed_pictures import conformed_pictures, decode_delay
 from pipelines.transcoding.filter_chain import STRETCH
 from pipelines.transcoding.kit import DEINTERLACING, probe_kit
@@ -104,7 +105,7 @@ class _Conformed:
             return treatment
         track = self.layout.track(_VIDEO)
         if out.video is not None:
-            video = replace(out.video, timescale=track.timescale)
+            video = replace(out.video, timescale=track.timescale, matrix=track.matrix)
             finish = partial(_fitted, track=track, delay=Fraction(0))
             return replace(treatment, video=video, finish=finish)
         finish = partial(_fitted, track=track, delay=decode_delay(first))
@@ -141,6 +142,7 @@ class _Conformed:
             timescale=track.timescale,
             sample_aspect=_sample_aspect(track, track.video),
             deinterlace=probe_kit(self.ffmpeg).filters >= DEINTERLACING,
+            matrix=track.matrix,
         )
         if track.codec is not Codec.H264:
             return video
@@ -153,9 +155,15 @@ class _Conformed:
 
 
 def _sample_aspect(track: TrackLayout, video: VideoEncoding) -> Fraction:
-    """Width by height of the main pictures' pixels: they are stored in another shape than shown."""
-    aspect = Fraction(track.width * video.height, max(1, track.height * video.width))
-    return aspect if abs(aspect - 1) > STRETCH and aspect else Fraction(1)
+    """Width by height of the main pictures' pixels: they are stored in another shape than shown.
+
+    As their stream has it, unless the track is shown otherwise: its size is in whole pixels.
+    """
+    aspect = Fraction(track.width * video.height, max(1, track.height * video.width)) or Fraction(1)
+    told = entry_format(track.sample_entry).sample_aspect
+    if told and abs(told / aspect - 1) <= STRETCH:
+        return told
+    return aspect if abs(aspect - 1) > STRETCH else Fraction(1)
 
 
 def _odd_numbers(run: OddRun, layout: RenditionLayout, kind: TrackKind) -> frozenset[int]:

@@ -36,6 +36,7 @@ def conformed_pictures(track: PackagedTrack, layout: TrackLayout, delay: Fractio
         language=layout.language,
         width=layout.width,
         height=layout.height,
+        matrix=layout.matrix,
         samples=replace(
             samples, dts=dts, composition=(pts - dts).astype(np.int32), last_duration=usual
         ),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import ffmpeg
 import numpy as np
 
-from pipelines.errors import ErrorCode, ToolError
+from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.ffmpeg_movie import read_movie
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import FragmentReader, Header
@@ -27,7 +27,7 @@ from pipelines.remux import QUIET, fragmented_mp4_options, input_options
 from pipelines.segment_index import Container
 from pipelines.sound_samples import SoundSamples, joined, movie_header
 from pipelines.transcoding.command import PATIENT
-from pipelines.transcoding.sound_encoding import encoding_for
+from pipelines.transcoding.sound_encoding import UnencodableError, encoding_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def conformed_sound(
     ``ToolError``: ``ffmpeg_failed``, ``verification_failed`` when frames do not follow each other on
     the grid, or do not last as long as the source.
     """
-    encoding = encoding_for(track)
+    encoding = _encoding(track)
     fed = joined([each for each in (beside.before, own, beside.behind) if each is not None])
     frames = Fraction(encoding.rate, encoding.frame)
     grid = _Grid(encoding, math.floor(fed.begin * frames))
@@ -110,6 +110,14 @@ def conformed_sound(
         read_movie(child, output)
     end = beside.behind.begin if beside.behind else own.end
     return output.inside(own.begin, end, grid)
+
+
+def _encoding(track: TrackLayout) -> SoundEncoding:
+    try:
+        return encoding_for(track.codec, track.sample_entry)
+    except UnencodableError as error:
+        message = f"most of the track {track.name} is {track.codec} that nothing can be fitted to: {error}"
+        raise PermanentError(ErrorCode.CONFIGURATION_CHANGED, message) from error
 
 
 def conforming_argv(
@@ -127,7 +135,7 @@ def conforming_argv(
         .filter("aresample", first_pts=_BEFORE * encoding.frame, **_KEEPS_CLOCK)
         .filter("apad", pad_len=_PADDING * encoding.frame)
     )
-    options = {**encoding.options, "strict": "experimental", **fragmented_mp4_options()}
+    options = {**dict(encoding.options), "strict": "experimental", **fragmented_mp4_options()}
     command = ffmpeg.output(sound, "pipe:1", **options).global_args(*QUIET, *PATIENT)
     argv: list[str] = command.compile(cmd=ffmpeg_path)
     return argv

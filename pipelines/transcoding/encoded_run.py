@@ -15,6 +15,7 @@ from pipelines.process import LONGEST_DEADLINE_SECONDS, FilterProcess, open_pipe
 from pipelines.profile import Encoder
 from pipelines.segment_index import NO_TIME
 from pipelines.transcoding.command import EncodedOutput, transcode_argv
+from pipelines.transcoding.encoding import OddEncoder
 from pipelines.transcoding.filter_chain import grid
 from pipelines.transcoding.picture_times import expectation, in_presentation_order, usual_duration
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pipelines.mp4.movie_header import TrackHeader
     from pipelines.packaged_slice import Placement, Samples
     from pipelines.transcoding.command import DecodedInput, SoundTrack
-    from pipelines.transcoding.encoding import VideoEncoding
+    from pipelines.transcoding.encoding import PictureEncoder, VideoEncoding
     from pipelines.transcoding.filter_chain import PictureWindow
     from pipelines.transcoding.picture_times import OwnPictures
 
@@ -35,7 +36,13 @@ LEAST_DEADLINE_SECONDS = 600.0
 #: encoder that somebody would wait for.
 SLOWEST = 60.0
 
-_CODECS = {Encoder.H264: Codec.H264, Encoder.HEVC: Codec.HEVC, Encoder.VP9: Codec.VP9}
+_CODECS: dict[PictureEncoder, Codec] = {
+    Encoder.H264: Codec.H264,
+    Encoder.HEVC: Codec.HEVC,
+    Encoder.VP9: Codec.VP9,
+    OddEncoder.AV1: Codec.AV1,
+    OddEncoder.MPEG2: Codec.MPEG2_VIDEO,
+}
 
 
 @dataclass(frozen=True)

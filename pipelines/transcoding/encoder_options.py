@@ -37,6 +37,18 @@ _H264_PROFILES = {
     H264Profile.HIGH: ("high", True),
     H264Profile.CONSTRAINED_HIGH: ("high", False),
 }
+#: The profile of H.264 (annex A) and of HEVC (A.3.5) for pictures of another format than 8 bits in
+#: 4:2:0, in the encoders' words.
+_X264_FORMATS = {
+    "gray": "high", "yuv420p10le": "high10", "gray10le": "high10", "yuv422p": "high422",
+    "yuv422p10le": "high422", "yuv444p": "high444", "yuv444p10le": "high444",
+}  # fmt: skip
+_X265_FORMATS = {
+    "gray": "main444-8", "yuv420p10le": "main10", "yuv420p12le": "main12", "yuv422p": "main422-10",
+    "yuv422p10le": "main422-10", "yuv422p12le": "main422-12", "yuv444p": "main444-8",
+    "yuv444p10le": "main444-10", "yuv444p12le": "main444-12", "gray10le": "main444-10",
+    "gray12le": "main444-12",
+}  # fmt: skip
 #: B-frames in a row, where there may be any.
 B_FRAMES = 3
 #: Pictures that x264's rate control sees ahead at least, as ``veryfast`` has it, and the presets
@@ -64,6 +76,15 @@ _VP9_BUFFER_START = 0.5
 _VP9_KEY_FRAME, _VP9_INTRA_FRAME = 200, 100
 #: The worst quality of x264 (and x265), and of libvpx.
 _X264_WORST, _VP9_WORST = 51, 63
+#: ``-preset`` of SVT-AV1 and ``-cpu-used`` of libaom for x264's words.
+_AV1_SPEEDS = {
+    "ultrafast": 10, "superfast": 10, "veryfast": 9, "faster": 9, "fast": 8,
+    "medium": 8, "slow": 7, "slower": 6, "veryslow": 5,
+}  # fmt: skip
+#: The threshold by which MPEG-2 has no scene changes, as closed groups demand.
+_MPEG2_NO_SCENES = 1_000_000_000
+#: Quantiser of MPEG-2, 1 to 31: about what 6 Mbit/s give in SD.
+_MPEG2_QUALITY = 3
 _NVENC_PRESETS = {
     "ultrafast": "p1", "superfast": "p1", "veryfast": "p2", "faster": "p3", "fast": "p3",
     "medium": "p4", "slow": "p5", "slower": "p6", "veryslow": "p7",
@@ -174,7 +195,7 @@ def _x264(encoding: VideoEncoding) -> Options:
         parameters["8x8dct"] = 1
     options: Options = {
         "preset": encoding.preset,
-        "profile:v": profile,
+        "profile:v": _X264_FORMATS.get(encoding.pixel_format, profile),
         "bf": B_FRAMES if allows_b_frames(encoding) else 0,
         "forced-idr": 1,
         **_target(encoding),
@@ -199,7 +220,7 @@ def _x265(encoding: VideoEncoding) -> Options:
         parameters["scenecut"] = 0
     options: Options = {
         "preset": encoding.preset,
-        "profile:v": "main",
+        "profile:v": _X265_FORMATS.get(encoding.pixel_format, "main"),
         "forced-idr": 1,
         **_target(encoding),
         "x265-params": _parameters(parameters),
@@ -226,7 +247,7 @@ def _vp9(encoding: VideoEncoding) -> Options:
         "lag-in-frames": 0,
         "row-mt": 1,
         "tile-columns": 2,
-        "profile:v": 0,
+        "profile:v": _vp9_profile(encoding.pixel_format),
         "b:v": _bit_rate(encoding),
         "minrate": _bit_rate(encoding),
         "bufsize": round(buffer),
@@ -238,6 +259,48 @@ def _vp9(encoding: VideoEncoding) -> Options:
     if encoding.quality is not None:
         options["qmin"] = round(encoding.quality * _VP9_WORST / _X264_WORST)
     return options
+
+
+def _vp9_profile(pixel_format: str) -> int:
+    """1 and 3 are for other chroma than 4:2:0, 2 and 3 for more than 8 bits."""
+    return (not pixel_format.startswith("yuv420p")) + 2 * pixel_format.endswith("le")
+
+
+def _svt_av1(encoding: VideoEncoding) -> Options:
+    """SVT-AV1, whose caps go with constant quality alone: the rate is a target."""
+    return {
+        "preset": _AV1_SPEEDS[encoding.preset],
+        "b:v": _bit_rate(encoding),
+        "maxrate": 0,
+        "bufsize": 0,
+    }
+
+
+def _aom_av1(encoding: VideoEncoding) -> Options:
+    return {
+        "usage": "realtime",
+        "cpu-used": _AV1_SPEEDS[encoding.preset],
+        "lag-in-frames": 0,
+        "b:v": _bit_rate(encoding),
+    }
+
+
+def _mpeg2(encoding: VideoEncoding) -> Options:
+    """MPEG-2, whose sequence header tells one of eight frame rates: it is written afterwards.
+
+    The encoder takes the ticks of its clock for pictures, which leaves it no rate that it knows and
+    no bits for any of them: their quality is constant.
+    """
+    return {
+        "strict:v": "experimental",
+        "q:v": _MPEG2_QUALITY,
+        "maxrate": 0,
+        "bufsize": 0,
+        "bf": 2 if allows_b_frames(encoding) else 0,
+        "flags:v": "+cgop",
+        "sc_threshold:v": _MPEG2_NO_SCENES,
+        "bsf:v": f"mpeg2_metadata=frame_rate={_rate(encoding)}",
+    }
 
 
 def _nvenc(encoding: VideoEncoding) -> Options:
@@ -291,6 +354,9 @@ _IMPLEMENTATIONS: dict[str, Callable[[VideoEncoding], Options]] = {
     "libx264": _x264,
     "libx265": _x265,
     "libvpx-vp9": _vp9,
+    "libsvtav1": _svt_av1,
+    "libaom-av1": _aom_av1,
+    "mpeg2video": _mpeg2,
     "h264_nvenc": _nvenc,
     "hevc_nvenc": _nvenc,
     "h264_vaapi": _vaapi,

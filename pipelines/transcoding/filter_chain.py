@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from pipelines.colours import BT709, UNKNOWN, Colours
 from pipelines.transcoding.encoder_options import upload_format
 from pipelines.transcoding.frame_size import LARGEST_SIDE, MIN_SIDE
 from pipelines.transcoding.picture_grid import PictureGrid
+from pipelines.transcoding.turning import lies_sideways, undoing
 
 if TYPE_CHECKING:
     from pipelines.transcoding.encoding import VideoEncoding
@@ -20,6 +22,15 @@ STRETCH, ROUNDED = 0.01, 2
 _DISPLAYED = f"if(between(iw*sar,1,{LARGEST_SIDE}),dar,a)"
 #: Brightness in cd/m2 that tone mapping takes for white: that of BT.709 screens.
 TONE_MAP_NITS = 100
+#: That of white on SDR screens, among HDR pictures (ITU-R BT.2408, 2.1).
+WHITE_NITS = 203
+#: What HDR pictures have where they do not say (ITU-R BT.2100).
+_BT2100 = Colours("bt2020", "smpte2084", "bt2020nc")
+#: Matrices that ``scale`` knows, in its words.
+_SCALE_MATRICES = {
+    "bt709": "bt709", "fcc": "fcc", "bt470bg": "bt470", "smpte170m": "smpte170m",
+    "smpte240m": "smpte240m", "bt2020nc": "bt2020", "bt2020c": "bt2020",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,9 +81,16 @@ def deinterlaced(pictures: Any) -> Any:
 
 
 def filtered(
-    pictures: Any, encoding: VideoEncoding, window: PictureWindow, source_timescale: int
+    pictures: Any,
+    encoding: VideoEncoding,
+    window: PictureWindow,
+    source_timescale: int,
+    source_colours: Colours,
 ) -> Any:
-    """ffmpeg-python's stream of the window's pictures as the encoder wants them."""
+    """ffmpeg-python's stream of the window's pictures as the encoder wants them.
+
+    All that they say of themselves is as the encoding has it: encoders write that down.
+    """
     on_grid = grid(encoding, source_timescale, window.anchor)
     if on_grid:
         pictures = pictures.filter("settb", f"1/{on_grid.timescale}")
@@ -82,17 +100,80 @@ def filtered(
         pictures = _own(pictures.filter("settb", f"1/{source_timescale}"), window)
         if encoding.timescale:
             pictures = pictures.filter("settb", f"1/{encoding.timescale}")
-    pictures = pictures.filter("scale", *_fitted(encoding), flags="bicubic", out_range="tv").filter(
-        "setsar", "1"
+    pictures = _coloured(pictures, encoding, source_colours)
+    width, height = _upright(encoding)
+    pictures = pictures.filter("format", encoding.pixel_format).filter(
+        "pad", width, height, "(ow-iw)/2", "(oh-ih)/2"
     )
-    if encoding.tone_map:
-        pictures = _tone_mapped(pictures)
-    pictures = pictures.filter("format", "yuv420p").filter(
-        "pad", encoding.width, encoding.height, "(ow-iw)/2", "(oh-ih)/2"
+    for name, *arguments in undoing(encoding.matrix):
+        pictures = pictures.filter(name, *arguments)
+    pictures = _described(
+        pictures.filter("setsar", _ratio(encoding.sample_aspect)), encoding.colours
     )
     for name, *arguments in upload_format(encoding.implementation):
         pictures = pictures.filter(name, *arguments)
     return pictures
+
+
+def _upright(encoding: VideoEncoding) -> tuple[int, int]:
+    """Width and height of the pictures before they are turned to how they are stored."""
+    sides = encoding.width, encoding.height
+    return sides[::-1] if lies_sideways(encoding.matrix) else sides
+
+
+def _described(pictures: Any, colours: Colours) -> Any:
+    """The pictures, which say just that of their colours.
+
+    Nor do they tell of the screen on which the source was mastered: others lie among them.
+    """
+    for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
+        pictures = pictures.filter("sidedata", mode="delete", type=kind)
+    return pictures.filter("setparams", **_parameters(colours), range=_range(colours))
+
+
+def _parameters(colours: Colours) -> dict[str, str]:
+    """Colours in the words of ``setparams``, without their range."""
+    return {
+        "color_primaries": colours.primaries,
+        "color_trc": colours.transfer,
+        "colorspace": colours.matrix,
+    }
+
+
+def _coloured(pictures: Any, encoding: VideoEncoding, source: Colours) -> Any:
+    """The pictures in their size, square pixels, and the encoding's colours.
+
+    What is not known of colours on either side is taken to be alike.
+    """
+    target = encoding.colours
+    shown_as_hdr = encoding.tone_map if source.transfer == UNKNOWN else source.hdr
+    other_hdr = target.hdr and source.transfer not in (UNKNOWN, target.transfer)
+    graded = shown_as_hdr is not target.hdr or other_hdr
+    options = {} if graded else _matrices(source, target)
+    pictures = pictures.filter(
+        "scale",
+        *_fitted(encoding),
+        flags="bicubic",
+        out_range="tv" if graded else _range(target),
+        **options,
+    ).filter("setsar", "1")
+    if not graded:
+        return pictures
+    if shown_as_hdr and not target.hdr:
+        return _tone_mapped(pictures, target)
+    return _graded(pictures, source.or_else(_BT2100 if shown_as_hdr else BT709), target)
+
+
+def _matrices(source: Colours, target: Colours) -> dict[str, str]:
+    """Options of ``scale`` that bring luma and chroma to another matrix, where both are known."""
+    known = [_SCALE_MATRICES.get(colours.matrix) for colours in (source, target)]
+    if None in known or known[0] == known[1]:
+        return {}
+    return {"in_color_matrix": str(known[0]), "out_color_matrix": str(known[1])}
+
+
+def _range(colours: Colours) -> str:
+    return "pc" if colours.full_range else "tv"
 
 
 def _fitted(encoding: VideoEncoding) -> tuple[str, str]:
@@ -102,8 +183,10 @@ def _fitted(encoding: VideoEncoding) -> tuple[str, str]:
     The encoding was made for the pictures with which a recording begins; others may come. A size
     that is off by ``STRETCH``, or by rounding, is made to fit.
     """
-    width, height = encoding.width, encoding.height
-    shown = f"st(0,({_DISPLAYED})/({_ratio(encoding.sample_aspect)}));"
+    width, height = _upright(encoding)
+    turned = lies_sideways(encoding.matrix)
+    aspect = 1 / encoding.sample_aspect if turned else encoding.sample_aspect
+    shown = f"st(0,({_DISPLAYED})/({_ratio(aspect)}));"
     across, down = (side - max(ROUNDED, STRETCH * side) for side in (width, height))
     return (
         f"{shown}if(gte({height}*ld(0),{across}),{width},{_even(f'{height}*ld(0)')})",
@@ -156,17 +239,36 @@ def _own(pictures: Any, window: PictureWindow) -> Any:
     return pictures.filter("select", "*".join(bounds)) if bounds else pictures
 
 
-def _tone_mapped(pictures: Any) -> Any:
-    """HDR pictures (PQ or HLG) brought down to BT.709.
+def _tone_mapped(pictures: Any, target: Colours) -> Any:
+    """HDR pictures (PQ or HLG) brought down to SDR, to BT.709 where the ``target`` is not known.
 
     What they do not say of their colours is as ITU-R BT.2100 has it, which is what PQ and HLG are
     for; ``zscale`` refuses to guess.
     """
+    target = target.or_else(BT709)
     return (
         pictures.filter("setparams", color_primaries="bt2020", colorspace="bt2020nc")
         .filter("zscale", transfer="linear", npl=TONE_MAP_NITS)
         .filter("format", "gbrpf32le")
-        .filter("zscale", primaries="bt709")
+        .filter("zscale", primaries=target.primaries)
         .filter("tonemap", "hable", desat=0)
-        .filter("zscale", transfer="bt709", matrix="bt709", range="tv")
+        .filter("zscale", transfer=target.transfer, matrix=target.matrix, range=_range(target))
+    )
+
+
+def _graded(pictures: Any, source: Colours, target: Colours) -> Any:
+    """Pictures brought to HDR of another transfer function: white as on SDR screens."""
+    target = target.or_else(_BT2100)
+    return (
+        pictures.filter("setparams", **_parameters(source), range="tv")
+        .filter("zscale", transfer="linear", npl=WHITE_NITS)
+        .filter("format", "gbrpf32le")
+        .filter(
+            "zscale",
+            primaries=target.primaries,
+            transfer=target.transfer,
+            matrix=target.matrix,
+            range=_range(target),
+            npl=WHITE_NITS,
+        )
     )

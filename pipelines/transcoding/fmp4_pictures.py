@@ -114,6 +114,7 @@ class Fmp4PictureFeed:
         if first is None:
             raise LookupError("a run needs a segment")
         self.first = first
+        self._last = first.segment  # of the run's own
         self._stream = stream
         self._header = inits.data(first.segment)
         self._max_hole = max_hole
@@ -140,6 +141,7 @@ class Fmp4PictureFeed:
             max_hole,
             reaches if first.last else False,
             anchor or 0,
+            first.piece,
         )
 
     def probe_bytes(self) -> int:
@@ -159,6 +161,7 @@ class Fmp4PictureFeed:
         following = None
         while (following := self._stream.peek()) is not None and self._belongs(following):
             segment = self._stream.take()
+            self._last = segment.segment
             self._clock |= segment.spans()
             self._log.add(*pictures(segment))
             self._take_sound(segment)
@@ -174,7 +177,10 @@ class Fmp4PictureFeed:
         sizes = [len(segment.data) for segment in self._lead_in]
         sequence = self.first.segment.sequence
         refuse_distant_key(sizes, self._ownership.first, self._log.first_key, sequence)
-        return self._ownership.pictures(self._log, reached=self._reached, held=held)
+        own = self._ownership.pictures(self._log, reached=self._reached, held=held)
+        unshown = self._ownership.unshown(self._log, self._last, reached=self._reached)
+        self._stream.losses += [unshown] if unshown else []
+        return own
 
     def sound(self) -> list[PackagedTrack]:
         """The run's tracks of sound, as a copy has them; their placement says nothing."""

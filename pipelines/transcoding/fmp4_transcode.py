@@ -13,6 +13,7 @@ from pipelines.fmp4_run import edit_shift, edit_shifts, wall_clock
 from pipelines.interleaver import Interleaver, pieces_of
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.packaged_slice import PackagedRun
+from pipelines.picture_format import entry_format
 from pipelines.segment_index import Container
 from pipelines.transcoding.command import DecodedInput, PictureTrack, SoundTrack
 from pipelines.transcoding.encoded_run import EncodedPictures, run_ffmpeg
@@ -45,7 +46,8 @@ def transcode_fmp4_run(
         for _ in feed:
             execution.checkpoint()
         return [rendition.transcoded(None) for rendition in renditions]
-    decoded = PictureTrack("v:0", video.codec, video.timescale)
+    colours = entry_format(video.sample_entry).colours
+    decoded = PictureTrack("v:0", video.codec, video.timescale, colours)
     source = DecodedInput(Container.FMP4, decoded, feed.probe_bytes())
     run_ffmpeg(execution, source, feed.window, feed, renditions)
     held = any(rendition.encoding.constant_rate for rendition in renditions)

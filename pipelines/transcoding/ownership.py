@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
+from pipelines.loss import Loss, LossCause
 from pipelines.segment_stream import MAX_LEAD_IN_BYTES
 from pipelines.slices import MAX_LEAD_IN
 from pipelines.transcoding.filter_chain import PictureWindow
@@ -59,18 +60,30 @@ class Ownership:
 
         ``reached``: whether it went on to the slice's end and beyond, by the same clock. ``held``:
         its last picture lasts until the next slice's first. Raises ``EndMisjudged`` when that
-        matters and was taken otherwise, and ``PermanentError`` (``segment_damaged``) for pictures
-        that no slice can show.
+        matters and was taken otherwise.
         """
         following, latest = self.following, log.latest
         if following is not None and latest is not None:
             late = latest >= following.begin
             if reached != self.reaches and (held or late):
                 raise EndMisjudged(self.sequence, self.piece, reached)
-            if reached and late and following.starts_clean:
-                message = f"from segment {self.sequence} on, pictures overlap those behind them"
-                raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
         return log.inside(self.window)
+
+    def unshown(self, log: PictureLog, last: Segment, *, reached: bool) -> Loss | None:
+        """The pictures, of segment ``last``, that no slice shows, if any.
+
+        They are meant to be shown behind the first one of the next slice, which needs nothing of
+        this one: their times are wrong, or its are.
+        """
+        following = self.following
+        if following is None or not reached or not following.starts_clean:
+            return None
+        late = int((log.pts >= following.begin).sum())
+        if not late:
+            return None
+        detail = "pictures at its end are meant to be shown behind those of the next segment"
+        cause = LossCause.SEGMENT_DAMAGED
+        return Loss(last.sequence, str(last.location), cause, detail, whole=False, units=late)
 
 
 def ownership(

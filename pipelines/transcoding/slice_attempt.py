@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipelines.copied_runs import RunStart, is_fragmented, stretches
+from pipelines.copied_runs import RunStart, is_fragmented, source_sizes, stretches
+from pipelines.demuxed_sound import DemuxedSound
 from pipelines.edges import Edges
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.fmp4_run import package_fmp4_run
 from pipelines.fmp4_stream import Fmp4Stream, is_lost_before
 from pipelines.init_sections import InitSections
+from pipelines.last_resort import Nowhere, spare_the_rest
 from pipelines.object_store import MIN_PART_BYTES
 from pipelines.package import Packaged, packaged
 from pipelines.parts import PartWriter, estimated_part_bytes, first_part_number, part_bytes
@@ -31,7 +33,6 @@ from pipelines.ts_run import package_ts_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from pipelines.demuxed_sound import DemuxedSound
     from pipelines.loss import Loss
     from pipelines.package import Packager
     from pipelines.packaged_slice import PackagedRun
@@ -81,6 +82,27 @@ class SliceAttempt:
                     message = f"where its run from segment {error.sequence} ends cannot be told"
                     raise ToolError(ErrorCode.VERIFICATION_FAILED, message) from error
                 self.reaching[start] = error.reaches
+
+    def spared(self) -> dict[str, Packaged]:
+        """As ``judged``; segments that ffmpeg fails over are given up, as by ``spare_the_rest``."""
+        return spare_the_rest(
+            self.work,
+            lambda each: self.judged() if each is self.work else self._of(each).judged(),
+            lambda each: self._trial(each).judged(),
+        )
+
+    def _of(self, work: Slice) -> SliceAttempt:
+        """The same way through a part of the slice."""
+        return replace(self, work=work, sizes=source_sizes(work, self.packager), reaching={})
+
+    def _trial(self, work: Slice) -> SliceAttempt:
+        """A way through a part of the slice of which nothing is kept."""
+        return replace(
+            self._of(work),
+            outputs=[replace(out, upload=Nowhere()) for out in self.outputs],
+            progress=lambda _: None,
+            demuxed=DemuxedSound(replace(work, sound=())),
+        )
 
     def _make(self) -> dict[str, Packaged]:
         with contextlib.ExitStack() as stack:
@@ -270,7 +292,7 @@ class _Way:
             self._coming(first.segment),
             self._packager.max_hole,
             neighbours=_neighbours(treatments),
-            reaches=self._attempt.reaching.get((first.segment.sequence, 0)),
+            reaches=self._attempt.reaching.get((first.segment.sequence, first.piece)),
             anchor=fmp4_anchor(period, first, reader, inits) if on_grid else None,
         )
         renditions = []

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.errors import ErrorCode, PermanentError
 from pipelines.media import Codec
-from pipelines.mp4.sample_entry import read_sample_entry
+from pipelines.mp4.sample_entry import inner_box, read_sample_entry
 
 if TYPE_CHECKING:
     from pipelines.media import Configuration
-    from pipelines.rendition_layout import TrackLayout
 
-    Options = dict[str, str | int]
+    Options = tuple[tuple[str, str | int], ...]
 
 #: AAC object types whose decoders take AAC-LC as well: Main, LC and LTP (ISO/IEC 14496-3, 1.5.1.1).
 _LC_DECODERS = frozenset({1, 2, 4})
@@ -24,95 +22,142 @@ _FRAMES = {
 }  # fmt: skip
 #: Below this rate (samples/s), MPEG audio of layer III has frames of half as many samples.
 _MPEG_1 = 32_000
-#: ffmpeg's names of the layouts that a count of channels stands for.
+#: How ffmpeg calls the channels that a number of them means (ISO/IEC 14496-3, table 1.19; RFC 7845,
+#: 5.1.1.2; FLAC, 9.1.3).
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
+#: The same for acmod and lfeon of AC-3 (ETSI TS 102 366, table 4.3).
+_AC3_LAYOUTS = {
+    0: ("stereo", "2.1"), 1: ("mono", ""), 2: ("stereo", "2.1"), 3: ("3.0", "3.1"),
+    4: ("3.0(back)", ""), 5: ("4.0", "4.1"), 6: ("quad(side)", ""), 7: ("5.0(side)", "5.1(side)"),
+}  # fmt: skip
+#: bit/s by bit_rate_code (ETSI TS 102 366, F.4.2.4).
+_AC3_BIT_RATES = tuple(
+    1000 * rate
+    for rate in (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512,
+                 576, 640)
+)  # fmt: skip
 _ENCODERS = {
     Codec.AAC: "aac", Codec.MP3: "libmp3lame", Codec.MP2: "mp2", Codec.AC3: "ac3",
     Codec.EAC3: "eac3", Codec.OPUS: "libopus", Codec.FLAC: "flac",
 }  # fmt: skip
-#: bit/s for each channel; the front two of AC-3 have their usual 192 kbit/s.
+#: bit/s for each channel, where the track does not tell.
 _CHANNEL_BIT_RATES = {
-    Codec.AAC: 64_000, Codec.MP3: 64_000, Codec.MP2: 96_000,
-    Codec.AC3: 96_000, Codec.EAC3: 96_000, Codec.OPUS: 64_000,
+    Codec.AAC: 64_000, Codec.MP3: 64_000, Codec.MP2: 96_000, Codec.EAC3: 96_000, Codec.OPUS: 64_000,
 }  # fmt: skip
-#: The most that MPEG-2's low rates allow (ISO/IEC 13818-3, 2.4.2.3), and AC-3.
-_LOW_RATE_MPEG_LIMIT, _AC3_LIMIT = 160_000, 640_000
+#: The most that MPEG-2's low rates allow (ISO/IEC 13818-3, 2.4.2.3), and our encoder of E-AC-3.
+_LOW_RATE_MPEG_LIMIT, _EAC3_LIMIT = 160_000, 640_000
 #: Bytes of a ``dfLa`` box before its STREAMINFO: version, flags, header of the metadata block.
 _BEFORE_STREAMINFO = 8
 _STREAMINFO_BYTES = 34
+#: Samples of FLAC by their bits, which every frame repeats.
+_FLAC_FORMATS = {16: "s16", 24: "s32"}
+
+
+class UnencodableError(Exception):
+    """Raised for a track that no encoder of ours makes sound for; its message says why."""
 
 
 @dataclass(frozen=True)
 class SoundEncoding:
-    """Everything that an encoder of sound is told."""
+    """Everything that an encoder of sound is told; equal ones make equal frames."""
 
     codec: Codec
     rate: int  #: samples/s
-    channels: int
+    layout: str  #: ffmpeg's name of the channels
     frame: int  #: samples of one frame
-    options: Options  #: of the output, as ffmpeg-python wants them
-
-    @property
-    def layout(self) -> str:
-        """ffmpeg's name of the channels."""
-        return _LAYOUTS[self.channels]
+    options: Options  #: of the output, without their dashes
 
 
-def encoding_for(track: TrackLayout) -> SoundEncoding:
-    """The encoding whose frames a decoder takes that was set up by the track's sample entry.
+@dataclass(frozen=True)
+class _Described:
+    """What a sample entry tells of sound."""
 
-    Raises ``PermanentError`` (``configuration_changed``) when none of ours can make such.
+    codec: Codec
+    rate: int
+    channels: int
+    layout: str
+    entry: bytes
+
+
+def encoding_for(codec: Codec, sample_entry: bytes) -> SoundEncoding:
+    """The encoding whose frames a decoder takes that was set up by the sample entry.
+
+    HE-AAC is told by its core, for which AAC-LC is encoded. Raises ``UnencodableError``.
     """
-    described = read_sample_entry(track.sample_entry).configuration
-    if described is None or track.codec not in _ENCODERS:
-        raise _impossible(track, "which is not encoded")
-    rate, channels = described.fact("sample_rate"), described.fact("channels")
-    special: Options = {}
-    frame = _FRAMES.get(track.codec, 0)
-    if track.codec is Codec.FLAC:
-        rate, channels, frame, special = _flac(described, track)
-    if not rate or channels not in _LAYOUTS:
-        raise _impossible(track, f"at {rate or 'an unknown number of'} Hz, channels: {channels}")
-    if track.codec is Codec.AAC and described.fact("object_type") not in _LC_DECODERS:
-        raise _impossible(track, f"of object type {described.fact('object_type')}")
-    if track.codec is Codec.MP3 and rate < _MPEG_1:
-        frame //= 2
-    options: Options = {"c:a": _ENCODERS[track.codec], **special}
-    if track.codec is Codec.MP3:
-        options["reservoir"] = 0  # a frame must not need bytes of one that another slice owns
-    bit_rate = _bit_rate(track.codec, rate, channels)
-    if bit_rate:
-        options["b:a"] = bit_rate
-    return SoundEncoding(track.codec, rate, channels, frame, options)
+    configuration = read_sample_entry(sample_entry).configuration
+    if configuration is None or codec not in _ENCODERS:
+        raise UnencodableError("it is not encoded")
+    found = _described(codec, configuration, sample_entry)
+    kind = configuration.fact("object_type")
+    if codec is Codec.AAC and kind not in _LC_DECODERS:
+        raise UnencodableError(f"its object type is {kind}")
+    frame, special = _special(found)
+    rate = _bit_rate(found)
+    options = (("c:a", _ENCODERS[codec]), *special, *((("b:a", rate),) if rate else ()))
+    return SoundEncoding(codec, found.rate, found.layout, frame, options)
 
 
-def _bit_rate(codec: Codec, rate: int, channels: int) -> int:
-    """bit/s; 0 for codecs that have none to choose."""
-    wanted = _CHANNEL_BIT_RATES.get(codec, 0) * channels
-    if codec in (Codec.MP2, Codec.MP3) and rate < _MPEG_1:
-        return min(wanted, _LOW_RATE_MPEG_LIMIT)
-    return min(wanted, _AC3_LIMIT) if codec in (Codec.AC3, Codec.EAC3) else wanted
+def _described(codec: Codec, configuration: Configuration, entry: bytes) -> _Described:
+    rate, channels = configuration.fact("sample_rate"), configuration.fact("channels")
+    layout = _LAYOUTS.get(channels or 0, "")
+    if codec is Codec.FLAC:
+        bits = int.from_bytes(_stream_info(entry)[10:18], "big")  # RFC 9639, 8.2
+        rate, channels = bits >> 44, (bits >> 41 & 7) + 1
+        layout = _LAYOUTS.get(channels, "")
+    elif codec in (Codec.AC3, Codec.EAC3):
+        mode = _ac3_mode(codec, entry)
+        layout = _AC3_LAYOUTS[mode >> 1][mode & 1]
+    if not rate:
+        raise UnencodableError("its sample rate is unknown")
+    if not layout:
+        raise UnencodableError(f"no encoder knows its channels ({channels or 'an unknown number'})")
+    return _Described(codec, rate, channels or 0, layout, entry)
 
 
-def _flac(described: Configuration, track: TrackLayout) -> tuple[int, int, int, Options]:
-    """Rate, channels, samples of a frame and options after STREAMINFO (RFC 9639, 8.2)."""
-    body = dict(described.parameter_sets)["dfLa"]
-    info = body[_BEFORE_STREAMINFO : _BEFORE_STREAMINFO + _STREAMINFO_BYTES]
-    if len(info) < _STREAMINFO_BYTES:
-        raise _impossible(track, "whose STREAMINFO is cut off")
-    bits = int.from_bytes(info[10:18], "big")
-    rate, channels = bits >> 44, (bits >> 41 & 7) + 1
-    depth = (bits >> 36 & 31) + 1
-    if depth not in (16, 24):
-        raise _impossible(track, f"of {depth} bits")
-    format_of = {16: "s16", 24: "s32"}
+def _ac3_mode(codec: Codec, entry: bytes) -> int:
+    """acmod and lfeon, four bits, of a ``dac3`` or ``dec3`` (ETSI TS 102 366, F.4 and F.6)."""
+    if codec is Codec.AC3:
+        return int.from_bytes(inner_box(entry, b"dac3")[:3], "big") >> 10 & 0xF
+    return int.from_bytes(inner_box(entry, b"dec3")[:5], "big") >> 8 & 0xF
+
+
+def _special(found: _Described) -> tuple[int, Options]:
+    """Samples of a frame, and what the encoder must be told besides rates and channels."""
+    if found.codec is Codec.FLAC:
+        return _flac(found.entry)
+    if found.codec is Codec.MP3:
+        frame = _FRAMES[Codec.MP3] // (2 if found.rate < _MPEG_1 else 1)
+        return frame, (("reservoir", 0),)  # no frame needs bytes of one before it
+    return _FRAMES[found.codec], ()
+
+
+def _flac(entry: bytes) -> tuple[int, Options]:
+    info = _stream_info(entry)
+    depth = (int.from_bytes(info[12:14], "big") >> 4 & 0x1F) + 1
+    if depth not in _FLAC_FORMATS:
+        raise UnencodableError(f"its samples have {depth} bits")
     frame = int.from_bytes(info[2:4], "big")
-    options: Options = {"frame_size": frame, "sample_fmt": format_of[depth]}
-    if depth == 24:
-        options["bits_per_raw_sample"] = depth
-    return rate, channels, frame, options
+    return frame, (
+        ("frame_size", frame), ("sample_fmt", _FLAC_FORMATS[depth]), ("bits_per_raw_sample", depth),
+    )  # fmt: skip
 
 
-def _impossible(track: TrackLayout, why: str) -> PermanentError:
-    message = f"most of the track {track.name} is {track.codec} {why}: the rest cannot be fitted"
-    return PermanentError(ErrorCode.CONFIGURATION_CHANGED, message)
+def _stream_info(entry: bytes) -> bytes:
+    info = inner_box(entry, b"dfLa")[_BEFORE_STREAMINFO : _BEFORE_STREAMINFO + _STREAMINFO_BYTES]
+    if len(info) < _STREAMINFO_BYTES:
+        raise UnencodableError("its STREAMINFO is cut off")
+    return info
+
+
+def _bit_rate(found: _Described) -> int:
+    """bit/s: what the track tells, else what it takes; 0 for codecs that have none to choose."""
+    wanted = _CHANNEL_BIT_RATES.get(found.codec, 0) * found.channels
+    if found.codec is Codec.AC3:
+        code = int.from_bytes(inner_box(found.entry, b"dac3")[:3], "big") >> 5 & 0x1F
+        return _AC3_BIT_RATES[min(code, len(_AC3_BIT_RATES) - 1)]
+    if found.codec is Codec.EAC3:
+        told = 1000 * (int.from_bytes(inner_box(found.entry, b"dec3")[:2], "big") >> 3)
+        return min(told or wanted, _EAC3_LIMIT)
+    if found.codec in (Codec.MP2, Codec.MP3) and found.rate < _MPEG_1:
+        return min(wanted, _LOW_RATE_MPEG_LIMIT)
+    return wanted

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from pipelines.colours import BT709, UNTOLD, Colours
 from pipelines.segment_index import Container
 
 if TYPE_CHECKING:
     from pipelines.media import Codec
-
-#: Transfer functions of HDR pictures: PQ and HLG (ITU-T H.273, table 3), in ffmpeg's words.
-HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,17 @@ class SourceVideo:
     sample_aspect: Fraction = Fraction(1)  #: width of a pixel by its height
     rotation: int = 0  #: degrees clockwise by which players turn it: 0, 90, 180, 270
     interlaced: bool = False  #: flagged as such
-    transfer: str | None = None  #: transfer function
+    colours: Colours = UNTOLD
 
     @property
     def hdr(self) -> bool:
         """Whether its brightness is coded for HDR screens."""
-        return self.transfer in HDR_TRANSFERS
+        return self.colours.hdr
+
+    @property
+    def sdr_colours(self) -> Colours:
+        """Those of its pictures once they are encoded for SDR screens, luma from 16 on."""
+        return BT709 if self.hdr else replace(self.colours.encodable, full_range=False)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
+from pipelines.colours import Colours
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.init_sections import InitSections, InitUnreadable
 from pipelines.media import Codec, TrackKind
@@ -43,7 +44,7 @@ _PICTURES = frozenset(codec.value for codec in Codec if codec.kind is TrackKind.
 _DEMUXERS = {Container.MPEGTS: "mpegts", Container.FMP4: "mp4"}
 _SHOWN = (
     "stream=codec_name,width,height,pix_fmt,sample_aspect_ratio,field_order,"
-    "color_transfer,avg_frame_rate,r_frame_rate"
+    "color_primaries,color_transfer,color_space,color_range,avg_frame_rate,r_frame_rate"
     ":stream_side_data=rotation:frame=interlaced_frame"
 )
 _ANALYZE_MICROSECONDS = 60_000_000
@@ -65,7 +66,10 @@ class _Stream(BaseModel):
     pix_fmt: str = ""
     sample_aspect_ratio: str = ""
     field_order: str = ""
-    color_transfer: str | None = None
+    color_primaries: str = ""
+    color_transfer: str = ""
+    color_space: str = ""
+    color_range: str = ""
     avg_frame_rate: str = ""
     r_frame_rate: str = ""
     side_data_list: tuple[_SideData, ...] = ()
@@ -188,8 +192,13 @@ def _video(answer: _Answer) -> SourceVideo | None:
         sample_aspect=_sample_aspect(stream),
         rotation=_clockwise(stream),
         interlaced=flagged or stream.field_order in _INTERLACED,
-        transfer=stream.color_transfer,
+        colours=_colours(stream),
     )
+
+
+def _colours(stream: _Stream) -> Colours:
+    names = stream.color_primaries, stream.color_transfer, stream.color_space
+    return Colours.of_names(names, full_range=stream.color_range == "pc")
 
 
 def _fraction(text: str) -> Fraction:

@@ -81,7 +81,7 @@ def transcode_slice(
             demuxed,
         )
         with telling_of(work, batch):
-            made = attempt.judged()
+            made = attempt.judged() if _hardware_encoders(batch) else attempt.spared()
         at(work.duration)
         yield from made.items()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.media import TrackKind
 from pipelines.mpegts.packets import read_packets
+from pipelines.picture_format import PLAIN, configured_format
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 from pipelines.segment_stream import ticks_90k
 from pipelines.transcoding.anchor import earliest_picture
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipelines.edges import Edges
     from pipelines.media import Codec
+    from pipelines.picture_format import PictureFormat
     from pipelines.playlist import Segment
     from pipelines.segment_index import TrackIndex
     from pipelines.segment_stream import IndexedSegment, SegmentStream
@@ -79,6 +81,14 @@ class TsPictureFeed(TsRunFeed):
         self._counts_from = _clock_offset([*lead_in, first])
 
     @property
+    def format(self) -> PictureFormat:
+        """The format of the pictures that it decodes."""
+        fed = (*self._lead_in, self.first)
+        tracks = [each.index.track(self.video.track) for each in fed if self.video]
+        told = next((each.configuration for each in tracks if each and each.configuration), None)
+        return configured_format(told) if told else PLAIN
+
+    @property
     def window(self) -> PictureWindow:
         """What the run owns of the pictures that it decodes, in ffmpeg's own count of 90 kHz."""
         return self._ownership.window.moved(-self._counts_from)
@@ -86,13 +96,16 @@ class TsPictureFeed(TsRunFeed):
     def own_pictures(self, *, held: bool) -> OwnPictures:
         """The pictures inside the window, in ffmpeg's count; after the feed has ended.
 
-        ``held``: the last picture lasts until the window ends. Raises as ``Ownership.pictures``.
+        ``held``: the last picture lasts until the window ends. Pictures that no slice shows are told
+        as lost. Raises as ``Ownership.pictures``.
         """
         sizes = [len(indexed.data) for indexed in self._lead_in]
         sequence = self.first.segment.sequence
         refuse_distant_key(sizes, self._ownership.first, self._log.first_key, sequence)
         reached = self._ended_with_slice
         own = self._ownership.pictures(self._log, reached=reached, held=held)
+        unshown = self._ownership.unshown(self._log, self._last, reached=reached)
+        self._stream.losses += [unshown] if unshown else []
         return own.moved(-self._counts_from)
 
     def _first_picture(self, first: IndexedSegment) -> int | None:

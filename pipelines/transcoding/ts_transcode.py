@@ -38,7 +38,11 @@ def transcode_ts_run(
     Raises ``EndMisjudged``, and ``ToolError`` when ffmpeg fails or its pictures are not the source's.
     """
     video = feed.video
-    decoded = PictureTrack(f"i:{video.track}", video.codec, TS_TIMESCALE) if video else None
+    decoded = (
+        PictureTrack(f"i:{video.track}", video.codec, TS_TIMESCALE, feed.format.colours)
+        if video
+        else None
+    )
     source = DecodedInput(Container.MPEGTS, decoded, feed.probe_bytes())
     written = [rendition for rendition in renditions if rendition.writes]
     if written:

@@ -51,6 +51,7 @@ def web_encoding(
         profile=H264Profile.HIGH,
         deinterlace=video.interlaced,
         tone_map=video.hdr,
+        colours=video.sdr_colours,
     )
 
 

@@ -1,12 +1,15 @@
 """Reconnects that change the media: odd runs are conformed to the main configuration, in time."""
 
+import struct
 import subprocess
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from pipelines.colours import Colours
 from pipelines.media import TrackKind
+from pipelines.mp4.movie_header import UNITY_MATRIX
 from pipelines.mp4.parameter_sets import AvcRecord
 from pipelines.mp4.sample_entry import inner_box, read_sample_entry
 from pipelines.packaged_slice import TrackMade
@@ -20,6 +23,16 @@ TAG = "#EXT-X-DISCONTINUITY"
 #: Seconds that a frame of sound lasts, and one picture at 25 frames/s.
 FRAME = 1024 / 48_000
 PICTURE = 0.04
+
+
+#: How the encoders are told to be quick.
+SPEEDS = {
+    "libx264": ("-preset", "ultrafast", "-bf", "2"),
+    "libx265": ("-preset", "ultrafast", "-bf", "2"),
+    "libvpx-vp9": ("-deadline", "realtime", "-cpu-used", "8"),
+    "libaom-av1": ("-usage", "realtime", "-cpu-used", "8"),
+    "mpeg2video": ("-b:v", "2M"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Part:
     tag: str = TAG
     options: tuple[str, ...] = ()
     filters: str = "null"
+    format: str = "yuv420p"
 
 
 def connection(tools, part, folder, number, container="mpegts"):
@@ -53,7 +67,7 @@ def connection(tools, part, folder, number, container="mpegts"):
         arguments += ["-f", "lavfi", "-i", source, "-c:a", part.sound, "-b:a", "96k"]
     if part.size:
         arguments += [
-            "-c:v", part.video, "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "2",
+            "-c:v", part.video, *SPEEDS.get(part.video, ()), "-pix_fmt", part.format,
             "-g", str(2 * part.fps), "-force_key_frames", "expr:gte(t,n_forced*2)",
             *(["-x265-params", "log-level=error:open-gop=0"] if part.video == "libx265" else []),
         ]  # fmt: skip
@@ -339,4 +353,171 @@ def test_pixels_keep_the_shape_of_the_main_ones(reconnected, finalized, media_to
         "frame=width,height,sample_aspect_ratio", "-of", "csv=p=0", str(file),
     ).decode()  # fmt: skip
     assert {line.strip(",") for line in told.split()} == {"360,270,4:3"}
+    assert decodes(media_tools, file)
+
+
+#: What encoders say of themselves differently though their pictures are alike.
+TOLD = (
+    Part(video="libx265", start=100.0, filters="setparams=color_primaries=bt709:color_trc=bt709:"
+         "colorspace=bt709"),
+    Part(fps=25, start=200.0, filters="setsar=12/11,format=yuv420p"),
+    Part(start=300.0, filters="setparams=range=pc:colorspace=smpte170m:color_primaries=smpte170m"),
+    Part(start=400.0, options=("-chroma_sample_location", "topleft")),
+    Part(start=500.0, options=("-x264-params", "tff=1")),
+    Part(video="mpeg2video", start=600.0, fps=25),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("video", ["libx264", "libx265", "mpeg2video"])
+def test_what_odd_runs_say_of_themselves_makes_no_second_description(
+    video, reconnected, finalized, media_tools
+):
+    odd = [replace(part, size="320x180", seconds=2) for part in TOLD]
+    path = reconnected(Part(seconds=14, video=video), *odd)
+    _, _, file = finalized(path)
+    seconds = 14 + 2 * len(odd)
+    assert in_time(flash_times(media_tools, file), seconds, 2 + len(odd))
+    assert decodes(media_tools, file)
+    told = frames(media_tools, file, "color_range,color_space,color_primaries,color_transfer")
+    assert len(told - {"tv,unknown,unknown,unknown", "tv,unknown"}) <= 1, told
+
+
+def test_a_transcode_tells_one_thing_of_all_its_runs(reconnected, transcoded, media_tools):
+    odd = [replace(part, size="320x180", seconds=2) for part in TOLD]
+    colours = Colours("bt709", "bt709", "bt709")
+    path = reconnected(Part(seconds=2), *odd)
+    [(_, file)] = transcoded(path, v=small_encoding(colours=colours)).values()
+    assert decodes(media_tools, file)
+    assert frames(media_tools, file, "color_range,color_space") == {"tv,bt709"}
+
+
+def frames(tools, file, fields):
+    """What is told of the decoded pictures of a file, every answer once."""
+    told = run(
+        tools.ffprobe, "-v", "error", "-select_streams", "v:0", "-show_entries",
+        f"frame={fields}", "-of", "csv=p=0", str(file),
+    ).decode()  # fmt: skip
+    return {line.strip(",") for line in told.split()}
+
+
+@pytest.mark.parametrize(
+    ("video", "format", "container"),
+    [
+        ("libx264", "yuv420p10le", "mpegts"),
+        ("libx264", "yuv422p10le", "mpegts"),
+        ("libx265", "yuv420p10le", "fmp4"),
+        ("libvpx-vp9", "yuv420p", "fmp4"),
+        ("libvpx-vp9", "yuv420p10le", "fmp4"),
+        ("libaom-av1", "yuv420p", "fmp4"),
+        ("mpeg2video", "yuv420p", "mpegts"),
+        ("mpeg2video", "yuv422p", "mpegts"),
+    ],
+)
+def test_main_pictures_of_every_codec_and_format(
+    video, format, container, reconnected, finalized, media_tools
+):
+    path = reconnected(
+        Part(seconds=6, video=video, format=format, sound=None),
+        Part(size="640x360", fps=25, start=300.0, sound=None),
+        container=container,
+    )
+    one, made, file = finalized(path)
+    assert made_of(one) == [
+        {TrackKind.VIDEO: TrackMade.COPIED}, {TrackKind.VIDEO: TrackMade.ENCODED}
+    ]  # fmt: skip
+    assert decodes(media_tools, file)
+    [track] = movie_of(made.header).tracks
+    assert len(track.dts) == 6 * 30 + 4 * 25
+    if video != "libaom-av1":  # which not every ffprobe decodes
+        assert in_time(flash_times(media_tools, file), 10, 3)
+        assert frames(media_tools, file, "pix_fmt,width,height") == {f"480,270,{format}"}
+
+
+WHITE = "drawbox=color=white:t=fill"
+PQ = "drawbox=color=0xBFBFBF:t=fill,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"
+
+
+@pytest.mark.parametrize(
+    ("main", "odd", "brightness"),
+    [
+        (Part(seconds=6), Part(video="libx265", format="yuv420p10le", filters=PQ), (200, 256)),
+        (Part(seconds=6, format="yuv420p10le", filters=PQ), Part(filters=WHITE), (540, 600)),
+    ],
+    ids=["hdr-among-sdr", "sdr-among-hdr"],
+)
+def test_brightness_is_that_of_the_main_pictures(
+    main, odd, brightness, reconnected, finalized, media_tools
+):
+    """1000 cd/m2 are 75 % of PQ, and white; white of an SDR screen is 203 cd/m2 among HDR pictures,
+    58 % of PQ (ITU-R BT.2408)."""
+    path = reconnected(main, replace(odd, size="640x360", start=300.0))
+    _, _, file = finalized(path)
+    assert decodes(media_tools, file)
+    assert len(frames(media_tools, file, "pix_fmt,color_transfer")) == 1
+    white = luma_at(media_tools, file, 7.0, main.format)
+    assert brightness[0] < np.median(white) < brightness[1]
+
+
+def luma_at(tools, file, at, pixel_format="gray"):
+    """The luma of the picture that is shown at a time, upright, rows of samples."""
+    picture = run(
+        tools.ffmpeg, "-v", "error", "-ss", str(at), "-i", str(file), "-map", "0:v:0",
+        "-frames:v", "1", "-pix_fmt", pixel_format, "-f", "rawvideo", "-",
+    )  # fmt: skip
+    told = run(
+        tools.ffmpeg, "-v", "error", "-ss", str(at), "-i", str(file), "-map", "0:v:0",
+        "-frames:v", "1", "-c:v", "pgm", "-f", "image2pipe", "-",
+    ).split(maxsplit=3)  # fmt: skip
+    width, height = int(told[1]), int(told[2])
+    kind = np.dtype("<u2") if pixel_format.endswith("le") else np.dtype("u1")
+    return np.frombuffer(picture, kind)[: width * height].reshape(height, width)
+
+
+#: The upper half of a picture is white, the lower black.
+WHITE_ABOVE = "drawbox=h=ih/2:color=white:t=fill,drawbox=y=ih/2:h=ih/2:color=black:t=fill"
+
+
+@pytest.mark.parametrize("degrees", [90, 270, 180])
+def test_pictures_among_turned_ones_are_turned_back(
+    degrees, reconnected, finalized, media_tools, tmp_path
+):
+    """The main ones lie on their side or their head as they are stored; the others stand."""
+    stored = {90: "transpose=cclock", 270: "transpose=clock", 180: "hflip,vflip"}[degrees]
+    upright = "270x480" if degrees != 180 else "480x270"
+    path = reconnected(
+        Part(seconds=6, size=upright, filters=f"{WHITE_ABOVE},{stored}"),
+        Part(size="360x640", filters=WHITE_ABOVE, start=300.0),
+        container="fmp4",
+    )
+    header = path.parent / "init0.mp4"
+    header.write_bytes(turned(header.read_bytes(), degrees))
+    _, _, file = finalized(path)
+    assert decodes(media_tools, file)
+    for at in (1.5, 7.5):
+        picture = luma_at(media_tools, file, at)
+        assert picture.shape == tuple(map(int, upright.split("x")))[::-1]
+        middle = picture[:, picture.shape[1] // 2]
+        assert middle[: len(middle) // 2 - 8].min() > 200
+        assert middle[len(middle) // 2 + 8 :].max() < 60
+
+
+def turned(header, degrees):
+    """An init section whose pictures are turned clockwise by players."""
+    turn = {90: (0, 1, -1, 0), 270: (0, -1, 1, 0), 180: (-1, 0, 0, -1)}[degrees]
+    a, b, c, d = (each << 16 for each in turn)
+    assert header.count(UNITY_MATRIX) >= 2  # that of the movie, and of each track
+    at = header.index(UNITY_MATRIX, header.index(b"tkhd"))
+    matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    return header[:at] + matrix + header[at + len(matrix) :]
+
+
+def test_a_transcode_whose_clock_counts_otherwise_from_a_header_on(
+    reconnected, transcoded, media_tools
+):
+    slow = Part(fps=25, start=300.0, options=("-video_track_timescale", "12800"))
+    path = reconnected(
+        Part(seconds=6, options=("-video_track_timescale", "30000")), slow, container="fmp4"
+    )
+    [(_, file)] = transcoded(path, v=small_encoding()).values()
+    assert in_time(flash_times(media_tools, file), 10, 2)
     assert decodes(media_tools, file)

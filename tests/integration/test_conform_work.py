@@ -185,10 +185,8 @@ def test_a_layout_that_holds_no_more_is_forgotten(reconnected, media):
 
 def test_a_conformed_slice_that_is_lost_is_made_again(reconnected):
     worker = reconnected(OTHER)
-    work(worker, "package/", "assemble/", "conform/source")
-    worker.sent.claims.clear()
-    # Assembled by now: have it made once more, of what is staged.
-    assert Run(worker.runtime, worker.record()).drop("assemble/source")
+    work(worker, "package/", "assemble/")
+    work(worker, "conform/source")
     lose(worker, "conform/source/2")
     becomes_ready(worker)
     assert [each["slice"] for each in events(worker, "slice_conformed")] == [2, 2]

@@ -240,6 +240,25 @@ def test_sound_without_any_picture_is_kept(bilingual, finalizer):
     assert starts == pytest.approx([100, 200, 300], abs=0.1)
 
 
+@pytest.mark.parametrize("lost", ["pictures-0", "pictures-1"])
+def test_lost_pictures_whose_sound_is_whole_add_no_time(lost, bilingual, finalizer):
+    index = bilingual(starts=(300.0, 200.0, 100.0), duration=4.0, segment=2.0)
+    folder = index.parent / lost
+    sorted(folder.glob("*.ts"))[-1].unlink()
+    made, proof = finalizer().finalize(index)
+    assert {gap.track for gap in made.tables.gaps} == {"video"}
+    assert proof.duration == pytest.approx(12.0, abs=0.2)
+
+
+def test_sound_whose_pictures_are_all_lost_has_no_gap(bilingual, finalizer):
+    index = bilingual(duration=4.0)
+    for path in (index.parent / "pictures-0").glob("*.ts"):
+        path.unlink()
+    made, proof = finalizer().finalize(index)
+    assert [gap for gap in made.tables.gaps if gap.track == "all"] == []
+    assert proof.duration == pytest.approx(4.0, abs=0.1)
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_transcodes_get_the_same_sound_as_the_copy(
     container, bilingual, finalizer, transcoded, media_tools

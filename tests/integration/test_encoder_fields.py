@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.colours import BT709, Colours
 from pipelines.media import Codec
 from pipelines.profile import Encoder, H264Profile
 from pipelines.segment_index import Container
@@ -413,17 +414,18 @@ def test_odd_sizes_are_scaled_to_even_ones(make, encode):
 
 def test_the_colour_matrix_of_the_source_is_kept(make, encode):
     source = make(f"{PLAIN},setparams=colorspace=smpte170m", seconds=1)
-    assert encode(source, encoding()).stream["color_space"] == "smpte170m"
+    kept = encoding(colours=Colours(matrix="smpte170m"))
+    assert encode(source, kept).stream["color_space"] == "smpte170m"
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
 def test_hdr_is_brought_down_to_bt709(make, encode, media_tools, encoder, transfer):
     source = make(
-        "gradients=s=320x180:r=25:c0=gray:c1=white:n=2,format=yuv420p10le", "-x265-params",
+        "gradients=s=320x180:r=25:c0=0x404040:c1=0xC0C0C0:n=2:x0=0:y0=0:x1=320:y1=180,format=yuv420p10le", "-x265-params",
         f"log-level=error:transfer={transfer}", seconds=1, codec=Codec.HEVC,
     )  # fmt: skip
-    result = encode(source, encoding(encoder, tone_map=True))
+    result = encode(source, encoding(encoder, tone_map=True, colours=BT709))
     tags = [result.stream[f"color_{name}"] for name in ("space", "transfer", "primaries")]
     assert tags == ["bt709"] * 3
     assert result.stream["pix_fmt"] == "yuv420p"

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import itertools
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -11,9 +12,18 @@ import pytest
 from pipelines.errors import ErrorCode, PermanentError, TransientError
 from pipelines.http_source import Allowance, HttpReader
 from pipelines.location import Location
+from pipelines.loss import LossCause
 from pipelines.object_store import ObjectStore, connect
 from pipelines.playlist import ByteRange, Segment
-from pipelines.source import SourceReader, read_ahead
+from pipelines.source import (
+    FETCHES,
+    MANY_MISSING,
+    TRIES,
+    SourceReader,
+    fetch_head,
+    measure,
+    read_ahead,
+)
 from pipelines.store_errors import ObjectMissing
 
 DATA = bytes(range(256)) * 40
@@ -177,20 +187,51 @@ def test_a_chunked_body_is_read_as_far_as_allowed(server):
     assert refusal(in_pieces(DATA + b"x")) is ErrorCode.SEGMENT_DAMAGED
 
 
-def test_a_segment_that_is_larger_than_its_head_said_is_refused(server):
-    def grown(request):
-        if request.command == "HEAD":
-            answer(request, content_length="1000")
-        else:
-            plain(request)
+def fetched(server, *answers):
+    """What becomes of a segment whose server gives these answers, the last one ever after."""
+    coming = list(answers)
 
-    location = server.serve(grown)
+    def next_answer(request):
+        (coming.pop(0) if len(coming) > 1 else coming[0])(request)
+
+    segment = Segment(7, server.serve(next_answer), 2.0)
     reader = SourceReader(ObjectStore(connect()))
-    size = reader.size(location)
-    assert size == 1000
-    with pytest.raises(PermanentError, match="more than the 1000 bytes") as refused:
-        list(read_ahead(reader, [Segment(7, location, 2.0)], {7: size}))
-    assert refused.value.code is ErrorCode.SEGMENT_DAMAGED
+    sizes = measure(reader, [segment])
+    [found] = read_ahead(reader, [segment], sizes)
+    return found
+
+
+def small(request):
+    answer(request, DATA[:1000])
+
+
+def test_a_segment_that_grows_after_it_was_measured_is_measured_again(server):
+    half = DATA[: len(DATA) // 2]
+    found = fetched(server, small, lambda request: answer(request, half), plain)
+    assert (found.data, found.loss) == (DATA, None)
+    assert [command for command, _ in server.seen] == ["HEAD", "GET", "HEAD", "GET"]
+
+
+def announced_small(request):
+    answer(request, content_length="1000") if request.command == "HEAD" else plain(request)
+
+
+def compressed(request):
+    answer(request, gzip.compress(DATA), content_encoding="gzip")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [(announced_small, "more than the 1000 bytes"), (compressed, "sent compressed")],
+    ids=["larger-than-announced", "compressed"],
+)
+def test_a_segment_that_its_server_sends_otherwise_than_agreed_is_lost_alone(wrong, why, server):
+    found = fetched(server, wrong)
+    assert found.data == b""
+    assert found.loss.cause is LossCause.SEGMENT_UNREADABLE
+    assert why in found.loss.detail
+    head = fetch_head(SourceReader(ObjectStore(connect())), found.segment, 100)
+    assert (head.loss is None) == (wrong is announced_small)
 
 
 def test_compression_is_not_asked_for_and_a_compressed_body_is_refused(server):
@@ -287,3 +328,23 @@ def test_the_query_of_a_url_is_fetched_but_never_shown(server):
         HttpReader().read(signed, ALLOWED)
     assert "500" in failed.value.message
     assert "secret" not in failed.value.message
+
+
+def test_a_slice_of_which_nothing_is_there_is_not_asked_for_again_and_again(server):
+    asked = []
+
+    def missing(request):
+        asked.append(request.path)
+        request.send_error(404)
+
+    place = server.serve(missing)
+    segments = [Segment(number, place, 2.0) for number in range(120)]
+    reader = SourceReader(ObjectStore(connect()))
+    sizes = measure(reader, segments)
+    assert set(sizes.values()) == {0}
+    at_most = len(segments) + (MANY_MISSING + 2 * FETCHES) * (TRIES - 1)
+    assert len(segments) <= len(asked) <= at_most
+    ranged = [replace(each, byte_range=ByteRange(0, 9)) for each in segments]
+    asked.clear()
+    assert all(each.loss for each in read_ahead(reader, ranged, measure(reader, ranged)))
+    assert len(asked) <= at_most

@@ -15,6 +15,7 @@ from pipelines.loss import LossCause
 from pipelines.package import Packager, package_slice
 from pipelines.playlist import Variant
 from pipelines.read_recording import read_recording
+from pipelines.subtitles import SubtitleBudget, read_subtitles
 from pipelines.transcoding.survey import survey
 from tests.packaging import never_cancelled, upload_folder
 
@@ -239,7 +240,9 @@ def test_a_missing_key_is_waited_for_and_then_given_up(encryptor, finalizer):
     with pytest.raises(TransientError, match=r"2\.key"):
         one_slice(one, playlist, final=False)
     tables = one_slice(one, playlist)
-    assert [(each.sequence, each.cause) for each in tables.losses] == [(2, LossCause.NOT_DECRYPTED)]
+    assert [(each.sequence, each.cause) for each in tables.losses] == [
+        (2, LossCause.SEGMENT_UNREADABLE)
+    ]
 
 
 @pytest.mark.parametrize("container", ["ts", "fmp4"])
@@ -252,3 +255,21 @@ def test_what_is_encrypted_is_surveyed(container, media, encryptor, finalizer, m
         told.append(survey(one.reader, variant, media_tools.ffprobe))
     assert told[0] == told[1]
     assert told[0].video
+
+
+def test_encrypted_subtitles_are_read(finalizer, tmp_path):
+    text = b"WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n"
+    vector = (1).to_bytes(16, "big")
+    (tmp_path / "1.vtt").write_bytes(encrypted(text, KEYS["0.key"], vector))
+    (tmp_path / "2.vtt").write_bytes(encrypted(text, KEYS["2.key"], vector))
+    (tmp_path / "0.key").write_bytes(KEYS["0.key"])
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-MEDIA-SEQUENCE:1", key_line("0.key")]
+    lines += ["#EXTINF:2.0,", "1.vtt", "#EXTINF:2.0,", "2.vtt", "#EXT-X-ENDLIST", ""]
+    (tmp_path / "index.m3u8").write_text("\n".join(lines))
+    one = finalizer()
+    playlist = one.playlist(tmp_path / "index.m3u8")
+    read = read_subtitles(one.reader, playlist, SubtitleBudget(), never_cancelled)
+    assert [cue.text for each in read.texts for cue in each.text.cues] == ["hello"]
+    assert [(loss.sequence, loss.cause) for loss in read.losses] == [
+        (2, LossCause.SEGMENT_UNREADABLE)
+    ]

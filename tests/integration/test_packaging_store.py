@@ -10,7 +10,7 @@ from botocore.config import Config
 from pipelines.assemble import MP4, NONCE, OpenUpload, SlicesChanged, UploadLost
 from pipelines.errors import InterruptedWork, TransientError
 from pipelines.object_store import ObjectStore
-from pipelines.package import Packager, package_slice
+from pipelines.package import Packaged, Packager, package_slice
 from pipelines.slices import cut
 from pipelines.staging import SliceLost
 from pipelines.store_errors import ObjectMissing
@@ -84,8 +84,9 @@ def test_a_part_that_another_worker_overwrote_never_gets_into_the_object(package
 def test_a_part_that_is_not_there_names_its_slice(packaged):
     receipt = packaged.receipts[1]
     parts = tuple(dataclasses.replace(part, etag='"0"') for part in receipt.payload.parts)
-    payload = dataclasses.replace(receipt.payload, parts=parts)
-    packaged.receipts[1] = dataclasses.replace(receipt, payload=payload)
+    tables = dataclasses.replace(packaged.staging.tables(receipt), parts=parts)
+    staged = Packaged(tables, packaged.staging.payload(receipt))
+    packaged.receipts[1] = packaged.staging.write(1, packaged.rendition, "changed", staged)
     with pytest.raises(SlicesChanged) as caught:
         packaged.assemble()
     assert caught.value.numbers == (1,)

@@ -13,11 +13,13 @@ from pipelines.movie_tables import MovieTables
 from pipelines.object_store import ObjectStore
 from pipelines.package import Packaged
 from pipelines.parts import PartWriter
+from pipelines.playback import play
 from pipelines.session import Phase
 from pipelines.staging import SliceLost
 from pipelines.store_errors import ObjectMissing
 from pipelines.verify import Thoroughness, Verification
 from tests.packaging import never_cancelled
+from tests.sample_tables import movie_of
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -193,6 +195,52 @@ def test_a_track_shifted_by_40_ms_in_assembly_is_found(media, finalizer, monkeyp
 def _later(edit):
     """An edit that begins 40 ms of 48 kHz further into the media."""
     return replace(edit, media_time=edit.media_time + 1920) if edit.media_time >= 0 else edit
+
+
+def test_a_parameter_set_of_something_else_is_found(media, finalizer, monkeypatch):
+    kept = MovieTables.movie
+
+    def other(tables):
+        first, *others = kept(tables).tracks
+        entry = bytearray(first.sample_entry)
+        at = entry.index(b"avcC") + 4
+        sps_length = int.from_bytes(entry[at + 6 : at + 8], "big")
+        entry[at + 8 + sps_length - 1] ^= 4
+        return replace(kept(tables), tracks=(replace(first, sample_entry=bytes(entry)), *others))
+
+    monkeypatch.setattr(MovieTables, "movie", other)
+    assert "tells a decoder something else" in refused(finalizer(), media.recording())
+
+
+@pytest.fixture
+def noisy(media, finalizer):
+    """Plays the pictures of a proven movie, of which one is noise: ``own`` as of ``play``."""
+    one = finalizer()
+    made, _ = one.finalize(media.recording(gop=30))
+    movie = movie_of(made.header)
+    track = movie.tracks[0]
+    begin, size = int(track.offsets[10]), int(track.sizes[10])
+
+    def read(offset, length):
+        data = bytearray(one.store.read(made.location, start=offset, length=length))
+        inside = slice(max(0, begin + 12 - offset), max(0, begin + size - offset))
+        data[inside] = bytes(len(data[inside]))
+        return bytes(data)
+
+    def played(own):
+        return [*play(track, [0, 20], own, read, one.tools.ffmpeg, never_cancelled)]
+
+    return played
+
+
+def test_noise_in_what_was_encoded_is_found(noisy):
+    with pytest.raises(ToolError, match="that were encoded") as caught:
+        noisy(lambda begin, end: np.zeros(end - begin, np.bool_))
+    assert caught.value.code is ErrorCode.VERIFICATION_FAILED
+
+
+def test_noise_behind_what_was_encoded_is_the_sources_own(noisy):
+    assert all(each.units < 3 for each in noisy(lambda begin, end: np.arange(begin, end) >= 5))
 
 
 @pytest.fixture

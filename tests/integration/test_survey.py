@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from pipelines.colours import BT709, Colours
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.media import Codec
 from pipelines.playlist import Encryption, Variant
@@ -32,6 +33,10 @@ def variant_of(playlist):
     return Variant("source", playlist.location, playlists=(playlist,))
 
 
+#: What one encoder of the corpus tells.
+MIXED = Colours("smpte170m", "bt709", "smpte170m")
+
+
 def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **known):
     return SourceVideo(codec, width, height, pixel_format, Fraction(rate), **known)
 
@@ -39,18 +44,18 @@ def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **kno
 @pytest.mark.parametrize(
     ("case", "entry", "video", "audio"),
     [
-        ("ts-basic-3seg", "tiny.m3u8", pictures(480, 270, 30, transfer="bt709"), (Codec.AAC,)),
+        ("ts-basic-3seg", "tiny.m3u8", pictures(480, 270, 30, colours=MIXED), (Codec.AAC,)),
         ("ts-pts-wrap-33bit", "playlist.m3u8", pictures(640, 360, 24), (Codec.AAC,)),
         (
             "fmp4-muxed-single",
             "output.m3u8",
-            pictures(480, 270, Fraction(30720, 1229), transfer="bt709"),
+            pictures(480, 270, Fraction(30720, 1229), colours=MIXED),
             (Codec.AAC,),
         ),
         (
             "fmp4-byterange-map",
             "output.m3u8",
-            pictures(480, 270, Fraction(30720, 1229), transfer="bt709"),
+            pictures(480, 270, Fraction(30720, 1229), colours=MIXED),
             (),
         ),
         (
@@ -70,13 +75,13 @@ def pictures(width, height, rate, *, codec="h264", pixel_format="yuv420p", **kno
         (
             "ts-hevc-main10",
             "index.m3u8",
-            pictures(640, 360, 30, codec="hevc", pixel_format="yuv420p10le", transfer="bt709"),
+            pictures(640, 360, 30, codec="hevc", pixel_format="yuv420p10le", colours=BT709),
             (),
         ),
         (
             "ts-audio-only-head-then-av",
             "index.m3u8",
-            pictures(480, 270, 30, transfer="bt709"),
+            pictures(480, 270, 30, colours=MIXED),
             (Codec.AAC, Codec.AAC),
         ),
     ],
@@ -133,7 +138,10 @@ HLG = "transfer=arib-std-b67:colorprim=bt2020:colormatrix=bt2020nc"
         (("-x264-params", "tff=1"), {"interlaced": True}),
         (
             ("-pix_fmt", "yuv420p10le", "-x264-params", HLG),
-            {"pixel_format": "yuv420p10le", "transfer": "arib-std-b67"},
+            {
+                "pixel_format": "yuv420p10le",
+                "colours": Colours("bt2020", "arib-std-b67", "bt2020nc"),
+            },
         ),
         (("-pix_fmt", "yuv444p"), {"pixel_format": "yuv444p"}),
     ],
@@ -146,7 +154,7 @@ def test_what_a_plan_must_know_of_pictures_is_told(options, known, container, me
     seen = surveyed(recording)
     wrapped = Container.FMP4 if container == "fmp4" else Container.MPEGTS
     assert seen == SourceMedia(pictures(320, 180, 30, **known), (), wrapped)
-    assert seen.video.hdr is ("transfer" in known)
+    assert seen.video.hdr is ("colours" in known)
 
 
 def test_mpeg_2_and_its_sound_are_told(media, surveyed):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.framehash import packets
 from tests.media import picture_numbers
-from tests.packaging import small_encoding
+from tests.packaging import Transcoder, small_encoding
 from tests.sample_tables import movie_of
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -178,3 +178,38 @@ def test_a_found_recording_shows_every_picture_that_can_be_decoded(
     if case in ("ts-pts-wrap-33bit", "cmaf-av1"):
         [(sliced, _)] = transcoded(path, 4.0, v=small_encoding()).values()
         assert tables_of(sliced) == tables_of(whole)
+
+
+def shown_late(data, ticks):
+    """A segment whose last picture is meant to be shown so much later (ISO/IEC 13818-1, 2.4.3.7)."""
+    cells = [bytearray(data[at : at + 188]) for at in range(0, len(data), 188)]
+    begins = [c for c in cells if (c[1] & 0x5F) << 8 | c[2] == 0x4100]
+    cell = begins[-1]
+    at = cell.index(b"\0\0\1\xe0") + 9
+    bits = int.from_bytes(cell[at : at + 5], "big")
+    pts = (bits >> 3 & 0x7 << 30) | (bits >> 2 & 0x7FFF << 15) | (bits >> 1 & 0x7FFF)
+    pts += ticks
+    marker = bits >> 36 << 36 | 1 << 32 | 1 << 16 | 1
+    coded = marker | (pts >> 30 & 7) << 33 | (pts >> 15 & 0x7FFF) << 17 | (pts & 0x7FFF) << 1
+    cell[at : at + 5] = coded.to_bytes(5, "big")
+    return b"".join(cells)
+
+
+@pytest.mark.parametrize("options", [{}, {"constant_rate": True}], ids=["source", "constant"])
+def test_a_picture_that_no_slice_can_show_is_told_and_costs_nothing_else(
+    options, media, s3, media_tools, recording_of, tmp_path
+):
+    original = media.recording(duration=6.0, numbered=True, b_frames=2)
+    data = [each.read_bytes() for each in sorted(original.parent.glob("*.ts"))]
+    data[1] = shown_late(data[1], 18_000)
+    one = Transcoder(s3, media_tools, {"v": small_encoding(**options)}, 2.0)
+    one.finalize(recording_of(*((each, "") for each in data)))
+    rendition = one.renditions["v"]
+    tables = [rendition.staging.tables(receipt) for receipt in rendition.receipts]
+    [loss] = [loss for each in tables for loss in each.losses]
+    assert (loss.sequence, loss.whole, loss.units) == (1, False, 1)
+    assert "behind those of the next segment" in loss.detail
+    numbers = picture_numbers(media_tools, rendition.download(tmp_path / "made.mp4"))
+    # Decoded, it comes before the next picture, which a constant rate then takes for the older one.
+    late = {118, 119} if options else {118}
+    assert set(range(180)) - set(numbers) == late

@@ -316,7 +316,6 @@ def test_more_renditions_than_one_ffmpeg_makes_come_out_of_several_as_they_would
     assert len({encode(each.tables) for each in made.values()}) == 1
     assert done == sorted(set(done))
     assert done[-1] == work.duration
-    assert len(done) > 3
     assert work.duration / 2 in done
 
 
