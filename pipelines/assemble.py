@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.absent_sound import why_absent
 from pipelines.errors import ErrorCode, PermanentError, ToolError, TransientError
 from pipelines.gap import ALL_TRACKS, GapCause
 from pipelines.gap_policy import GapPolicy
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pipelines.location import Location
     from pipelines.loss import Loss
     from pipelines.media import Codec
+    from pipelines.playlist import AudioRendition
     from pipelines.rendition_layout import RenditionLayout
     from pipelines.repair import Repair
     from pipelines.silence import SilentSound
@@ -140,6 +143,7 @@ class Assembly:
     ffmpeg: str  #: path of the program, which encodes silence
     layout: RenditionLayout | None = None  #: to which odd runs have been conformed
     encoding_of: EncodingOf | None = None  #: how pictures of another kind are to be conformed
+    sound: Sequence[AudioRendition] = ()  #: that is listed, in playlists of its own
 
 
 def assemble(assembly: Assembly) -> AssembledObject:
@@ -154,8 +158,8 @@ def assemble(assembly: Assembly) -> AssembledObject:
     _refuse_gaps(assembly, tables)
     _settle_layout(assembly, tables)
     try:
-        header = write_header(tables.movie(), len(tables.silence) + layout.payload_size)
-        header += tables.silence
+        size = len(tables.silence) + layout.payload_size
+        header = write_header(tables.movie(), size, tables.silence)
     except Mp4Error as error:
         message = f"the tables of {assembly.rendition} cannot be written: {error}"
         raise PermanentError(ErrorCode.VERIFICATION_FAILED, message) from error
@@ -191,7 +195,16 @@ def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple
     tables.finish()
     if not tables.tracks:
         raise _nothing_left(assembly.rendition, segments, tables.losses)
+    _tell_absent_sound(assembly, tables)
     return tables, (source_bytes, segments, listed)
+
+
+def _tell_absent_sound(assembly: Assembly, tables: MovieTables) -> None:
+    """Tell of sound that has no track because nothing of it is there."""
+    lost = {(loss.sequence, loss.location) for loss in tables.losses if loss.whole}
+    for sound in assembly.sound:
+        if (why := why_absent(sound, lost)) is not None:
+            tables.tell_absent(f'sound "{sound.name}"', why)
 
 
 def _nothing_left(rendition: str, segments: int, losses: Sequence[Loss]) -> PermanentError:
@@ -210,9 +223,10 @@ def _nothing_left(rendition: str, segments: int, losses: Sequence[Loss]) -> Perm
         first = f"segment {sealed[0].sequence} ({sealed[0].location}): {sealed[0].detail}"
         message = f"none of the {segments} listed segments can be decrypted; {first}"
         return PermanentError(ErrorCode.ENCRYPTION_UNSUPPORTED, message)
-    message = (
-        f"{rendition} holds no pictures and no sound; {absent} of {segments} segments are not there"
-    )
+    causes = Counter(str(loss.cause) for loss in losses if loss.whole)
+    found = ", ".join(f"{count} {cause}" for cause, count in causes.most_common())
+    message = f"none of the {segments} listed segments holds media for {rendition}"
+    message = f"{message}: {found}" if found else message
     return PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
 
 

@@ -11,7 +11,9 @@ from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.sample_entry import configuration_fingerprint, read_sample_entry
 from pipelines.packaged_slice import TrackMade
+from pipelines.picture_format import PLAIN, PictureFormat, entry_format
 from pipelines.rendition_layout import OddRun, RenditionLayout, TrackLayout
+from pipelines.sequence_header import frame_rate
 from pipelines.transcoding.encoding import VideoEncoding
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ class MainPictures:
     profile: int | None  #: profile_idc or its like; None where the sample entry does not tell
     width: int  #: pixels as stored
     height: int
-    rate: Fraction  #: frames/s on average
+    rate: Fraction  #: frames/s, on average where the sample entry does not tell
     bitrate: int  #: bit/s on average
+    format: PictureFormat = PLAIN
 
 
 #: How pictures are encoded that must become like those.
@@ -175,6 +178,7 @@ def _stretch(track: PackagedTrack, name: str) -> _Stretch:
         track.language,
         track.width,
         track.height,
+        matrix=track.matrix,
     )
     samples = track.samples
     span = int(samples.dts[-1] - samples.dts[0]) + samples.last_duration
@@ -240,8 +244,9 @@ def _main_pictures(main: _Stretch, alike: Iterable[_Stretch]) -> MainPictures:
         facts.get("profile"),
         facts["width"],
         facts["height"],
-        Fraction(sum(samples for samples, *_ in counted)) / seconds,
+        frame_rate(facts) or Fraction(sum(samples for samples, *_ in counted)) / seconds,
         round(8 * sum(size for _, size, _ in counted) / seconds),
+        entry_format(main.first.sample_entry),
     )
 
 

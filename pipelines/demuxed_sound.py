@@ -15,6 +15,7 @@ from pipelines.copied_runs import copy_runs, source_sizes
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.interleaver import LaidIn
 from pipelines.language import UNDETERMINED, iso_639_2
+from pipelines.last_resort import spare_the_rest
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import PackagedRun, PackagedTrack, TrackMade
 from pipelines.segment_index import Container
@@ -31,7 +32,7 @@ from pipelines.timeline import WRAP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.copied_runs import RunStart
+    from pipelines.copied_runs import CopiedRuns, RunStart
     from pipelines.cutter import PayloadWriter
     from pipelines.loss import Loss
     from pipelines.package import Packager
@@ -105,15 +106,30 @@ def demuxed_sound(work: Slice, packager: Packager, checkpoint: Callable[[], None
     repairs: list[Repair] = []
     source_bytes = 0
     for window in work.sound:
-        sizes = source_sizes(window.work, packager)
-        source_bytes += sum(sizes.values())
-        made = copy_runs(window.work, packager, sizes, memory, checkpoint)
+        source_bytes += sum(source_sizes(window.work, packager).values())
+        made = _copied(window.work, packager, memory, checkpoint)
         runs += filter(None, (_sound_run(window, run, memory.held) for run in made.runs))
         losses += (replace(each, rendition=window.name) for each in made.losses)
         repairs += (replace(each, rendition=window.name) for each in made.repairs)
     return DemuxedSound(
         work, tuple(runs), bytes(memory.held), source_bytes, tuple(losses), tuple(repairs)
     )
+
+
+def _copied(
+    work: Slice, packager: Packager, memory: SoundMemory, checkpoint: Callable[[], None]
+) -> CopiedRuns:
+    """The runs of one window, without segments that keep the others from being made."""
+    begin = len(memory.held)
+
+    def copied(each: Slice, taking: SoundMemory) -> CopiedRuns:
+        return copy_runs(each, packager, source_sizes(each, packager), taking, checkpoint)
+
+    def made(each: Slice) -> CopiedRuns:
+        del memory.held[begin:]
+        return copied(each, memory)
+
+    return spare_the_rest(work, made, lambda each: copied(each, SoundMemory()))
 
 
 class SoundMemory:

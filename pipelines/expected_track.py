@@ -3,17 +3,73 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.mp4.sample_entry import configuration_fingerprint
+from pipelines.mp4.samples import narrowed
 from pipelines.packaged_slice import TrackMade
 from pipelines.segment_index import NO_TIME, UNKNOWN_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from fractions import Fraction
 
-    from pipelines.packaged_slice import Expectation
+    from pipelines.packaged_slice import PackagedTrack
+
+#: Stands for ``NO_TIME`` among times that are counted from the first one.
+_NO_OFFSET = -1
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedUnits:
+    """Neighbouring samples of a track that were made alike, held in few bytes each."""
+
+    made: TrackMade
+    inserted: bool  #: silence that the movie itself puts in
+    _begin: int  # media ticks of the earliest
+    _offsets: np.ndarray  # int32[n] or int64[n], ticks behind it; _NO_OFFSET
+    _sync: np.ndarray  # uint8, bits
+    _sizes: np.ndarray | None  # bytes; None where the source tells none
+
+    @classmethod
+    def of(
+        cls,
+        pts: np.ndarray,
+        sync: np.ndarray,
+        sizes: np.ndarray | None,
+        made: TrackMade,
+        *,
+        inserted: bool,
+    ) -> ExpectedUnits:
+        """Samples of these presentation times (media ticks, ``NO_TIME``), key flags and sizes."""
+        known = pts != NO_TIME
+        begin = int(pts[known].min()) if known.any() else 0
+        offsets = np.where(known, pts - begin, _NO_OFFSET)
+        return cls(made, inserted, begin, narrowed(offsets), np.packbits(sync), sizes)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @property
+    def pts(self) -> np.ndarray:
+        """Media ticks, int64[n]; NO_TIME where the source has no time."""
+        offsets = self._offsets.astype(np.int64)
+        return np.where(offsets == _NO_OFFSET, NO_TIME, offsets + self._begin)
+
+    @property
+    def sync(self) -> np.ndarray:
+        """Key flags, bool[n]."""
+        return np.unpackbits(self._sync, count=len(self)).astype(np.bool_)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Bytes of each sample, int64[n]; UNKNOWN_SIZE where the source does not tell."""
+        if self._sizes is None:
+            return np.full(len(self), UNKNOWN_SIZE, np.int64)
+        return self._sizes.astype(np.int64)
 
 
 class ExpectedTrack:
@@ -27,30 +83,64 @@ class ExpectedTrack:
         self.dropped = 0  #: units that cannot be decoded, and are left out
         self.repeated = 0  #: units that came twice, and are kept once
         self._made: Counter[TrackMade] = Counter()
-        self._pts: list[np.ndarray] = []
-        self._sync: list[np.ndarray] = []
-        self._sizes: list[np.ndarray] = []
-        self._inserted: list[np.ndarray] = []
+        self._units: list[ExpectedUnits] = []
+        self._entries: dict[str, bytes] = {}
 
-    def append(self, expected: Expectation, shift: Fraction, made: TrackMade) -> None:
-        """Add units whose source clock is ``shift`` seconds away from media time."""
+    def append(self, track: PackagedTrack, shift: Fraction) -> None:
+        """Add the units of a packaged track whose source clock is ``shift`` seconds away from media
+        time; its samples have been compared with them."""
+        expected, sizes = track.expected, track.samples.sizes
         media = (expected.pts / expected.timescale + float(shift)) * self.timescale
         pts = np.where(expected.pts == NO_TIME, NO_TIME, np.rint(media)).astype(np.int64)
-        unknown = np.full(len(expected), UNKNOWN_SIZE, np.int64)
-        sizes = expected.sizes if len(expected.sizes) else unknown
-        self._made[made] += len(expected)
-        self._add(pts, expected.sync, sizes, inserted=False)
+        told = expected.sizes if len(expected.sizes) else None
+        if told is not None and np.array_equal(told, sizes):
+            told = sizes  # of which the tables hold on to the very same array
+        self._entries.setdefault(configuration_fingerprint(track.sample_entry), track.sample_entry)
+        self._add(ExpectedUnits.of(pts, expected.sync, told, track.made, inserted=False))
 
     def insert(self, pts: np.ndarray, sizes: np.ndarray) -> None:
         """Add frames of silence that the movie itself puts in: media ticks and bytes, int64[n]."""
-        self._made[TrackMade.SILENCE] += len(pts)
-        self._add(pts, np.ones(len(pts), np.bool_), sizes, inserted=True)
+        sync, made = np.ones(len(pts), np.bool_), TrackMade.SILENCE
+        self._add(ExpectedUnits.of(pts, sync, narrowed(sizes), made, inserted=True))
 
-    def _add(self, pts: np.ndarray, sync: np.ndarray, sizes: np.ndarray, *, inserted: bool) -> None:
-        self._pts.append(pts)
-        self._sync.append(sync)
-        self._sizes.append(sizes)
-        self._inserted.append(np.full(len(pts), inserted, np.bool_))
+    def _add(self, units: ExpectedUnits) -> None:
+        self._made[units.made] += len(units)
+        self._units.append(units)
+
+    def units(self) -> Iterator[tuple[int, ExpectedUnits]]:
+        """All samples in order, in groups of neighbours, each with the number of its first."""
+        first = 0
+        for each in self._units:
+            yield first, each
+            first += len(each)
+
+    def __len__(self) -> int:
+        return self._made.total()
+
+    @property
+    def entries(self) -> tuple[bytes, ...]:
+        """The sample entries of all runs, those that say the same once."""
+        return tuple(self._entries.values())
+
+    @property
+    def changes(self) -> list[int]:
+        """Numbers of the samples at which something encoded begins or ends."""
+        own = [(first, units.made is TrackMade.COPIED) for first, units in self.units()]
+        return [
+            first
+            for (first, copied), (_, before) in zip(own[1:], own, strict=False)
+            if copied != before
+        ]
+
+    def own(self, begin: int, end: int) -> np.ndarray:
+        """Which of the samples number ``begin`` up to ``end`` are the source's own, bool."""
+        copied = np.zeros(end - begin, np.bool_)
+        for first, units in self.units():
+            if first >= end:
+                break
+            if units.made is TrackMade.COPIED:
+                copied[max(0, first - begin) : max(0, first + len(units) - begin)] = True
+        return copied
 
     @property
     def copied(self) -> int:
@@ -70,19 +160,21 @@ class ExpectedTrack:
     @property
     def pts(self) -> np.ndarray:
         """Media ticks, int64[n]; NO_TIME where the source has no time."""
-        return np.concatenate(self._pts)
+        return np.concatenate([units.pts for units in self._units])
 
     @property
     def sync(self) -> np.ndarray:
         """Key flags, bool[n]."""
-        return np.concatenate(self._sync)
+        return np.concatenate([units.sync for units in self._units])
 
     @property
     def sizes(self) -> np.ndarray:
         """Bytes of each sample, int64[n]; UNKNOWN_SIZE where the source does not tell."""
-        return np.concatenate(self._sizes)
+        return np.concatenate([units.sizes for units in self._units])
 
     @property
     def inserted(self) -> np.ndarray:
         """Which samples are silence that the movie itself puts in, bool[n]."""
-        return np.concatenate(self._inserted)
+        return np.repeat(
+            [units.inserted for units in self._units], [len(units) for units in self._units]
+        )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from pipelines.init_sections import InitUnreadable
 from pipelines.loss import Loss, LossCause
+from pipelines.lost_segments import shortfall
 from pipelines.media import TrackKind
 from pipelines.mp4.fragment_bytes import fragment_bytes
 from pipelines.mp4.media_segment import read_segment
 from pipelines.mp4.samples import starts
 from pipelines.repair import Repair, RepairKind
+from pipelines.segment_index import MAX_CUTS, MAX_PIECES
 from pipelines.source import fetch_segment
 from pipelines.timeline import Span
 
@@ -146,10 +148,10 @@ def open_segment(
     position = segment.byte_range.offset if segment.byte_range else 0
     found = read_segment(movie, fetched.data, position)
     cut_off = _cut_off(fetched)
-    damage = found.damage or cut_off
     sorter = _Sorter(movie, clocks or Clocks())
     for fragment in found.fragments:
         sorter.take(fragment)
+    damage = found.damage or cut_off or sorter.too_many
     if not sorter.pieces:
         return OpenedSegment((), _nothing(segment, found), ends_broken=True)
     source = fetched.data if damage is None and sorter.unchanged else None
@@ -168,9 +170,9 @@ def open_segment(
     )
     return OpenedSegment(
         pieces,
-        _part_loss(segment, damage, found.left_out) if damage else None,
+        _part_loss(segment, damage, found.left_out + sorter.left_out, pieces) if damage else None,
         sorter.repairs(segment.sequence),
-        found.ends_broken or cut_off is not None,
+        found.ends_broken or cut_off is not None or sorter.left_out > 0,
     )
 
 
@@ -202,9 +204,10 @@ def _whole_loss(segment: Segment, cause: LossCause, detail: str, units: int = 0)
     )
 
 
-def _part_loss(segment: Segment, damage: str, units: int) -> Loss:
+def _part_loss(segment: Segment, damage: str, units: int, kept: Sequence[Fmp4Segment]) -> Loss:
     where, cause = str(segment.location), LossCause.SEGMENT_DAMAGED
-    return Loss(segment.sequence, where, cause, damage, whole=False, units=units)
+    seconds = shortfall(segment.duration, (piece.spans().values() for piece in kept))
+    return Loss(segment.sequence, where, cause, damage, whole=False, seconds=seconds, units=units)
 
 
 def _nothing(segment: Segment, found: MediaSegment) -> Loss:
@@ -227,6 +230,12 @@ class _Sorter:
         self._untimed = 0
         self._repeated = 0
         self.pieces: list[list[Fragment]] = []
+        self.left_out = 0  #: samples behind the last piece that is allowed
+
+    @property
+    def too_many(self) -> str | None:
+        """Why samples are left out, if some are."""
+        return f"its clock steps back more than {MAX_PIECES - 1} times" if self.left_out else None
 
     @property
     def unchanged(self) -> bool:
@@ -240,7 +249,13 @@ class _Sorter:
         tracks = tuple(track for track in timed if not self._repeats(track, fragment.payload))
         if not tracks:
             return
+        if self.left_out:
+            self.left_out += sum(map(len, tracks))
+            return
         steps_back = any(_time(each) <= self._last.get(each.track_id, -_LATEST) for each in tracks)
+        if steps_back and len(self.pieces) == MAX_PIECES:
+            self.left_out += sum(map(len, tracks))
+            return
         if steps_back or not self.pieces:
             self.pieces.append([])
             self._last.clear()
@@ -321,6 +336,7 @@ class Fmp4Stream:
         self._clocks = Clocks()
         self._broken = False
         self._tagged = False
+        self._cuts = 0
         self.losses: list[Loss] = []
         self.repairs: list[Repair] = []
 
@@ -342,6 +358,11 @@ class Fmp4Stream:
 
     def _enter(self, fetched: FetchedSegment) -> None:
         opened = open_segment(fetched, self._inits, self._clocks)
+        self._cuts += max(0, len(opened.pieces) - 1)
+        if self._cuts > MAX_CUTS and len(opened.pieces) > 1:
+            detail = f"the segments of its slice would be cut more than {MAX_CUTS} times"
+            loss = _whole_loss(fetched.segment, LossCause.SEGMENT_DAMAGED, detail)
+            opened = OpenedSegment((), loss, ends_broken=True)
         self._tagged |= fetched.segment.discontinuity
         if opened.loss is not None:
             self.losses.append(opened.loss)

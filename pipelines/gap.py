@@ -87,7 +87,7 @@ def gaps_of(holes: Mapping[str, Sequence[Hole]]) -> list[tuple[str, Hole]]:
 
 
 def _common(holes: Sequence[Sequence[Hole]]) -> list[Hole]:
-    """Where every track has a hole, for the reason of the first one that names segments."""
+    """Where every track has a hole, for the reason of the shortest one that names segments."""
     common = list(holes[0])
     for others in holes[1:]:
         common = list(_both(common, others))
@@ -105,7 +105,9 @@ def _both(some: Sequence[Hole], others: Sequence[Hole]) -> Iterator[Hole]:
 
 
 def _joined(one: Hole, other: Hole) -> Hole:
-    reason = other.reason if other.reason.segments and not one.reason.segments else one.reason
+    # The shorter hole is of this and nothing else; the longer one may have further causes.
+    near, far = sorted((one, other), key=lambda hole: hole.end - hole.begin)
+    reason = far.reason if far.reason.segments and not near.reason.segments else near.reason
     done = GapDone.HELD if GapDone.HELD in (one.done, other.done) else one.done
     return Hole(max(one.begin, other.begin), min(one.end, other.end), reason, done)
 

@@ -46,11 +46,15 @@ class Allowance:
     refusal: ErrorCode
 
 
+class Unfit(PermanentError):
+    """An object that is compressed, or larger than it may be."""
+
+
 class HttpReader:
     """Reads what lies on HTTP(S) servers, which are not trusted to end or to tell the truth.
 
-    Raises ``ObjectMissing`` when there is no such object, ``PermanentError`` for one that is
-    compressed, larger than allowed or elsewhere (``uri_refused``), and ``TransientError`` for
+    Raises ``ObjectMissing`` when there is no such object, ``Unfit`` for one that is compressed or
+    larger than allowed, ``PermanentError`` for one elsewhere (``uri_refused``), and ``TransientError`` for
     outages: no answer, another status, a body cut short or one that takes longer than
     ``body_seconds``.
     """
@@ -71,7 +75,7 @@ class HttpReader:
             body = self._body(answer, location, allowed.size + 1)
         if len(body) > allowed.size:
             message = f"{location} holds more than the {allowed.size} bytes that it may have"
-            raise PermanentError(allowed.refusal, message)
+            raise Unfit(allowed.refusal, message)
         return body
 
     def read_range(self, location: Location, byte_range: ByteRange, allowed: Allowance) -> bytes:
@@ -212,6 +216,6 @@ def _refuse_unfit(answer: HTTPResponse, location: Location, allowed: Allowance) 
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         message = f"{location} is sent compressed, which was not asked for: serve it as it is"
-        raise PermanentError(allowed.refusal, message)
+        raise Unfit(allowed.refusal, message)
     if answer.length_remaining is None and not answer.chunked:
         raise TransientError(f"{location} came without a Content-Length")

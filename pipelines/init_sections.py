@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipelines.encryption import NotDecrypted
 from pipelines.errors import ErrorCode, PermanentError, TransientError
 from pipelines.http_source import Allowance
+from pipelines.loss import NOT_THERE
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import read_header_section
 from pipelines.source import patiently
@@ -66,8 +67,9 @@ class InitSections:
             data = self._fetched(section)
             movie = read_header_section(data)
         except ObjectMissing as missing:
-            what = where if missing.location == section.location else f"the key of {where}"
-            return InitUnreadable(f"{what} is not there")
+            own = missing.location == section.location
+            what = where if own else f"{where} cannot be read: its key {missing.location}"
+            return InitUnreadable(f"{what} {NOT_THERE}")
         except (NotDecrypted, Mp4Error) as error:
             return InitUnreadable(f"{where} cannot be read: {error}")
         _refuse_unsupported(movie, f"segment {segment.sequence} ({segment.location})")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: How the detail of a loss ends, behind its location, when an object that the segment needs lacks.
+NOT_THERE = "is not there"
+
 
 class LossCause(StrEnum):
     """Why media of a listed segment is not there."""
@@ -23,9 +26,10 @@ class Loss:
     """A listed segment of which nothing, or not all, could be packaged.
 
     ``location`` never holds a query; ``seconds`` is what EXTINF says of a segment that is lost
-    ``whole``, else 0: what part of the others is lost, their clocks tell. ``units`` counts access
+    ``whole``; of another one, by how much what is kept of it is shorter, which is lost at its start
+    (``at_start``) or at its end: what is lost inside it, its clock tells. ``units`` counts access
     units that were left out, as far as they can be counted. A cause of ``SEGMENT_MISSING`` is
-    looked at again before the commit: the segment may have come late. ``rendition`` is the name of
+    looked at again before the commit, as is what ``NOT_THERE`` says: it may have come late. ``rendition`` is the name of
     the sound (EXT-X-MEDIA) whose own playlist lists the segment, "" for the variant's playlist.
     """
 
@@ -37,3 +41,4 @@ class Loss:
     seconds: float = 0.0
     units: int = 0
     rendition: str = ""
+    at_start: bool = False

@@ -14,7 +14,8 @@ from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.gap import ALL_TRACKS, Gap, GapCause, GapDone, GapReason, Hole, gaps_of
 from pipelines.gap_policy import GapPolicy
-from pipelines.lost_segments import LostSegments, loss_reason, lost
+from pipelines.leading_pictures import LeadingPictures
+from pipelines.lost_segments import LostSegments, damage_reason, loss_reason, lost
 from pipelines.media import TrackKind
 from pipelines.mp4.movie import Movie
 from pipelines.mp4.parameter_sets import merged_entry
@@ -24,13 +25,14 @@ from pipelines.packaged_slice import PackagedTrack, TrackMade
 from pipelines.payload_hash import payload_hash
 from pipelines.placed_tail import PlacedTail
 from pipelines.repair import Repair, RepairKind
+from pipelines.run_spans import in_ticks, span_of, spans_of, without_silence
 from pipelines.segment_index import Container
 from pipelines.silent_blocks import SilentBlocks
 from pipelines.stretches import stretches
 from pipelines.timeline import PlacedRun, Relation, Span, Step, Timeline, rounds
 from pipelines.track_cut import cut
 from pipelines.track_names import TrackNames
-from pipelines.track_tables import PlacedSamples, TrackTables
+from pipelines.track_tables import LONGEST_SAMPLE, PlacedSamples, TrackTables
 from pipelines.wall_clock import WallClock
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.expected_track import ExpectedTrack
+    from pipelines.leading_pictures import Undecodable
     from pipelines.loss import Loss
-    from pipelines.packaged_slice import PackagedRun, PackagedSlice, Samples
+    from pipelines.packaged_slice import PackagedRun, PackagedSlice
     from pipelines.rendition_layout import RenditionLayout
     from pipelines.silent_blocks import SilenceSource
 
@@ -101,16 +104,6 @@ class PayloadGroups:
     hashes: np.ndarray  #: uint64[k], CRC-64/NVME
 
 
-@dataclass(frozen=True)
-class _Undecodable:
-    """Samples that are left out of a run, until it is known where it lies."""
-
-    name: str
-    begin: Fraction  #: clock seconds of the first
-    count: int
-    cause: str
-
-
 class MovieTables:
     """One rendition's movie while its slices are added in order; ``finish`` ends it.
 
@@ -135,9 +128,10 @@ class MovieTables:
         self._tail = PlacedTail()
         self._losses = LostSegments()
         self._pending: tuple[Loss, ...] = ()  # lost before what comes next
+        self._own_end = Fraction(0)  # media seconds up to which the variant's own playlist goes
         self._wall = WallClock()
         self._shift: Fraction | None = None
-        self._awaiting: set[str] = set()  # tracks that wait for a key frame
+        self._leading = LeadingPictures()
         self._last_sequence: int | None = None
         self._told: list[Gap] = []  # gaps that are no holes of the movie
         self._odd: str | None = None  # the first run that does not fit, in words
@@ -161,8 +155,8 @@ class MovieTables:
         self.seams.append({name: tables.count for name, tables in self.tracks.items()})
         self.losses += packaged.losses
         self.repairs += packaged.repairs
-        self._losses.add(packaged.losses)
         runs = [run for run in packaged.runs if run.tracks]
+        self._losses.add(packaged.losses, packaged.last_sequence)
         for run, following in zip(runs, [*runs, None][1:], strict=True):
             until = following.first_sequence if following else None
             self._add_run(packaged.number, run, until, payload_offset)
@@ -178,8 +172,11 @@ class MovieTables:
             if each.track in self.tracks:
                 self.tracks[each.track].expected.dropped += each.samples
         behind = (*self._pending, *self._losses.rest())
-        if behind:
-            self._tell(end, lost(behind).seconds, loss_reason(behind), GapDone.REPORTED)
+        cut_off = self._losses.end(behind)
+        seconds = lost((*behind, *cut_off), self._heard).seconds
+        if seconds:
+            reason = loss_reason(behind) if behind else damage_reason(cut_off)
+            self._tell(end, seconds, reason, GapDone.REPORTED)
         for name, block in self._blocks.placed.items():
             size = len(block.sound.payload)
             begin = block.offset - self._first_byte
@@ -187,6 +184,12 @@ class MovieTables:
             hashes = np.array([payload_hash(data)], np.uint64)
             group = PayloadGroups(np.array([block.offset]), np.array([size]), hashes)
             self.groups[name].append(group)
+
+    def tell_absent(self, track: str, why: str) -> None:
+        """Tell, once all is finished, of a track that the source lists and nothing is there of."""
+        reason = GapReason(GapCause.TRACK_ABSENT, why)
+        hole = Hole(Fraction(0), self._end, reason, GapDone.REPORTED)
+        self._told.append(self._gap(track, hole))
 
     @property
     def expected(self) -> dict[str, ExpectedTrack]:
@@ -243,14 +246,16 @@ class MovieTables:
     ) -> None:
         where = f"segment {run.first_sequence}"
         _refuse_unequal(run, where)
-        sounding = _sounding(run)
+        sounding = without_silence(run)
         if not sounding.tracks:
             return
-        missing = (*self._pending, *self._losses.before(run.first_sequence))
+        missing = self._pending
+        if _is_own(sounding):
+            missing += self._losses.before(run.first_sequence)
         self._pending = ()
         if not run.tagged:
             self._names.take_over(sounding)
-        related = self._relate(sounding, missing)
+        related = self._relate(sounding)
         if _opens(run, related):
             self._names.open_period(sounding)
         self._names.give(sounding, where)
@@ -268,10 +273,10 @@ class MovieTables:
         self._losses.forget_before(run.first_sequence)
         self._last_sequence = run.first_sequence
 
-    def _relate(self, run: PackagedRun, missing: Sequence[Loss]) -> Step | None:
+    def _relate(self, run: PackagedRun) -> Step | None:
         wraps = run.container is Container.MPEGTS
-        names = {track.track: self._names.get(track.track) for track in run.tracks}
-        return self._timeline.relate(_spans(run, names), wraps=wraps, lost=lost(missing))
+        names = {track.track: self._names.get(track) for track in run.tracks}
+        return self._timeline.relate(spans_of(run, names), wraps=wraps)
 
     def _silent_names(self, number: int, run: PackagedRun) -> dict[int, str]:
         """Names of the silent tracks of a run that was conformed: -1, -2 … are those it lacked."""
@@ -289,7 +294,7 @@ class MovieTables:
         if run.tagged or related is None or related.relation is not Relation.RESET:
             return run
         unwrap = self._unwrap(run, names)
-        counts = self._tail.repeated(_sounding(run), names, unwrap)
+        counts = self._tail.repeated(without_silence(run), names, unwrap)
         if not counts:
             return run
         kept = [cut(track, counts.get(track.track, 0), len(track.samples)) for track in run.tracks]
@@ -302,7 +307,7 @@ class MovieTables:
 
     def _unwrap(self, run: PackagedRun, names: Mapping[int, str]) -> Fraction:
         """Seconds that bring a run's clock into the round of the period that is open."""
-        clock, spans = self._timeline.clock, _spans(_sounding(run), names)
+        clock, spans = self._timeline.clock, spans_of(without_silence(run), names)
         common = [name for name in spans if name in clock]
         if run.container is not Container.MPEGTS or not common:
             return Fraction(0)
@@ -316,12 +321,16 @@ class MovieTables:
         until: int | None,
         payload_offset: int,
     ) -> None:
-        if not _spans(_sounding(run), names):
+        if not spans_of(without_silence(run), names):
             self._pending = missing
             return
-        related = self._relate(_sounding(run), missing)
-        kept, left_out = self._decodable(run, names, opens=_opens(run, related))
-        spans = _spans(_sounding(kept), names)
+        if missing and not run.broken:
+            run = replace(
+                run, broken=True
+            )  # its slice did not know that the one before gives it up
+        related = self._relate(without_silence(run))
+        kept, left_out = self._leading.decodable(run, names, opens=_opens(run, related))
+        spans = spans_of(without_silence(kept), names)
         if not spans:
             self._pending = missing
             self._drop(left_out, None)
@@ -329,11 +338,18 @@ class MovieTables:
         if _opens(run, related):
             self._tail.forget()
         before = self._end
-        placed = self._timeline.place(spans, related, tagged=run.tagged, lost=lost(missing))
-        reason = self._reason(run, placed, missing)
+        beside = self._beside(run, missing)
+        away = lost((*missing, *beside), self._heard)
+        placed = self._timeline.place(
+            spans, related, tagged=run.tagged, lost=away, longest=self._longest_hold(kept)
+        )
+        own = {names[each.track] for each in kept.tracks if each.track < TRACK_NUMBERS}
+        ends = [span.end_pts + placed.shift for name, span in spans.items() if name in own]
+        self._own_end = max(self._own_end, *ends) if ends else self._own_end
+        reason = self._reason(run, placed, missing, beside)
         self._note_place(run, placed, spans, names, before, reason)
-        if related is None and missing:
-            self._tell(Fraction(0), lost(missing).seconds, reason, GapDone.REPORTED)
+        if related is None and away.seconds:
+            self._tell(Fraction(0), away.seconds, reason, GapDone.REPORTED)
         inner = self._losses.damage(run.first_sequence, until)
         jumped = placed.hole > 0 or bool(missing) or reason.cause is GapCause.SEGMENT_DAMAGED
         self._drop(left_out, placed.shift)
@@ -342,7 +358,7 @@ class MovieTables:
             tables = self._tables(name, track)
             self._note_likeness(name, track, run)
             self._note_conformed(name, track, run, placed)
-            moved = _in_ticks(track, placed.shift, tables.timescale)
+            moved = in_ticks(track, placed.shift, tables.timescale)
             steady = run.container is Container.MPEGTS
             samples = PlacedSamples(
                 moved, placed.shift, payload_offset, steady, placed.starts_period,
@@ -353,48 +369,42 @@ class MovieTables:
             if track.made is not TrackMade.SILENCE:
                 self._tail.note(name, track, placed.unwrap)
 
-    def _decodable(
-        self, run: PackagedRun, names: Mapping[int, str], *, opens: bool
-    ) -> tuple[PackagedRun, list[_Undecodable]]:
-        """The run without samples that come before a key frame and refer to what is not there.
+    def _longest_hold(self, run: PackagedRun) -> Fraction:
+        """Seconds of a hole that a sample of any track can last for beside its own duration."""
+        timescales = [track.timescale for track in run.tracks]
+        timescales += [tables.timescale for tables in self.tracks.values()]
+        return Fraction(LONGEST_SAMPLE // 2, max(timescales))
 
-        They may go on over several runs of a period.
-        """
-        kept, left_out = [], []
-        for track in run.tracks:
-            name, samples = names[track.track], track.samples
-            if opens or run.broken:
-                self._awaiting.add(name)
-            if name not in self._awaiting or not len(samples):
-                kept.append(track)
-                continue
-            keys = np.flatnonzero(samples.sync)
-            count = int(keys[0]) if len(keys) else len(samples)
-            if len(keys):
-                self._awaiting.discard(name)
-                leading = 0 if run.starts_clean and not count else _leading(samples, count)
-                kept += _without_leading(track, count, leading)
-                if leading:
-                    begin = Fraction(int(samples.pts[count + 1 :].min()), track.timescale)
-                    cause = "they refer to pictures before their key frame, which are not there"
-                    left_out.append(_Undecodable(name, begin, leading, cause))
-            if count:
-                begin = Fraction(int(samples.pts[:count].min()), track.timescale)
-                cause = "what they refer to is lost" if run.broken else "no key frame before them"
-                left_out.append(_Undecodable(name, begin, count, cause))
-        return replace(run, tracks=tuple(kept)), left_out
-
-    def _drop(self, left_out: Sequence[_Undecodable], shift: Fraction | None) -> None:
+    def _drop(self, left_out: Sequence[Undecodable], shift: Fraction | None) -> None:
         """Report samples that are left out, of a run that is ``shift`` away from media time, or that
         has no place."""
         for each in left_out:
             at = self._timeline.end if shift is None else each.begin + shift
             self.dropped.append(Dropped(each.name, max(0.0, float(at)), each.count, each.cause))
 
-    def _reason(self, run: PackagedRun, placed: PlacedRun, missing: Sequence[Loss]) -> GapReason:
+    @property
+    def _heard(self) -> Fraction:
+        """Seconds of sound of a playlist of its own behind the end of the variant's own media."""
+        return max(Fraction(0), self._timeline.end - self._own_end)
+
+    def _beside(self, run: PackagedRun, missing: Sequence[Loss]) -> tuple[Loss, ...]:
+        """What is lost before a run of segments that are kept in part."""
+        if run.piece or not _is_own(run):
+            return ()
+        return self._losses.beside(run.first_sequence, missing)
+
+    def _reason(
+        self,
+        run: PackagedRun,
+        placed: PlacedRun,
+        missing: Sequence[Loss],
+        beside: Sequence[Loss],
+    ) -> GapReason:
         """Why there may be nothing right before a run."""
         if missing:
             return loss_reason(missing)
+        if beside:
+            return damage_reason(beside)
         first = self._last_sequence if self._last_sequence is not None else run.first_sequence
         damage = self._losses.damage(first, run.first_sequence)
         jump = float(placed.hole or placed.closed)
@@ -425,7 +435,7 @@ class MovieTables:
             point = ClockPoint(float(media), float(first), run.first_sequence, run.piece)
             self.clocks.append(point)
             self._shift = placed.shift
-        begin = min(span.first_pts for span in _spans(_sounding(run), names).values())
+        begin = min(span.first_pts for span in spans_of(without_silence(run), names).values())
         seconds = self._wall.note(
             begin + placed.shift, run.wall_clock, starts_period=placed.starts_period
         )
@@ -474,6 +484,7 @@ class MovieTables:
             language=layout.language,
             width=layout.width,
             height=layout.height,
+            matrix=layout.matrix,
         )
 
     def _note_likeness(self, name: str, track: PackagedTrack, run: PackagedRun) -> None:
@@ -496,7 +507,7 @@ class MovieTables:
         odd = self._layout.run_at(run.first_sequence, run.piece) if self._layout else None
         if odd is None or name not in odd.odd or track.made is not TrackMade.ENCODED:
             return
-        span = _span(track)
+        span = span_of(track)
         at, seconds = span.first_pts + placed.shift, span.end_pts - span.first_pts
         self.conformed.append(
             Conformed(name, run.first_sequence, float(at), float(seconds), odd.was.get(name, ""))
@@ -508,10 +519,9 @@ def _opens(run: PackagedRun, related: Step | None) -> bool:
     return related is None or run.tagged or related.relation is Relation.RESET
 
 
-def _sounding(run: PackagedRun) -> PackagedRun:
-    """The run without the silence that was laid into it."""
-    tracks = tuple(track for track in run.tracks if track.made is not TrackMade.SILENCE)
-    return replace(run, tracks=tracks)
+def _is_own(run: PackagedRun) -> bool:
+    """Whether a run has media of the variant's own playlist, not sound of another one alone."""
+    return any(track.track < TRACK_NUMBERS for track in run.tracks)
 
 
 def _refuse_unequal(run: PackagedRun, where: str) -> None:
@@ -521,62 +531,6 @@ def _refuse_unequal(run: PackagedRun, where: str) -> None:
             found, due = len(track.samples), len(track.expected)
             message = f"track {track.track} at {where}: {due} samples are expected, it has {found}"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
-
-
-def _leading(samples: Samples, key: int) -> int:
-    """How many samples behind a key frame are shown before it: pictures of an open group."""
-    behind = samples.pts[key + 1 :] >= samples.pts[key]
-    return int(np.argmax(behind)) if behind.any() else len(behind)
-
-
-def _without_leading(track: PackagedTrack, key: int, leading: int) -> list[PackagedTrack]:
-    """A track from its key frame on, without the samples right behind it."""
-    if not leading:
-        return [cut(track, key, len(track.samples))]
-    rest = cut(track, key + 1 + leading, len(track.samples))
-    return [cut(track, key, key + 1), *([rest] if len(rest.samples) else [])]
-
-
-def _spans(run: PackagedRun, names: Mapping[int, str]) -> dict[str, Span]:
-    """Spans by name: an encoder that takes over may use other PIDs for the same tracks."""
-    spans: dict[str, Span] = {}
-    for track in run.tracks:
-        if len(track.samples):
-            name, own = names[track.track], _span(track)
-            spans[name] = spans[name].joined(own) if name in spans else own
-    return spans
-
-
-def _span(track: PackagedTrack) -> Span:
-    samples, scale = track.samples, track.timescale
-    pts = samples.pts
-    first_pts = int(pts.min())
-    if track.edit_start is not None:
-        first_pts = max(first_pts, track.edit_start)
-    last = int(samples.dts[-1])
-    return Span(
-        Fraction(int(samples.dts[0]), scale),
-        Fraction(last, scale),
-        Fraction(last + samples.last_duration, scale),
-        Fraction(first_pts, scale),
-        Fraction(int(pts.max()) + samples.last_duration, scale),
-    )
-
-
-def _in_ticks(track: PackagedTrack, shift: Fraction, timescale: int) -> PackagedTrack:
-    """The track in media time, which is ``shift`` seconds away, in ticks of ``timescale``."""
-    own, samples = track.timescale, track.samples
-    dts = samples.dts + round(shift * own)
-    if own == timescale:
-        return replace(track, samples=replace(samples, dts=dts))
-    pts, dts = ((each * timescale + own // 2) // own for each in (dts + samples.composition, dts))
-    moved = replace(
-        samples,
-        dts=dts,
-        composition=(pts - dts).astype(np.int32),
-        last_duration=round(samples.last_duration * timescale / own),
-    )
-    return replace(track, samples=moved, timescale=timescale)
 
 
 def _groups(track: PackagedTrack, payload_offset: int) -> PayloadGroups:

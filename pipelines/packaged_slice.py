@@ -143,6 +143,9 @@ class PackagedSlice:
     listed_seconds: float  #: sum of EXTINF
     losses: tuple[Loss, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    last_sequence: int | None = (
+        None  #: media sequence of the last segment; None: it matters to none
+    )
 
 
 class _ArrayWriter:
@@ -183,6 +186,7 @@ def encode(packaged: PackagedSlice) -> bytes:
         "sourceBytes": packaged.source_bytes,
         "sourceSegments": packaged.source_segments,
         "listedSeconds": packaged.listed_seconds,
+        "lastSequence": packaged.last_sequence,
         "losses": [asdict(loss) for loss in packaged.losses],
         "repairs": [asdict(repair) for repair in packaged.repairs],
         "runs": [_run_header(run, arrays) for run in packaged.runs],
@@ -232,6 +236,7 @@ def _decoded(header: Mapping[str, Any], data: bytes, at: int) -> PackagedSlice:
         source_bytes=header["sourceBytes"],
         source_segments=header["sourceSegments"],
         listed_seconds=header["listedSeconds"],
+        last_sequence=header["lastSequence"],
         losses=_losses(header),
         repairs=tuple(
             Repair(**{**repair, "kind": RepairKind(repair["kind"])}) for repair in header["repairs"]

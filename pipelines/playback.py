@@ -16,7 +16,7 @@ from pipelines.mp4.samples import run_lengths, starts, sync_numbers
 from pipelines.process import FilterProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipelines.mp4.movie_reader import ParsedTrack
 
@@ -26,10 +26,19 @@ MAX_SAMPLES = 1500
 FOLLOWING = 20
 #: Sounds that are played around a place, where there is no picture.
 SOUNDS = 24
+#: Frames of sound that a decoder may leave out at the start of an excerpt.
+SKIPPED = 2
+#: Key frames before that of an excerpt from which decoding is tried again.
+EARLIER = 4
 #: Bytes of payload that one small movie holds.
 MAX_MOVIE_BYTES = 16 << 20
 #: Seconds that ffmpeg may take to play one small movie.
 DEADLINE_SECONDS = 120.0
+
+#: What is told of a decoder that leaves something out without a word.
+NOTHING_SAID = "ffmpeg said nothing"
+#: Codecs of sound that are decoded one frame after the other.
+_ONE_BY_ONE = frozenset({Codec.AAC, Codec.FLAC})
 
 _IDR = 5  # nal_unit_type of a coded slice of an IDR picture (ITU-T H.264, table 7-1)
 
@@ -69,13 +78,22 @@ def excerpts_at(
     else:
         ranges = [(max(0, place - SOUNDS), min(len(track), place + SOUNDS)) for place in places]
     for begin, end in _joined([each for each in ranges if each is not None]):
-        samples = np.arange(begin, end)
-        if track.header.kind is TrackKind.VIDEO:
-            samples = samples[track.pts[begin:end] >= track.pts[begin]]
-        pieces = [_read_samples(track, run, read) for run in _neighbours(track, samples)]
-        excerpt = Excerpt(track, samples, b"".join(pieces))
-        check_framing(excerpt)
-        yield excerpt
+        yield _excerpt(track, _shown_from(track, begin, end), read)
+
+
+def _shown_from(track: ParsedTrack, begin: int, end: int) -> np.ndarray:
+    """The samples from ``begin`` up to ``end`` without pictures shown before the first."""
+    samples = np.arange(begin, end)
+    if track.header.kind is TrackKind.VIDEO:
+        samples = samples[track.pts[begin:end] >= track.pts[begin]]
+    return samples
+
+
+def _excerpt(track: ParsedTrack, samples: np.ndarray, read: Callable[[int, int], bytes]) -> Excerpt:
+    pieces = [_read_samples(track, run, read) for run in _neighbours(track, samples)]
+    excerpt = Excerpt(track, samples, b"".join(pieces))
+    check_framing(excerpt)
+    return excerpt
 
 
 def _pictures_around(track: ParsedTrack, place: int) -> tuple[int, int] | None:
@@ -138,48 +156,118 @@ def _units(track: ParsedTrack, sample: bytes) -> Iterator[slice]:
         yield slice(begin, at)
 
 
-def decode_excerpts(
-    excerpts: Iterable[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]
-) -> int:
-    """Decode every excerpt; how many pictures do not come out.
+@dataclass(frozen=True)
+class Unplayed:
+    """An excerpt of which a decoder does not show everything."""
 
-    There are sources of which not every picture can be decoded, and their bytes are kept as they
-    are. Raises ``ToolError`` where less than half of an excerpt's pictures come out: those that were
-    put together wrong give hardly any.
+    first: int  #: number of its first sample
+    units: int  #: pictures or sounds that do not come out
+    said: str  #: ffmpeg's first complaint
+
+
+def play(
+    track: ParsedTrack,
+    places: Sequence[int],
+    own: Callable[[int, int], np.ndarray],
+    read: Callable[[int, int], bytes],
+    ffmpeg_path: str,
+    checkpoint: Callable[[], None],
+) -> Iterator[Unplayed]:
+    """Decode the pictures (or sounds) around places of a track; what does not come out.
+
+    ``own(begin, end)`` says which samples are the source's own, bit by bit: a decoder that stumbles
+    over them would do so over the source, and it is told. What was encoded has no such excuse.
+    Raises ``ToolError`` where any of that does not come out, and where less than half of the others
+    do: those that were put together wrong give hardly any.
     """
-    undecoded, batch, held = 0, list[Excerpt](), 0
-    for excerpt in excerpts:
+    player = _Player(track, own, read, ffmpeg_path, checkpoint)
+    batch, held = list[Excerpt](), 0
+    for excerpt in excerpts_at(track, places, read):
         full = held + len(excerpt.payload) > MAX_MOVIE_BYTES
         if batch and (full or not excerpt.resets_decoder):
-            undecoded += _undecoded(batch, ffmpeg_path, checkpoint)
+            yield from player.unplayed(batch)
             batch, held = [], 0
         batch.append(excerpt)
         held += len(excerpt.payload)
-    return undecoded + (_undecoded(batch, ffmpeg_path, checkpoint) if batch else 0)
+    if batch:
+        yield from player.unplayed(batch)
 
 
-def _undecoded(batch: Sequence[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]) -> int:
-    """How many pictures of a batch do not come out; excerpts are looked at one by one then."""
-    if _decoded(batch, ffmpeg_path, checkpoint).complete:
-        return 0
-    missing = 0
-    for excerpt in batch:
-        alone = _decoded([excerpt], ffmpeg_path, checkpoint)
-        if 2 * alone.frames < alone.wanted:
-            message = (
-                f"only {alone.frames} of {alone.wanted} pictures around sample "
-                f"{excerpt.samples[0]} can be decoded: {alone.said}"
-            )
-            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
-        missing += max(0, alone.wanted - alone.frames)
-    return missing
+@dataclass(frozen=True, eq=False)
+class _Player:
+    """Decodes excerpts of one track, and judges what comes out."""
+
+    track: ParsedTrack
+    own: Callable[[int, int], np.ndarray]
+    read: Callable[[int, int], bytes]
+    ffmpeg: str
+    checkpoint: Callable[[], None]
+
+    def unplayed(self, batch: Sequence[Excerpt]) -> Iterator[Unplayed]:
+        """What of a batch does not come out; its excerpts are looked at one by one then."""
+        encoded = [self._encoded(excerpt) for excerpt in batch]
+        together = self._decoded(batch)
+        if together.complete and not (any(map(len, encoded)) and together.said):
+            return
+        for excerpt, samples in zip(batch, encoded, strict=True):
+            if len(samples):
+                self._refuse_incomplete(samples)
+            alone = self._longest(excerpt)
+            if 2 * alone.frames < alone.wanted:
+                raise _undecodable(alone, f"around sample {excerpt.samples[0]}")
+            if not alone.complete:
+                first, missing = int(excerpt.samples[0]), alone.wanted - alone.frames
+                yield Unplayed(first, missing, alone.said or NOTHING_SAID)
+
+    def _decoded(self, batch: Sequence[Excerpt]) -> _Decoded:
+        return _decoded(batch, self.ffmpeg, self.checkpoint)
+
+    def _encoded(self, excerpt: Excerpt) -> np.ndarray:
+        """The samples of an excerpt that were encoded, from the first that opens a decoder on."""
+        samples = excerpt.samples
+        begin = int(samples[0])
+        ours = ~self.own(begin, int(samples[-1]) + 1)
+        encoded: np.ndarray = samples[ours[samples - begin]]
+        keys = np.flatnonzero(self.track.sync[encoded])
+        return encoded[keys[0] :] if len(keys) else encoded[:0]
+
+    def _refuse_incomplete(self, samples: np.ndarray) -> None:
+        """Refuse samples that we encoded unless all of them come out, without a complaint."""
+        made = self._decoded([_excerpt(self.track, samples, self.read)])
+        if not made.complete or (made.said and self.track.header.kind is TrackKind.VIDEO):
+            raise _undecodable(made, f"that were encoded, from sample {samples[0]} on,")
+
+    def _longest(self, excerpt: Excerpt) -> _Decoded:
+        """An excerpt as it comes out, decoded from an earlier key frame where that helps: at one of
+        an open group of pictures a decoder may leave out some that follow."""
+        best = self._decoded([excerpt])
+        keys = np.flatnonzero(self.track.sync[: excerpt.samples[0]])[: -EARLIER - 1 : -1]
+        for key in keys.tolist():
+            if best.complete or excerpt.resets_decoder:
+                break
+            end = int(excerpt.samples[-1]) + 1
+            if end - key > MAX_SAMPLES:
+                break
+            excerpt = _excerpt(self.track, _shown_from(self.track, key, end), self.read)
+            longer = self._decoded([excerpt])
+            if longer.wanted - longer.frames < best.wanted - best.frames:
+                best = longer
+        return best
+
+
+def _undecodable(decoded: _Decoded, what: str) -> ToolError:
+    message = (
+        f"only {decoded.frames} of {decoded.wanted} pictures {what} can be decoded: "
+        f"{decoded.said or NOTHING_SAID}"
+    )
+    return ToolError(ErrorCode.VERIFICATION_FAILED, message)
 
 
 @dataclass(frozen=True)
 class _Decoded:
     frames: int  #: that came out
     wanted: int
-    said: str  #: ffmpeg's first complaint
+    said: str  #: ffmpeg's first complaint, "" when there is none
 
     @property
     def complete(self) -> bool:
@@ -205,8 +293,10 @@ def _decoded(
     frames = sum(1 for line in lines if line and not line.startswith(b"#"))
     wanted = sum(len(excerpt.samples) for excerpt in batch)
     if batch[0].track.header.kind is TrackKind.AUDIO:
-        wanted = 1  # decoders join, split or skip frames of sound at a start
-    said = outcome.stderr.splitlines()[0] if outcome.stderr else "ffmpeg said nothing"
+        # Decoders may join or skip frames of sound at a start.
+        framed = batch[0].track.header.codec in _ONE_BY_ONE
+        wanted = max(1, wanted - SKIPPED * len(batch)) if framed else 1
+    said = outcome.stderr.splitlines()[0] if outcome.stderr else ""
     return _Decoded(frames, wanted, said)
 
 

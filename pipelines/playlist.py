@@ -78,6 +78,7 @@ class Segment:
     discontinuity_sequence: int = 0
     gap: bool = False  #: EXT-X-GAP: listed, and known not to be there
     program_date_time: datetime | None = None  #: wall clock of its first sample, when tagged
+    given_up: str = ""  #: why it is left out although it is there; packaging alone decides that
 
     @property
     def identity(self) -> str:
@@ -135,7 +136,7 @@ class MediaPlaylist:
 class AudioRendition:
     """An audio rendition of a group (EXT-X-MEDIA); without ``location`` it is muxed in.
 
-    ``playlist`` is None until it was read, and where there is no ``location``.
+    ``playlist`` is None until it was read, where there is no ``location``, and where none is there.
     """
 
     name: str
@@ -227,10 +228,14 @@ class MultivariantPlaylist:
 
     @property
     def media_locations(self) -> tuple[Location, ...]:
-        """The media playlists without which the recording is not whole, each once."""
-        pictures = (variant.location for variant in self.variants)
-        sound = (each.location for variant in self.variants for each in variant.sound)
-        return tuple(dict.fromkeys((*pictures, *(place for place in sound if place is not None))))
+        """The media playlists of variants, without which there is no recording, each once."""
+        return tuple(dict.fromkeys(variant.location for variant in self.variants))
+
+    @property
+    def sound_locations(self) -> tuple[Location, ...]:
+        """The media playlists of sound alone, each once."""
+        named = (each.location for variant in self.variants for each in variant.sound)
+        return tuple(dict.fromkeys(place for place in named if place is not None))
 
     @property
     def subtitle_locations(self) -> tuple[Location, ...]:
@@ -317,8 +322,8 @@ def recording(
 ) -> Recording:
     """Put together what was read: the playlist first met, and the media playlists that it names.
 
-    Raises PermanentError (``playlist_missing``) when one of those is not in ``media``. Subtitles
-    alone may lack theirs: a recording without them is worth keeping.
+    Raises PermanentError (``playlist_missing``) when a variant's own is not in ``media``. Sound and
+    subtitles may lack theirs: a recording without them is worth keeping.
     """
     if isinstance(playlist, MediaPlaylist):
         only = Variant(ONLY_VARIANT, playlist.location, playlists=(playlist,))

@@ -58,6 +58,10 @@ class Outcome:
     stderr_lines: int
 
 
+class DeadlinePassed(ToolError):
+    """A child did not end in time, and was killed."""
+
+
 class OutputPipe:
     """A pipe besides stdout for one child to write on; ``descriptor`` is its number in the child,
     so that argv can tell it."""
@@ -225,7 +229,7 @@ class FilterProcess:
         self._checkpoint()
         if time.monotonic() > self._deadline:
             message = f"ffmpeg did not finish within its deadline of {self._deadline_seconds:.0f} s"
-            raise ToolError(ErrorCode.FFMPEG_FAILED, message)
+            raise DeadlinePassed(ErrorCode.FFMPEG_FAILED, message)
 
     def _wait(self) -> None:
         while True:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.absent_sound import why_absent
 from pipelines.object_store import ObjectKind, ObjectStore
 from pipelines.vod_audio import AudioGroups
 from pipelines.vod_playlist import (
@@ -99,6 +100,12 @@ class PublishedRendition:
     starts: frozenset[int] = frozenset()
 
     @property
+    def playable(self) -> Variant:
+        """The variant without sound of which there is nothing to play."""
+        there = [each for each in self.variant.audio if why_absent(each, self.lost) is None]
+        return replace(self.variant, audio=tuple(there))
+
+    @property
     def vod_segments(self) -> tuple[Segment, ...]:
         """The segments of its VOD playlist: gaps and periods are marked as they were found."""
         return marked(lacking(self.variant.segments, self.lost), self.marks)
@@ -149,7 +156,7 @@ class Publisher:
         for number, each in enumerate(subtitles):
             checkpoint()
             self._write_subtitles(each, folder, number)
-        groups = AudioGroups.of([(each.name, each.variant) for each in renditions])
+        groups = AudioGroups.of([(each.name, each.playable) for each in renditions])
         for rendition in renditions:
             for place, segments in groups.playlists_of(rendition.name):
                 listed = marked(lacking(segments, rendition.lost), rendition.marks)

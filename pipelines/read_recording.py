@@ -29,7 +29,7 @@ def read_recording(
     playlists may lie in the playlist's own folder and below ``permitted``. All playlists together
     may list as many segments as one may. Raises ``PermanentError``: ``playlist_missing``,
     ``playlist_invalid``, ``recording_too_long``, ``uri_refused`` or ``encryption_unsupported``;
-    subtitles alone whose playlist is missing or invalid are left unread.
+    sound and subtitles whose playlist is missing or invalid are left unread.
     """
     allowed = [location.folder, *permitted]
     first = parse(_read(reader, location), location, allowed=allowed)
@@ -38,8 +38,8 @@ def read_recording(
     media = _MediaPlaylists(reader, location, allowed)
     for each in first.media_locations:
         media.read(each)
-    for each in first.subtitle_locations:
-        media.read_subtitles(each)
+    for each in (*first.sound_locations, *first.subtitle_locations):
+        media.read_if_there(each)
     return recording(first, media.found)
 
 
@@ -67,8 +67,8 @@ class _MediaPlaylists:
             raise PermanentError(ErrorCode.RECORDING_TOO_LONG, message)
         self.found[location] = playlist
 
-    def read_subtitles(self, location: Location) -> None:
-        """Read one of subtitles; it stays unread when it is missing or no playlist."""
+    def read_if_there(self, location: Location) -> None:
+        """Read one of sound or subtitles; it stays unread when it is missing or no playlist."""
         try:
             self.read(location)
         except PermanentError as error:

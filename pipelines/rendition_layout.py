@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipelines.media import Codec, TrackKind
+from pipelines.mp4.movie_header import UNITY_MATRIX
 from pipelines.transcoding.encoding import VideoEncoding
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class TrackLayout:
     width: int = 0  #: pixels as shown; 0 for sound
     height: int = 0
     video: VideoEncoding | None = None  #: how pictures of another configuration are encoded
+    matrix: bytes = UNITY_MATRIX  #: by which players turn the pictures (tkhd, 36 bytes)
 
     @property
     def kind(self) -> TrackKind:
@@ -120,6 +122,7 @@ def _track_json(track: TrackLayout) -> dict[str, Any]:
         "width": track.width,
         "height": track.height,
         "video": track.video.to_json() if track.video else None,
+        "matrix": track.matrix.hex(),
     }
 
 
@@ -133,4 +136,5 @@ def _track(data: Mapping[str, Any]) -> TrackLayout:
         width=data["width"],
         height=data["height"],
         video=VideoEncoding.from_json(data["video"]) if data["video"] else None,
+        matrix=bytes.fromhex(data["matrix"]),
     )

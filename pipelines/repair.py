@@ -12,6 +12,7 @@ class RepairKind(StrEnum):
     TIMESTAMPS = "timestamps"  #: decode times that did not go forward, or lacked, were set anew
     DUPLICATE = "duplicate"  #: media that came twice is kept once
     CLOCK_SPLIT = "clock_split"  #: the clock, tracks or configuration changed inside a segment
+    PARAMETER_SETS = "parameter_sets"  #: sets sent once, long before, are put before a picture
     LEFT_OUT = "left_out"  #: bytes that carry no media: junk between packets, foreign packets
 
 

@@ -19,6 +19,9 @@ UNKNOWN_SIZE = -1
 TS_TIMESCALE = 90_000
 #: MPEG-TS timestamps count modulo this (33 bits: 26.5 hours).
 TS_WRAP = 1 << 33
+#: Most pieces, of one clock and configuration each, that a segment is cut into; and how often all
+#: segments of one slice may be cut. A piece costs a process, and no encoder starts so often.
+MAX_PIECES, MAX_CUTS = 32, 400
 
 
 class Container(StrEnum):

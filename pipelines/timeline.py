@@ -98,14 +98,12 @@ def step(
     *,
     wraps: bool,
     max_hole: Fraction,
-    lost: Lost = NOTHING_LOST,
 ) -> Step:
     """Decide how ``following`` goes on after ``previous`` (spans by track).
 
     ``wraps``: the clock is MPEG-TS's, which starts again at 0 after 26.5 hours; the round nearest
     to the end of ``previous`` is meant. A track that would step back, or every track jumping
-    forward by more than ``max_hole`` seconds, is another clock, unless the segments ``lost``
-    between the two last as long.
+    forward by more than ``max_hole`` seconds, is another clock.
     """
     common = [(previous[track], following[track]) for track in previous if track in following]
     pairs = common or [(a, b) for a in previous.values() for b in following.values()]
@@ -114,8 +112,7 @@ def step(
     jumps = [jump + unwrap for jump in jumps]
     nearest, ahead = min(jumps, key=abs), min(jumps)
     back = any(after.first_dts + unwrap <= before.last_dts for before, after in common)
-    far = ahead > max_hole and not lost.explains(ahead)
-    if back or far or (not common and ahead < -GAP):
+    if back or ahead > max_hole or (not common and ahead < -GAP):
         return Step(Relation.RESET, _ZERO, nearest)
     return Step(Relation.GAP if ahead > GAP else Relation.CONTINUES, unwrap, nearest)
 
@@ -142,7 +139,8 @@ class Timeline:
     """Places runs one after the other; keeps only the ends of tracks, whatever the length.
 
     A period keeps its own clock and is shifted as one, all tracks together, so that it starts
-    where the previous one ended and no track overlaps. ``collapses``: holes are closed.
+    where the previous one ended and no track overlaps. ``collapses``: holes are closed; those of
+    more than ``max_hole`` seconds always are.
     """
 
     def __init__(self, max_hole: Fraction, *, collapses: bool = False) -> None:
@@ -163,13 +161,11 @@ class Timeline:
         """The last span of each track of the period that is open, in clock time."""
         return self._clock
 
-    def relate(
-        self, run: Mapping[str, Span], *, wraps: bool, lost: Lost = NOTHING_LOST
-    ) -> Step | None:
+    def relate(self, run: Mapping[str, Span], *, wraps: bool) -> Step | None:
         """How the run goes on after the last one placed; None when it is the first."""
         if not self._clock:
             return None
-        return step(self._clock, run, wraps=wraps, max_hole=self._max_hole, lost=lost)
+        return step(self._clock, run, wraps=wraps, max_hole=self._max_hole)
 
     def place(
         self,
@@ -178,12 +174,19 @@ class Timeline:
         *,
         tagged: bool,
         lost: Lost = NOTHING_LOST,
+        longest: Fraction | None = None,
     ) -> PlacedRun:
         """Give the run its place: in the period that is open, or at the start of a new one.
 
         Where the clock goes on, it tells how long a hole is; where it does not, the segments that
-        are ``lost`` between the two do.
+        are ``lost`` between the two do. ``longest`` is the longest hole that its tracks can hold,
+        in seconds, where that may be less than any hole can be.
         """
+        most = self._max_hole if longest is None else min(self._max_hole, longest)
+
+        def closes(hole: Fraction) -> bool:
+            return self._collapses or hole > most
+
         unwrap = related.unwrap if related else _ZERO
         moved = {track: span.moved(unwrap) for track, span in run.items()}
         hole = closed = _ZERO
@@ -192,12 +195,12 @@ class Timeline:
             self._shift = -min(span.first_pts for span in moved.values())
         elif same := _goes_on(related, tagged, lost):
             hole = related.jump if related.relation is Relation.GAP else _ZERO
-            if hole and self._collapses:
+            if hole and closes(hole):
                 self._shift = self._no_overlap(moved)
         else:
             unwrap, moved, hole = _ZERO, dict(run), lost.seconds
-            self._shift = self._no_overlap(moved) + (_ZERO if self._collapses else hole)
-        if self._collapses:
+            self._shift = self._no_overlap(moved) + (_ZERO if closes(hole) else hole)
+        if closes(hole):
             hole, closed = _ZERO, hole
         starts = not related or tagged or not same or bool(closed)
         if starts:

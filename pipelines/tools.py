@@ -17,6 +17,7 @@ _VERSION_LINE = re.compile(r"^(?:ffmpeg|ffprobe) version (\S+)", re.MULTILINE)
 _RELEASE = re.compile(r"^n?(\d+)\.(\d+)")
 
 #: Builds made from ffmpeg's master call themselves by date or by revision, not by release.
+_PIXEL_FORMATS = re.compile(r"^ *Supported pixel formats: (.*)$", re.MULTILINE)
 _DEVELOPMENT = re.compile(r"^(?:N-\d+|git-|\d{4}-\d{2}-\d{2})")
 
 
@@ -80,17 +81,31 @@ def listed(program: str, option: str) -> frozenset[str]:
     Its lines are ``E mp4  MP4 (…)``, ``D mov,mp4,m4a …`` or bare names. Raises ToolError when the
     program does not run.
     """
+    words = [line.split()[:2] for line in _told(program, option).splitlines() if line.strip()]
+    return frozenset(name for columns in words for name in columns[-1].split(","))
+
+
+@lru_cache(maxsize=32)
+def pixel_formats(program: str, encoder: str) -> frozenset[str]:
+    """Names of the pixel formats that an encoder takes; none for an encoder that is not there.
+
+    Raises ToolError when the program does not run.
+    """
+    found = _PIXEL_FORMATS.search(_told(program, "-h", f"encoder={encoder}"))
+    return frozenset(found.group(1).split()) if found else frozenset()
+
+
+def _told(program: str, *options: str) -> str:
     try:
         run = subprocess.run(
-            [program, "-hide_banner", option],
+            [program, "-hide_banner", *options],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             timeout=_LIST_TIMEOUT_S, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
-        message = f"{program} {option} cannot be asked: {error}."
+        message = f"{program} {' '.join(options)} cannot be asked: {error}."
         raise ToolError(ErrorCode.FFMPEG_FAILED, message) from error
-    words = [line.split()[:2] for line in run.stdout.splitlines() if line.strip()]
-    return frozenset(name for columns in words for name in columns[-1].split(","))
+    return run.stdout
 
 
 def release_of(version: str) -> tuple[int, int] | None:

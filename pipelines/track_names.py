@@ -33,45 +33,44 @@ class TrackNames:
     def __getitem__(self, number: int) -> str:
         return self._names[number]
 
-    def get(self, number: int) -> str:
+    def get(self, track: PackagedTrack) -> str:
         """The name of a PID; one of its own while it has none."""
-        return self._names.get(number, f"PID {number}")
+        return self._names[track.track] if self._knows(track) else f"PID {track.track}"
 
     def take_over(self, run: PackagedRun) -> None:
         """Let PIDs that appear within a period go on as those that end where they begin."""
-        present = {track.track for track in run.tracks}
-        new = [track for track in run.tracks if track.track not in self._names]
+        kinds = {track.track: track.kind for track in run.tracks}
+        ended = {
+            number: name
+            for number, name in self._names.items()
+            if number in self._last and not _is_of(name, kinds.get(number))
+        }
+        pairs: dict[int, str] = {}
         for kind in TrackKind:
-            following = [track for track in new if track.kind is kind]
-            ended = [
-                number
-                for number, name in self._names.items()
-                if number in self._last - present and name.startswith(str(kind))
-            ]
-            if not following or not ended:
-                continue
-            pairs = self._paired(following, [self._names[number] for number in ended])
-            for number in ended:
-                if self._names[number] in pairs.values():
-                    del self._names[number]
-            self._names |= pairs
+            following = [t for t in run.tracks if t.kind is kind and not self._knows(t)]
+            pairs |= self._paired(following, [n for n in ended.values() if _is_of(n, kind)])
+        self._names = {
+            number: name
+            for number, name in self._names.items()
+            if not (number in ended and name in pairs.values())
+            and (number not in kinds or _is_of(name, kinds[number]))
+        } | pairs
 
     def open_period(self, run: PackagedRun) -> None:
         """Say which track of a new period goes on as which track of the movie.
 
-        The same PIDs with the same languages mean the same tracks; others are told by language,
-        and where that does not tell, by their order.
+        The same PIDs of the same kind with the same languages mean the same tracks; others are told
+        by language, and where that does not tell, by their order.
         """
         sounds = [track for track in run.tracks if track.kind is TrackKind.AUDIO]
         known = [name for name in self._languages if name.startswith(TrackKind.AUDIO)]
         swapped = len(known) > 1 and any(
             _differ(self._languages[self._names[each.track]], each.language)
             for each in sounds
-            if each.track in self._names
+            if self._knows(each)
         )
-        if all(track.track in self._names for track in sounds) and not swapped:
-            present = {track.track for track in run.tracks}
-            if not present <= self._names.keys():
+        if all(self._knows(track) for track in sounds) and not swapped:
+            if not all(self._knows(track) for track in run.tracks):
                 self._names = {track.track: self._names[track.track] for track in sounds}
             return
         self._names = self._paired(sounds, known)
@@ -83,6 +82,10 @@ class TrackNames:
                 self._names[track.track] = self._free(track.kind, where)
             self._languages.setdefault(self._names[track.track], track.language)
         self._last = frozenset(track.track for track in run.tracks)
+
+    def _knows(self, track: PackagedTrack) -> bool:
+        """Whether its PID has a name: one that had pictures, and has sound now, is another track."""
+        return _is_of(self._names.get(track.track, ""), track.kind)
 
     def _free(self, kind: TrackKind, where: str) -> str:
         taken = set(self._names.values())
@@ -103,6 +106,11 @@ class TrackNames:
                 free.remove(same[0])
         rest = [track for track in tracks if track.track not in pairs]
         return pairs | {track.track: name for track, name in zip(rest, free, strict=False)}
+
+
+def _is_of(name: str, kind: TrackKind | None) -> bool:
+    """Whether a track of that name is of this kind; of None there is no track."""
+    return kind is not None and name.startswith(kind)
 
 
 def _differ(one: str, other: str) -> bool:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.errors import ErrorCode, PermanentError
 from pipelines.expected_track import ExpectedTrack
 from pipelines.gap import TOLD, GapCause, GapDone, GapReason, Hole
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.movie import MovieTrack
 from pipelines.mp4.movie_header import Edit
-from pipelines.mp4.samples import RunLengths, sync_numbers
+from pipelines.mp4.samples import RunLengths, narrowed, sync_numbers
 from pipelines.packaged_slice import TrackMade
 from pipelines.track_cut import cut, usual_duration
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 STEADY = Fraction(2, 1000)
 #: A step of the audio clock that is larger than this is reported (seconds).
 REPORTED = Fraction(20, 1000)
+#: Most ticks that a sample can last (``stts``, ISO/IEC 14496-12, 8.6.1.2).
+LONGEST_SAMPLE = (1 << 32) - 1
 #: Usual pauses between samples that a hole is longer than: slow screen recordings have none.
 SLOW = 5
 #: Most frames of silence in one hole (two days of AAC): clocks that are further apart are nonsense.
@@ -41,6 +44,16 @@ class AudioStep:
 
     at: float
     by: float
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A moment at the start of a period that the track was filled up for, since others went on."""
+
+    at: float  #: media seconds
+    seconds: float
+    samples: int  #: frames of silence; 0 where the last picture lasts longer
+    done: GapDone
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +94,7 @@ class TrackTables:
         self.expected = ExpectedTrack(first.timescale)
         self.audio_steps: list[AudioStep] = []
         self.holes: list[Hole] = []
+        self.filled: list[Filled] = []  #: what is too short to be told as a hole
         self.edges: list[int] = []  #: numbers of the first samples behind holes
         self.first_dts = 0
         self.first_pts = 0
@@ -128,6 +142,8 @@ class TrackTables:
             end = self.end
             done = self._fill(self.end_dts + missing)
             self._note(end, movie_end, reason, done)
+        elif self._last_duration + missing > LONGEST_SAMPLE:
+            self._note(self.end, movie_end, reason, GapDone.REPORTED)
         else:
             self._note(self.end, movie_end, reason, GapDone.HELD)
             self._last_duration += missing
@@ -159,9 +175,11 @@ class TrackTables:
         durations.append_runs(*self._deltas.encoded())
         durations.append(np.array([self._last_duration]))
         counts, deltas = durations.encoded()
+        self._refuse_overlong(int(deltas.max()))
         offset_counts, offsets = self._composition.encoded()
         earlier = max(0, -int(offsets.min(initial=0)))
-        offsets = offsets + earlier
+        if earlier:
+            offsets = narrowed(offsets.astype(np.int64) + earlier)
         sync = np.concatenate(self._sync)
         return MovieTrack(
             kind=self.kind,
@@ -183,6 +201,16 @@ class TrackTables:
             edits=self._edits(movie_timescale, earlier),
             matrix=self.first.matrix,
         )
+
+    def _refuse_overlong(self, longest: int) -> None:
+        """Refuse a pause of this track alone that no sample can last for: others go on in it."""
+        if longest > LONGEST_SAMPLE:
+            pause, most = longest / self.timescale, LONGEST_SAMPLE / self.timescale
+            message = (
+                f"the recording has no {self._name} for {pause:.0f} s while other tracks go on; at"
+                f" its {self.timescale} ticks per second an MP4 can bridge {most:.0f} s"
+            )
+            raise PermanentError(ErrorCode.RECORDING_TOO_LONG, message)
 
     def _edits(self, movie_timescale: int, earlier: int) -> tuple[Edit, ...]:
         """An empty edit for the track's late start, then all of it from its first picture on,
@@ -273,7 +301,7 @@ class TrackTables:
     def _bridge(self, placed: PlacedSamples, at: int, until: int) -> None:
         """Bridge the hole before sample ``at`` of a run, which begins at tick ``until``."""
         begin = self.end if self.count else Fraction(0)
-        end = Fraction(until, self.timescale)
+        end, before = Fraction(until, self.timescale), self.count
         if self.kind is TrackKind.VIDEO:
             end = begin + Fraction(until - self.end_dts, self.timescale)
             done: GapDone = GapDone.HELD
@@ -285,6 +313,9 @@ class TrackTables:
         if told and not silent:
             reason = between or placed.inner or _absent(f"the source has no {self._name} there")
             self._note(begin, end, reason, done)
+        elif not silent:
+            filled = Filled(float(begin), float(end - begin), self.count - before, done)
+            self.filled.append(filled)
         self.edges.append(self.count)
 
     def _fill(self, until: int) -> GapDone:
@@ -324,7 +355,7 @@ class TrackTables:
         self._last_duration = samples.last_duration
         ends = int((dts + samples.composition).max()) + samples.last_duration
         self.end_pts = max(self.end_pts, ends)
-        self.expected.append(track.expected, placed.shift, track.made)
+        self.expected.append(track, placed.shift)
 
     def _extend(self, dts: np.ndarray, composition: np.ndarray, sizes: np.ndarray) -> None:
         if self.count:

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import ErrorCode, ToolError
-from pipelines.media import TrackKind
-from pipelines.mp4.movie_reader import ParsedTrack, read_movie, top_level_boxes
+from pipelines.media import Codec, TrackKind
+from pipelines.mp4.movie_reader import ParsedTrack, read_tracks, top_level_boxes
+from pipelines.mp4.sample_entry import configuration_fingerprint, read_sample_entry
 from pipelines.payload_hash import payload_hash
-from pipelines.playback import Excerpt, decode_excerpts, excerpts_at
+from pipelines.playback import play
 from pipelines.sample_proof import compare_sizes
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pipelines.assemble import AssembledObject
     from pipelines.expected_track import ExpectedTrack
     from pipelines.movie_tables import PayloadGroups
-    from pipelines.mp4.movie_header import MovieHeader
     from pipelines.object_store import ObjectHead, ObjectStore
 
 #: Places besides the seams at which payload is read back in a sampled verification.
@@ -66,6 +66,16 @@ class TrackProof:
 
 
 @dataclass(frozen=True)
+class Undecoded:
+    """Pictures (or sounds) of the source, bit by bit, of which a decoder does not show all."""
+
+    track: str
+    at: float  #: media seconds at which the stretch begins that was played
+    units: int  #: of that stretch that do not come out
+    said: str  #: the decoder's first complaint
+
+
+@dataclass(frozen=True)
 class Proof:
     """What was compared and found equal; there is none for an object that differs anywhere."""
 
@@ -76,7 +86,7 @@ class Proof:
     seams: int
     ranges: int
     bytes_read: int
-    undecoded: int  #: pictures around seams that no decoder reads, though they are the source's
+    undecoded: tuple[Undecoded, ...]
     checksum: str | None
 
 
@@ -117,18 +127,18 @@ class Verification:
         """Compare everything; the proof, or ``verification_failed``."""
         head = self._store.head(self._made.location)
         self._check_object(head)
-        header = self._read(0, len(self._made.header))
-        if header != self._made.header:
+        if self._read(0, len(self._made.header)) != self._made.header:
             raise _differs(f"the header of {self._made.location} is not the one that was written")
-        movie, tracks = self._parsed(header)
-        scale = movie.timescale
-        proofs = [self._check_track(name, track, scale) for name, track in tracks.items()]
         ranges = self._check_payload()
-        undecoded = 0
-        for name in tracks:
-            excerpts = self._excerpts(name, tracks[name], first=name == next(iter(tracks)))
-            undecoded += decode_excerpts(excerpts, self._ffmpeg, self._checkpoint)
-        starts = {name: _presented(track, scale) for name, track in tracks.items()}
+        scale, tracks = self._parsed()
+        proofs: list[TrackProof] = []
+        undecoded: list[Undecoded] = []
+        starts: dict[str, tuple[float, float]] = {}
+        for name, track in tracks:  # one at a time: a track of a day takes 200 MB
+            proofs.append(self._check_track(name, track, scale))
+            undecoded += self._play(name, track, scale, first=not starts)
+            starts[name] = _presented(track, scale)
+            del track
         return Proof(
             tracks=tuple(proofs),
             duration=max(end for _, end in starts.values()),
@@ -137,7 +147,7 @@ class Verification:
             seams=max(0, len(self._made.tables.seams) - 1),
             ranges=ranges,
             bytes_read=self._bytes_read,
-            undecoded=undecoded,
+            undecoded=tuple(undecoded),
             checksum=head.checksum_crc32,
         )
 
@@ -158,20 +168,24 @@ class Verification:
         if told and ours and told.partition("-")[0] != ours.partition("-")[0]:
             raise _differs(f"the checksum of {made.location} is not that of its parts")
 
-    def _parsed(self, header: bytes) -> tuple[MovieHeader, dict[str, ParsedTrack]]:
+    def _parsed(self) -> tuple[int, Iterator[tuple[str, ParsedTrack]]]:
+        """The movie's timescale and its tracks by name, of a header that was read back."""
+        header = self._made.header
         boxes = {box.name: box for box in top_level_boxes(header)}
         moov, mdat = boxes.get("moov"), boxes.get("mdat")
         if moov is None or mdat is None or moov.offset > mdat.offset:
             raise _differs(f"{self._made.location} does not begin with its moov")
-        movie = read_movie(header[moov.offset : moov.offset + moov.size])
+        movie, tracks = read_tracks(memoryview(header)[moov.offset : moov.end])
         names = self._made.tables.ordered_names()
         if len(names) != len(movie.tracks):
             raise _differs(f"{self._made.location} has {len(movie.tracks)} tracks")
-        return movie.header, dict(zip(names, movie.tracks, strict=True))
+        # No zip: it would hold on to a track until it has read the next.
+        return movie.timescale, ((name, next(tracks)) for name in names)
 
     def _check_track(self, name: str, track: ParsedTrack, movie_timescale: int) -> TrackProof:
         expected = self._made.tables.expected[name]
         check_samples(name, track, movie_timescale, expected)
+        check_configuration(name, track, expected)
         header = len(self._made.header)
         check_silence(name, track, expected, header - len(self._made.tables.silence), header)
         start, end = _presented(track, movie_timescale)
@@ -214,15 +228,22 @@ class Verification:
         for groups in self._made.tables.groups.values():
             yield from _chosen(groups, self._thoroughness)
 
-    def _excerpts(self, name: str, track: ParsedTrack, *, first: bool) -> Iterator[Excerpt]:
-        """The pictures (or sounds) around places of a track, as small movies: of the first track
-        its start, its end, every seam and every hole, of others a few holes."""
+    def _play(
+        self, name: str, track: ParsedTrack, movie_timescale: int, *, first: bool
+    ) -> Iterator[Undecoded]:
+        """Play a track around places where it was put together: of the first track its start, its
+        end, every seam and every hole, of others a few holes; of all, what was encoded."""
         tables = self._made.tables
-        edges = _spread(tables.tracks[name].edges, PLAYED_HOLES if first else OTHER_HOLES)
-        if not first:
-            return excerpts_at(track, edges, self._read)
-        seams = [seam.get(name, 0) for seam in tables.seams[1:]]
-        return excerpts_at(track, [0, *seams, *edges, len(track) - 1], self._read)
+        expected = tables.expected[name]
+        edges = (*tables.tracks[name].edges, *expected.changes)
+        places = _spread(sorted(set(edges)), PLAYED_HOLES if first else OTHER_HOLES)
+        if first:
+            seams = [seam.get(name, 0) for seam in tables.seams[1:]]
+            places = [0, *seams, *places, len(track) - 1]
+        shift = _media_start(track, movie_timescale)
+        for each in play(track, places, expected.own, self._read, self._ffmpeg, self._checkpoint):
+            at = (int(track.pts[each.first]) + shift) / track.header.timescale
+            yield Undecoded(name, max(0.0, at), each.units, each.said)
 
 
 def check_samples(
@@ -232,21 +253,43 @@ def check_samples(
 
     Raises ``ToolError`` (``verification_failed``).
     """
-    pts, sync = expected.pts, expected.sync
-    if len(track) != len(pts):
-        raise _differs(f"{name}: {len(pts)} samples are expected, the object has {len(track)}")
-    if not np.array_equal(track.sync, sync):
-        at = int(np.flatnonzero(track.sync != sync)[0])
-        raise _differs(f"{name}: sample {at} has another key flag than the source")
-    compare_sizes(track.sizes, expected.sizes, name)
-    known = pts != NO_TIME
-    shift = _media_start(track, movie_timescale)
-    off = np.abs(track.pts[known] + shift - pts[known]) / track.header.timescale
-    if len(off) and float(off.max()) > _tolerance(track):
-        at = int(np.argmax(off))
-        raise _differs(
-            f"{name}: sample {at} is shown {float(off[at]) * 1000:.3f} ms from its source time"
-        )
+    if len(track) != len(expected):
+        raise _differs(f"{name}: {len(expected)} samples are expected, the object has {len(track)}")
+    shift, scale = _media_start(track, movie_timescale), track.header.timescale
+    for first, units in expected.units():
+        own = slice(first, first + len(units))
+        if not np.array_equal(track.sync[own], units.sync):
+            at = first + int(np.flatnonzero(track.sync[own] != units.sync)[0])
+            raise _differs(f"{name}: sample {at} has another key flag than the source")
+        compare_sizes(track.sizes[own], units.sizes, name)
+        pts = units.pts
+        off = np.where(pts == NO_TIME, 0, np.abs(track.pts[own] + shift - pts)) / scale
+        if float(off.max()) > _tolerance(track):
+            at = int(np.argmax(off))
+            raise _differs(
+                f"{name}: sample {first + at} is shown {float(off[at]) * 1000:.3f} ms from its "
+                "source time"
+            )
+
+
+def check_configuration(name: str, track: ParsedTrack, expected: ExpectedTrack) -> None:
+    """Check that a track's one sample entry tells all that the entry of each of its runs does, and
+    no parameter set besides; those were compared with the source's own.
+
+    Raises ``ToolError`` (``verification_failed``).
+    """
+    entry = track.header.sample_entry
+    if track.header.codec in (Codec.H264, Codec.HEVC):
+        same = _parameter_sets([entry]) == _parameter_sets(expected.entries)
+    else:
+        same = configuration_fingerprint(entry) in map(configuration_fingerprint, expected.entries)
+    if expected.entries and not same:
+        raise _differs(f"{name}: its sample entry tells a decoder something else than its runs")
+
+
+def _parameter_sets(entries: Iterable[bytes]) -> set[bytes]:
+    found = (read_sample_entry(entry).configuration for entry in entries)
+    return {unit for each in found if each for _, unit in each.parameter_sets}
 
 
 def check_silence(

@@ -92,8 +92,8 @@ def _stay(console: Console, stack: DemoStack, session_id: str) -> None:
     for name, value in lines:
         line = Text("  ").append(f"{name:<15}", style="dim").append(value)
         console.print(line, soft_wrap=True)
-    console.print("\n  The stack keeps running. Ctrl-C ends it.", style="dim")
     try:
+        console.print("\n  The stack keeps running. Ctrl-C ends it.", style="dim")
         while stack.running():
             time.sleep(_KEEP_LOOK_S)
     except KeyboardInterrupt:

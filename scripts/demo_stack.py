@@ -46,7 +46,12 @@ class DemoStack:
                 "--dir", str(directory), "--workers", str(WORKERS),
             ],
             environment=child_environment()
-            | {"PYTHONPATH": str(ROOT), "FINALIZER_IDLE_TIMEOUT": f"{idle_timeout:g}"},
+            | {
+                "PYTHONPATH": str(ROOT),
+                "FINALIZER_IDLE_TIMEOUT": f"{idle_timeout:g}",
+                # Whatever will ever come was uploaded before the session became idle.
+                "FINALIZER_MISSING_GRACE": f"{idle_timeout:g}",
+            },
             log=log,
             probe=lambda _pid: self._child.said("ready\n"),
             cwd=log.parent,

@@ -108,6 +108,8 @@ def _rendition_verified(event: Mapping[str, Any]) -> str:
 
 def _segment_came_late(event: Mapping[str, Any]) -> str:
     numbers = ", ".join(str(number) for number in event["segments"])
+    more = event["count"] - len(event["segments"])
+    numbers += f" and {more} more" if more else ""
     return f"given up before, and there now: {numbers}; all is packaged again"
 
 

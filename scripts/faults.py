@@ -17,7 +17,7 @@ from scripts.api_client import ApiFailedError
 from scripts.fault_base import Bases
 from scripts.fault_kit import BY_NAME, FAULTS, Fault
 from scripts.fault_run import FaultStack, scratch_folder
-from scripts.fuzz import fuzz
+from scripts.fuzz import fuzz, numbers_for
 from worker.settings import InvalidSettings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def fuzz_readers(seconds: _Seconds = 300.0) -> None:
     Exits with 0 when none did anything but read or refuse them.
     """
     with scratch_folder() as scratch:
-        tried, wrong = fuzz(_bases(Path(scratch)), seconds)
+        tried, wrong = fuzz(_bases(Path(scratch)), numbers_for(seconds))
     for line in wrong:
         _console.print(f"[red]✗[/] {escape(line)}")
     _console.print(f"{sum(tried.values())} inputs: {dict(tried)}")

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass
+from itertools import count, takewhile
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from scripts.fault_kit import BY_NAME
 from scripts.ts_clocks import PACKET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from scripts.fault_base import Bases
 
@@ -58,16 +59,24 @@ class Target:
     refusals: tuple[type[Exception], ...] = ()
 
 
-def fuzz(bases: Bases, seconds: float) -> tuple[Counter[str], list[str]]:
-    """Go on for so long: how many inputs each reader had, and what went wrong, in words."""
+def numbers_for(seconds: float) -> Iterator[int]:
+    """Numbers of inputs for so long."""
+    deadline = time.monotonic() + seconds
+    return takewhile(lambda _: time.monotonic() < deadline, count())
+
+
+def fuzz(bases: Bases, numbers: Iterable[int]) -> tuple[Counter[str], list[str]]:
+    """Give each reader its inputs of these numbers: how many that were, and what went wrong, in
+    words; it ends early when that is enough."""
     targets = targets_of(bases)
     tried: Counter[str] = Counter()
     wrong: list[str] = []
     before = _peak_bytes()
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and len(wrong) < MOST_FINDINGS:
+    for number in numbers:
+        if len(wrong) >= MOST_FINDINGS:
+            break
         for target in targets:
-            told = attempt(target, tried[target.name])
+            told = attempt(target, number)
             tried[target.name] += 1
             if told is not None:
                 wrong.append(told)

@@ -66,7 +66,8 @@ def _names(folder: Path, location: Location) -> Iterator[str]:
 
 
 def _media_playlists(multivariant: MultivariantPlaylist) -> Iterable[Location]:
-    return dict.fromkeys((*multivariant.media_locations, *multivariant.subtitle_locations))
+    beside = (*multivariant.sound_locations, *multivariant.subtitle_locations)
+    return dict.fromkeys((*multivariant.media_locations, *beside))
 
 
 def _segment_names(playlist: MediaPlaylist) -> Iterator[str]:

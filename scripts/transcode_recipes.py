@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ffmpeg
 
+from pipelines.colours import UNTOLD
 from pipelines.transcoding.command import timing_options
 from pipelines.transcoding.encoder_options import encoder_options
 from pipelines.transcoding.encoding import VideoEncoding
@@ -57,7 +58,7 @@ def _encode(task: RecipeTask, files: Mapping[Path, VideoEncoding]) -> None:
     copies = source["v:0"].filter_multi_output("split")
     outputs = [
         ffmpeg.output(
-            filtered(copies[number], encoding, _ALL, _TIMESCALE),
+            filtered(copies[number], encoding, _ALL, _TIMESCALE, UNTOLD),
             source["a:0"],
             file.name,
             **encoder_options(encoding),

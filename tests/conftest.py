@@ -10,6 +10,7 @@ import redis as redis_client
 
 from pipelines.tools import MediaTools, locate
 from scripts.embedded import RedisServer, S3Server, start_redis, start_s3
+from tests.browser import CHROMIUM, Missing, fetch_hls_js, fetch_mp4box, install_chromium
 from tests.media import MediaFactory
 
 ROOT = Path(__file__).parents[1]
@@ -58,11 +59,48 @@ def corpus() -> Path:
 
 
 @pytest.fixture(scope="session")
-def media(media_tools: MediaTools, tmp_path_factory: pytest.TempPathFactory) -> MediaFactory:
-    """Makes recordings, each once for all tests of the run."""
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    return MediaFactory(media_tools, shared / "media")
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def media(media_tools: MediaTools, run_folder: Path) -> MediaFactory:
+    """Makes recordings, each once for all tests of the run."""
+    return MediaFactory(media_tools, run_folder / "media")
+
+
+@pytest.fixture(scope="session")
+def chromium(complete: bool, run_folder: Path) -> None:
+    """Makes sure of Chromium; only where nothing may be skipped is it installed."""
+    if not CHROMIUM.exists():
+        if not complete:
+            pytest.skip(f"there is no {CHROMIUM}")
+        install_chromium(run_folder)
+
+
+@pytest.fixture(scope="session")
+def hls_js(complete: bool, run_folder: Path) -> Path:
+    """The script of hls.js, fetched once a run."""
+    return _fetched(fetch_hls_js, run_folder, complete)
+
+
+@pytest.fixture(scope="session")
+def mp4box(complete: bool, run_folder: Path) -> Path:
+    """The script of mp4box.js, fetched once a run."""
+    return _fetched(fetch_mp4box, run_folder, complete)
+
+
+def _fetched(fetch: Callable[[Path], Path], run_folder: Path, complete: bool) -> Path:
+    folder = run_folder / "npm"
+    folder.mkdir(exist_ok=True)
+    try:
+        return fetch(folder)
+    except Missing as missing:
+        if complete:
+            raise
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -68,8 +68,8 @@ class Movie:
     creation_time: datetime | None
 
 
-def write_header(movie: Movie, payload_size: int) -> bytes:
-    """``ftyp``, ``moov`` and the 16-byte header of a 64-bit ``mdat``: all that precedes the payload.
+def write_header(movie: Movie, payload_size: int, begin: bytes = b"") -> bytes:
+    """``ftyp``, ``moov``, the 16-byte header of a 64-bit ``mdat``, and the payload's ``begin``.
 
     The bytes depend on nothing but the arguments. Raises ``Mp4Error`` when tables contradict each
     other, reach beyond the payload, or hold what MP4 cannot say.
@@ -83,7 +83,7 @@ def write_header(movie: Movie, payload_size: int) -> bytes:
     for track, boxes in zip(movie.tracks, tables, strict=True):
         boxes += chunk_offsets(track.chunk_offsets.astype(np.int64) + shift, width)
     payload = struct.pack(">I4sQ", 1, b"mdat", LONG_HEADER + payload_size)
-    return b"".join([head, *_moov(movie, tables), payload])
+    return b"".join([head, *_moov(movie, tables), payload, begin])
 
 
 def _placement(movie: Movie, unplaced: int, payload_size: int) -> tuple[int, int]:

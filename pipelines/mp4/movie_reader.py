@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.mp4.boxes import Fields, Mp4Error, find, printable, read_header, require, walk
 from pipelines.mp4.movie_header import MovieHeader, TrackHeader, read_movie_header
-from pipelines.mp4.samples import starts
+from pipelines.mp4.samples import narrowed, starts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Most samples of one track (eight days of AAC): equal sizes take no bytes, so nothing else bounds.
 MAX_SAMPLES = 1 << 25
@@ -48,7 +52,7 @@ class ParsedTrack:
     """All samples of one track in decode order; times in ticks of the track's timescale."""
 
     header: TrackHeader
-    durations: np.ndarray  #: int64
+    durations: np.ndarray  #: int32, or int64 where one is too long for that
     dts: np.ndarray  #: int64, from 0
     pts: np.ndarray  #: int64, before the edit list is applied
     sync: np.ndarray  #: bool
@@ -68,7 +72,13 @@ class ParsedMovie:
 
 
 def read_movie(moov: bytes) -> ParsedMovie:
-    """Read a whole ``moov`` box of a progressive movie.
+    """Read a whole ``moov`` box of a progressive movie; raises as ``read_tracks`` does."""
+    header, tracks = read_tracks(moov)
+    return ParsedMovie(header, tuple(tracks))
+
+
+def read_tracks(moov: bytes | memoryview) -> tuple[MovieHeader, Iterator[ParsedTrack]]:
+    """Read a whole ``moov`` box of a progressive movie, its tracks one after the other.
 
     Raises ``Mp4Error`` when it is damaged, when tables contradict each other, or for what one
     ``moov`` of ours never has: more than one sample entry, more than ``MAX_SAMPLES`` samples.
@@ -80,7 +90,7 @@ def read_movie(moov: bytes) -> ParsedMovie:
     header = read_movie_header(body)
     traks = (box.body for box in walk(body) if box.name == b"trak")
     tables = (require(trak, b"mdia", b"minf", b"stbl").body for trak in traks)
-    return ParsedMovie(header, tuple(map(_track, header.tracks, tables)))
+    return header, map(_track, header.tracks, tables)
 
 
 def _track(header: TrackHeader, stbl: memoryview) -> ParsedTrack:
@@ -120,7 +130,7 @@ def _durations(stbl: memoryview, count: int) -> np.ndarray:
 
 def _composition(stbl: memoryview, count: int) -> np.ndarray:
     if find(stbl, b"ctts") is None:
-        return np.zeros(count, np.int64)
+        return np.zeros(count, np.int32)
     fields = _opened(stbl, b"ctts")
     rows = fields.table(fields.unsigned(4), [("count", ">u4"), ("value", ">i4")])
     return _expanded(rows, count, "'ctts'")
@@ -130,7 +140,7 @@ def _expanded(rows: np.ndarray, count: int, what: str) -> np.ndarray:
     counted = int(rows["count"].sum(dtype=np.int64))
     if counted != count:
         raise Mp4Error(f"{what} counts {counted} samples where there are {count}")
-    values: np.ndarray = rows["value"].astype(np.int64)
+    values: np.ndarray = narrowed(rows["value"].astype(np.int64))
     return values.repeat(rows["count"].astype(np.int64))
 
 
@@ -154,8 +164,8 @@ def _offsets(stbl: memoryview, sizes: np.ndarray) -> np.ndarray:
     filled = samples > 0
     chunks, samples = chunks[filled], samples[filled]
     shifts = chunks - before[starts(samples)]
-    offsets: np.ndarray = before + shifts.repeat(samples)
-    return offsets
+    before += shifts.repeat(samples)
+    return before
 
 
 def _chunk_offsets(stbl: memoryview) -> np.ndarray:

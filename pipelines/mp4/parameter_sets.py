@@ -113,8 +113,8 @@ def merged_entry(main: bytes, conformed: Sequence[bytes]) -> bytes:
     """The one sample entry for samples of the ``main`` entry and of those ``conformed`` to it.
 
     H.264 and HEVC: the main one with all parameter sets in its ``avcC`` or ``hvcC``. Other codecs of
-    pictures tell their decoder everything in the samples themselves: it is the main one, which must
-    tell the same facts as the others. Of sound it must tell the very same. Raises ``ToolError``
+    pictures tell their decoder everything in the samples themselves: it is the main one, and the
+    others must tell nothing else. Of sound it must tell the very same. Raises ``ToolError``
     (``verification_failed``) when one entry cannot serve all.
     """
     odd = {configuration_fingerprint(each): each for each in conformed}
@@ -136,14 +136,18 @@ def _joined(main: bytes, others: Sequence[bytes]) -> bytes:
     if codec is Codec.HEVC:
         whole = reduce(HevcRecord.joined, map(HevcRecord.of, others), HevcRecord.of(main))
         return with_inner_box(main, b"hvcC", whole.to_bytes())
-    facts = _facts(main)
-    if (
-        codec is None
-        or codec.kind is not TrackKind.VIDEO
-        or any(_facts(o) != facts for o in others)
-    ):
+    if codec is None or codec.kind is not TrackKind.VIDEO or _contradicted(main, others):
         raise Mp4Error("it is described otherwise")
     return main
+
+
+def _contradicted(main: bytes, others: Sequence[bytes]) -> bool:
+    """Whether any of the others tells something else; what one does not tell is no matter."""
+    codec, facts = _facts(main)
+    return any(
+        other != codec or any(facts.get(name, value) != value for name, value in told.items())
+        for other, told in map(_facts, others)
+    )
 
 
 def _facts(entry: bytes) -> tuple[Codec | None, dict[str, int]]:

@@ -107,17 +107,26 @@ class RunLengths:
         if len(counts) == 0:
             return
         if self._values and self._values[-1][-1] == values[0]:
-            self._counts[-1][-1] += counts[0]
+            last = self._counts[-1].astype(np.int64)
+            last[-1] += counts[0]
+            self._counts[-1] = narrowed(last)
             counts, values = counts[1:], values[1:]
         if len(counts):
-            self._counts.append(counts)
-            self._values.append(values)
+            self._counts.append(narrowed(counts))
+            self._values.append(narrowed(values))
 
     def encoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Counts (int64) and values (int64) of all that was added."""
+        """Counts and values of all that was added, int64 unless all of them have room in int32."""
         if not self._counts:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         return np.concatenate(self._counts), np.concatenate(self._values)
+
+
+def narrowed(values: np.ndarray) -> np.ndarray:
+    """The same integers in 32 bits where they have room."""
+    limits = np.iinfo(np.int32)
+    fits = not len(values) or (limits.min <= values.min() and values.max() <= limits.max)
+    return values.astype(np.int32) if fits else values
 
 
 def _merged(counts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

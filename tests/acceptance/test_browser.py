@@ -1,17 +1,8 @@
 """What a viewer sees: the finished MP4 and the playlist in Chromium, with hls.js for the latter."""
 
-import os
-
 import pytest
 
-from tests.browser import (
-    CHROMIUM,
-    Missing,
-    fetch_hls_js,
-    install_chromium,
-    page_server,
-    watching,
-)
+from tests.browser import page_server, watching
 from tests.media import flash_times
 from tests.product import Product, new_id
 from tests.stack import running_stack
@@ -42,35 +33,6 @@ PLAYLISTS = ["b-frames", "fmp4", "mp3", "audio-only", "wrap", DISCONTINUITY]
 
 PICTURE_S = 1 / 30
 WHITE, COLORED = 230, 180
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    """A folder that all processes of this run share."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "browser"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def chromium(complete, run_folder):
-    """Makes sure of Chromium; only where nothing may be skipped is it installed."""
-    if not CHROMIUM.exists():
-        if not complete:
-            pytest.skip(f"there is no {CHROMIUM}")
-        install_chromium(run_folder)
-
-
-@pytest.fixture(scope="module")
-def hls_js(complete, run_folder):
-    """The script of hls.js, fetched once a run."""
-    try:
-        return fetch_hls_js(run_folder)
-    except Missing as missing:
-        if complete:
-            raise
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")

@@ -55,10 +55,13 @@ def test_a_live_session_becomes_an_mp4_and_the_table_shows_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_own_recording_is_kept_until_ctrl_c_which_ends_everything(corpus, tmp_path):
+def test_what_there_is_of_an_own_recording_is_kept_until_ctrl_c_which_ends_everything(
+    corpus, tmp_path
+):
     mine = tmp_path / "here" / "mine"
     shutil.copytree(corpus / "ts-basic-3seg", mine)
     (mine / "tiny.m3u8").rename(mine / "50 % mine.m3u8")
+    (mine / "seg-1.ts").unlink()
     directory = tmp_path / "st"
     process = demo(
         "mine/50 % mine.m3u8", "--keep", "--dir", str(directory), cwd=tmp_path / "here",
@@ -72,6 +75,10 @@ def test_an_own_recording_is_kept_until_ctrl_c_which_ends_everything(corpus, tmp
                 if "Ctrl-C ends it" in line:
                     break
             assert process.poll() is None, said + process.stderr.read()
+            assert "missing   1 file: seg-1.ts" in said
+            assert re.search(r"source +copy +30\.\d+ s +\d.*✓ proven", said)
+            assert re.search(r"Verdict +partial", said)
+            assert "Played back    to its end, no decoding error" in said
             mp4 = re.search(r"MP4 +(http://\S+)", said)[1]
             assert fetch(mp4)[4:8] == b"ftyp"
             pids = [int(line.split()[1]) for line in (directory / "pids").read_text().splitlines()]
@@ -84,12 +91,12 @@ def test_an_own_recording_is_kept_until_ctrl_c_which_ends_everything(corpus, tmp
     assert not any(map(alive, pids))
 
 
-def test_a_recording_with_a_missing_segment_ends_with_a_sentence(corpus, tmp_path):
-    shutil.copytree(corpus / "ts-basic-3seg", tmp_path / "broken")
-    (tmp_path / "broken" / "seg-1.ts").unlink()
-    exit_code, said, complained = finished(demo("broken/tiny.m3u8", cwd=tmp_path))
+def test_a_recording_without_any_segment_ends_with_a_sentence(tmp_path):
+    lines = ("#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:2,", "a.ts", "#EXT-X-ENDLIST", "")
+    (tmp_path / "index.m3u8").write_text("\n".join(lines))
+    exit_code, said, complained = finished(demo("index.m3u8", cwd=tmp_path))
     assert exit_code == 1, said
-    assert "missing   1 file: seg-1.ts" in said
+    assert "missing   1 file: a.ts" in said
     assert "did not become ready" in complained
     assert "segment_missing" in complained
     assert "Traceback" not in complained

@@ -22,6 +22,7 @@ def product(tmp_path_factory):
     with running_stack(
         tmp_path_factory.mktemp("rerun") / "st", "--workers", "1",
         FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2",
+        FINALIZER_MISSING_GRACE="1", FINALIZER_GAP_POLICY="fail",
     ) as stack:  # fmt: skip
         yield Product(stack)
 
@@ -66,7 +67,7 @@ def ready(product, playlist):
 
 
 def failed(product, playlist):
-    """The id of a session that failed for want of a segment, and the segment's key and bytes."""
+    """The id of a session that failed because of a gap, and the missing segment's key and bytes."""
     session_id = new_id("failed")
     product.upload(session_id, playlist)
     key = f"{session_id}/segment00002.ts"
@@ -74,7 +75,7 @@ def failed(product, playlist):
     product.s3.delete_object(Bucket="recordings", Key=key)
     product.begin(session_id)
     session = product.reaches(session_id, "ready", "failed")
-    assert session["error"]["code"] == "segment_missing"
+    assert session["error"]["code"] == "gap_refused"
     return session_id, key, segment
 
 
@@ -217,7 +218,7 @@ def test_a_run_that_fails_again_is_5_here_as_well_as_there(product, rerun, small
     session_id, _, _ = failed(product, small)
     for way in ("--wait", "--here"):
         done = code(rerun(way, session_id), 5)
-        assert "segment_missing" in done.stderr
+        assert "gap_refused" in done.stderr
     # Planning fetches the first segment alone: that a later one is missing shows when it is read.
     product.s3.delete_object(Bucket="recordings", Key=f"{session_id}/index.m3u8")
     assert "playlist_missing" in code(rerun("--dry-run", session_id), 5).stdout

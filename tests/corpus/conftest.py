@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scripts.fault_base import Bases
 from tests.by_hand import ID, Worker
 from tests.integration.conftest import worker as worker
 from tests.packaging import upload_folder
@@ -21,6 +22,12 @@ class Finalized:
     report: dict[str, Any]
     mp4: Path | None
     url: str = ""  #: of the MP4, for a viewer without credentials
+
+
+@pytest.fixture(scope="session")
+def bases(media_tools, tmp_path_factory) -> Bases:
+    """Whole recordings to put faults into, each made once by this process."""
+    return Bases(media_tools, tmp_path_factory.mktemp("bases"))
 
 
 @pytest.fixture

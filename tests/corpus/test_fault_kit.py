@@ -2,17 +2,10 @@
 
 import pytest
 
-from scripts.fault_base import Bases
 from scripts.fault_kit import FAULTS
 from scripts.fault_truth import differences
 
 pytestmark = [pytest.mark.s3, pytest.mark.redis, pytest.mark.ffmpeg]
-
-
-@pytest.fixture(scope="module")
-def bases(media_tools, tmp_path_factory) -> Bases:
-    """Whole recordings, each made once for this file."""
-    return Bases(media_tools, tmp_path_factory.mktemp("bases"))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

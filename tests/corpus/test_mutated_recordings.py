@@ -6,7 +6,6 @@ from random import Random
 import pytest
 
 from pipelines.session import Phase
-from scripts.fault_base import Bases
 from scripts.fault_recording import entries_of, files_of, media_playlist
 from scripts.fuzz import mutated
 
@@ -18,12 +17,6 @@ SPECS = {
     "hevc": {"seconds": 8, "video": "hevc", "audio": "ac3"},
     "fmp4": {"seconds": 8, "container": "fmp4", "b_frames": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def bases(media_tools, tmp_path_factory) -> Bases:
-    """Whole recordings, each made once for this file."""
-    return Bases(media_tools, tmp_path_factory.mktemp("bases"))
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -1,19 +1,9 @@
 """Results of damaged recordings in front of others: Chromium plays them, mp4box.js reads them."""
 
-import os
-
 import pytest
 
-from scripts.fault_base import Bases
 from scripts.fault_kit import BY_NAME
-from tests.browser import (
-    CHROMIUM,
-    Missing,
-    fetch_mp4box,
-    install_chromium,
-    page_server,
-    watching,
-)
+from tests.browser import page_server, watching
 from tests.framehash import packets
 from tests.second_reader import assert_progressive, assert_same_packets, read
 
@@ -31,40 +21,10 @@ CORPUS = {"cmaf-av1": "index.m3u8", "ts-gap-tag-missing-files": "playlist.m3u8"}
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    """A folder that all processes of this run share."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "players"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def viewer(complete, run_folder):
-    """Somebody in front of Chromium; only where nothing may be skipped is it installed."""
-    if not CHROMIUM.exists():
-        if not complete:
-            pytest.skip(f"there is no {CHROMIUM}")
-        install_chromium(run_folder)
+def viewer(chromium):
+    """Somebody in front of Chromium."""
     with page_server() as server, watching(server.url) as viewer:
         yield viewer
-
-
-@pytest.fixture(scope="module")
-def mp4box(complete, run_folder):
-    """The script of mp4box.js, fetched once a run."""
-    try:
-        return fetch_mp4box(run_folder)
-    except Missing as missing:
-        if complete:
-            raise
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="module")
-def bases(media_tools, tmp_path_factory) -> Bases:
-    """Whole recordings, each made once for this file."""
-    return Bases(media_tools, tmp_path_factory.mktemp("bases"))
 
 
 @pytest.fixture(params=[*FAULTS, *CORPUS])

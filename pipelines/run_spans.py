@@ -1,0 +1,66 @@
+"""From where to where the tracks of a packaged run go, on its clock and in ticks of the movie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.packaged_slice import TrackMade
+from pipelines.timeline import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipelines.packaged_slice import PackagedRun, PackagedTrack
+
+
+def without_silence(run: PackagedRun) -> PackagedRun:
+    """The run without the silence that was laid into it."""
+    tracks = tuple(track for track in run.tracks if track.made is not TrackMade.SILENCE)
+    return replace(run, tracks=tracks)
+
+
+def spans_of(run: PackagedRun, names: Mapping[int, str]) -> dict[str, Span]:
+    """Spans by name: an encoder that takes over may use other PIDs for the same tracks."""
+    spans: dict[str, Span] = {}
+    for track in run.tracks:
+        if len(track.samples):
+            name, own = names[track.track], span_of(track)
+            spans[name] = spans[name].joined(own) if name in spans else own
+    return spans
+
+
+def span_of(track: PackagedTrack) -> Span:
+    """From where to where a track goes, which has a sample; nothing is seen before its edit."""
+    samples, scale = track.samples, track.timescale
+    pts = samples.pts
+    first_pts = int(pts.min())
+    if track.edit_start is not None:
+        first_pts = max(first_pts, track.edit_start)
+    last = int(samples.dts[-1])
+    return Span(
+        Fraction(int(samples.dts[0]), scale),
+        Fraction(last, scale),
+        Fraction(last + samples.last_duration, scale),
+        Fraction(first_pts, scale),
+        Fraction(int(pts.max()) + samples.last_duration, scale),
+    )
+
+
+def in_ticks(track: PackagedTrack, shift: Fraction, timescale: int) -> PackagedTrack:
+    """The track in media time, which is ``shift`` seconds away, in ticks of ``timescale``."""
+    own, samples = track.timescale, track.samples
+    dts = samples.dts + round(shift * own)
+    if own == timescale:
+        return replace(track, samples=replace(samples, dts=dts))
+    pts, dts = ((each * timescale + own // 2) // own for each in (dts + samples.composition, dts))
+    moved = replace(
+        samples,
+        dts=dts,
+        composition=(pts - dts).astype(np.int32),
+        last_duration=round(samples.last_duration * timescale / own),
+    )
+    return replace(track, samples=moved, timescale=timescale)
