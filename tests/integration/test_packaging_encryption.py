@@ -240,9 +240,7 @@ def test_a_missing_key_is_waited_for_and_then_given_up(encryptor, finalizer):
     with pytest.raises(TransientError, match=r"2\.key"):
         one_slice(one, playlist, final=False)
     tables = one_slice(one, playlist)
-    assert [(each.sequence, each.cause) for each in tables.losses] == [
-        (2, LossCause.SEGMENT_UNREADABLE)
-    ]
+    assert [(each.sequence, each.cause) for each in tables.losses] == [(2, LossCause.NOT_DECRYPTED)]
 
 
 @pytest.mark.parametrize("container", ["ts", "fmp4"])
