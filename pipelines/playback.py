@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.boxes import Mp4Error
+from pipelines.mp4.framing import units
 from pipelines.mp4.movie import Movie, MovieTrack, write_header
 from pipelines.mp4.samples import run_lengths, starts, sync_numbers
 from pipelines.process import FilterProcess
@@ -138,8 +139,8 @@ def check_framing(excerpt: Excerpt) -> None:
     for number, begin, size in zip(
         excerpt.samples.tolist(), begins.tolist(), sizes.tolist(), strict=True
     ):
-        units = [*_units(excerpt.track, excerpt.payload[begin : begin + size])]
-        if units and units[-1].stop != size:
+        found = [*_units(excerpt.track, excerpt.payload[begin : begin + size])]
+        if found and found[-1].stop != size:
             message = f"the NAL units of sample {number} do not fill it"
             raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
 
@@ -147,13 +148,7 @@ def check_framing(excerpt: Excerpt) -> None:
 def _units(track: ParsedTrack, sample: bytes) -> Iterator[slice]:
     """Where the NAL units of a sample lie; the last may end beyond it. None in other codecs."""
     length_size = track.header.configuration and track.header.configuration.fact("nal_length_size")
-    if not length_size:
-        return
-    at = 0
-    while at < len(sample):
-        begin = at + length_size
-        at = begin + int.from_bytes(sample[at:begin], "big")
-        yield slice(begin, at)
+    return units(sample, 0, len(sample), length_size) if length_size else iter(())
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipelines.mp4.movie_fragment import TrackFragment
 
 
@@ -20,14 +23,18 @@ def well_framed(track: TrackFragment, payload: memoryview, length_size: int) -> 
         at = run.offset
         for number in range(run.first_sample, run.first_sample + run.count):
             end = at + int(track.sizes[number])
-            fitting[number] = _end_of_units(payload, at, end, length_size) == end
+            last = deque(units(payload, at, end, length_size), maxlen=1)
+            fitting[number] = not last or last[0].stop == end
             at = end
     return fitting
 
 
-def _end_of_units(payload: memoryview, at: int, end: int, length_size: int) -> int:
-    """Where the last unit that begins before ``end`` ends."""
+def units(payload: bytes | memoryview, at: int, end: int, length_size: int) -> Iterator[slice]:
+    """Where the NAL units of a sample lie that reaches from ``at`` to ``end``.
+
+    Each stands without the ``length_size`` bytes of its length; the last may end beyond the sample.
+    """
     while at < end:
         begin = at + length_size
         at = begin + int.from_bytes(payload[at:begin], "big")
-    return at
+        yield slice(begin, at)
