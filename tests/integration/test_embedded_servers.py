@@ -193,7 +193,7 @@ def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(tmp_path):
     group = child.pid
     child.stop(grace=0.2)
     assert not child.running()
-    assert not group_members(group)
+    eventually(lambda: not group_members(group))
 
 
 def test_a_child_that_ends_before_it_answers_is_reported_with_its_log(tmp_path):
