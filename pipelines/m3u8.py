@@ -200,8 +200,8 @@ def _segments(
         map_keys = lines.map_keys.get(position, map_keys)
         if "uri" not in entry or "duration" not in entry:
             raise invalid(reader.location, f"has no EXTINF or URI for segment {position + 1}")
-        discontinuity = bool(entry["discontinuity"])
-        discontinuities += discontinuity
+        tags = lines.discontinuities.get(position, 0)
+        discontinuities += tags  # each counts (section 6.2.1)
         # Keys come before URIs: a refused method must say so, whatever its key URI looks like.
         encryption = reader.encryption(keys)
         location = reader.resolve(entry["uri"])
@@ -214,7 +214,7 @@ def _segments(
                 byte_range=reader.byte_range(entry.get("byterange"), location, before),
                 init_section=reader.init_section(entry.get("init_section"), map_keys),
                 encryption=encryption,
-                discontinuity=discontinuity,
+                discontinuity=tags > 0,
                 discontinuity_sequence=discontinuities,
                 gap=bool(entry["gap_tag"]),
                 program_date_time=lines.clocks.get(position),

@@ -7,6 +7,7 @@ so is a bad MEDIA-SEQUENCE), so those tags are read here. Section numbers are RF
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -46,13 +47,15 @@ _VALUES = frozenset(
         "#EXT-X-PLAYLIST-TYPE",
     }
 )
+_DISCONTINUITY = "#EXT-X-DISCONTINUITY"
+#: Tags of time before a URI: the library reads no more than one discontinuity there.
+_TIMING = frozenset({_DISCONTINUITY, "#EXT-X-PROGRAM-DATE-TIME"})
 #: Tags that the library reads for us; all others (parts, hints, ads, comments) change nothing.
 _LIBRARY = frozenset(
     {
         "#EXT-X-BYTERANGE",
         "#EXT-X-MAP",
         "#EXT-X-SESSION-KEY",
-        "#EXT-X-DISCONTINUITY",
         "#EXT-X-GAP",
         "#EXT-X-ENDLIST",
         "#EXT-X-STREAM-INF",
@@ -78,6 +81,8 @@ class PlaylistText:
     lines: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     clocks: dict[int, datetime] = field(default_factory=dict)  #: by position of the URI
+    #: How many EXT-X-DISCONTINUITY tags stand before a URI, by its position.
+    discontinuities: Counter[int] = field(default_factory=Counter)
     #: The lines of the EXT-X-KEY tags in force from a URI on, and at an EXT-X-MAP, by position of
     #: the URI that they come before.
     keys: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -128,8 +133,8 @@ def read_text(text: bytes, location: Location) -> PlaylistText:
         if tag == "#EXTINF":
             read.has_segments = True
             read.lines.append(_extinf(line, number, location))
-        elif tag == "#EXT-X-PROGRAM-DATE-TIME":
-            _note_clock(read, value)
+        elif tag in _TIMING:
+            _note_timing(read, tag, value)
         elif tag == "#EXT-X-KEY":
             keys = read.keys[read.uris] = _in_force(keys, line, location)
         elif tag in _VALUES:
@@ -189,8 +194,12 @@ def _extinf(line: str, number: int, location: Location) -> str:
     return f"#EXTINF:{match[1]},"
 
 
-def _note_clock(read: PlaylistText, value: str) -> None:
-    """Remember a wall clock; one that cannot be read is a hint less, not a recording less."""
+def _note_timing(read: PlaylistText, tag: str, value: str) -> None:
+    """Remember a discontinuity, or a wall clock; one that cannot be read is a hint less, not a
+    recording less."""
+    if tag == _DISCONTINUITY:
+        read.discontinuities[read.uris] += 1
+        return
     try:
         clock = datetime.fromisoformat(value.strip())
     except ValueError:

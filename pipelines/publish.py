@@ -86,7 +86,8 @@ class PublishedRendition:
     """A proven rendition with the variant that it was copied from.
 
     ``lost`` are the segments (media sequence and location) of which nothing could be packaged,
-    ``starts`` the media sequences at which a period begins.
+    ``repeated`` those that are an earlier one once more, ``starts`` the media sequences at which
+    players begin anew.
     """
 
     name: str
@@ -97,6 +98,7 @@ class PublishedRendition:
     height: int
     codecs: tuple[str, ...]  #: RFC 6381; () when not all are known
     lost: frozenset[tuple[int, str]] = frozenset()
+    repeated: frozenset[tuple[int, str]] = frozenset()
     starts: frozenset[int] = frozenset()
 
     @property
@@ -108,12 +110,20 @@ class PublishedRendition:
     @property
     def vod_segments(self) -> tuple[Segment, ...]:
         """The segments of its VOD playlist: gaps and periods are marked as they were found."""
-        return marked(lacking(self.variant.segments, self.lost), self.marks)
+        return marked(self.found(self.variant.segments), self.marks)
 
     @property
     def marks(self) -> tuple[PeriodMark, ...]:
-        """Where periods begin that its playlist does not tag."""
-        return period_marks(lacking(self.variant.segments, self.lost), self.starts)
+        """Where players begin anew, and its playlist does not say so."""
+        return period_marks(self.found(self.variant.segments), self.starts)
+
+    def found(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """The segments of one of its playlists as they were found: what is lost is a gap, and what
+        came once more is not listed again."""
+        once = [
+            each for each in segments if (each.sequence, str(each.location)) not in self.repeated
+        ]
+        return lacking(once, self.lost)
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,6 @@ class PublishedSubtitles:
     file: str
     cues: tuple[Cue, ...]
     texts: tuple[VodText, ...]
-    discontinuity_sequence: int  #: of the first of the texts
 
 
 class Publisher:
@@ -159,7 +168,7 @@ class Publisher:
         groups = AudioGroups.of([(each.name, each.playable) for each in renditions])
         for rendition in renditions:
             for place, segments in groups.playlists_of(rendition.name):
-                listed = marked(lacking(segments, rendition.lost), rendition.marks)
+                listed = marked(rendition.found(segments), rendition.marks)
                 self._write_playlist(listed, folder.child(place), checkpoint)
             own = folder.child(f"{rendition.name}/")
             self._write_playlist(rendition.vod_segments, own, checkpoint)
@@ -187,8 +196,9 @@ class Publisher:
         folder = revision.child(_subtitle_folder(subtitles, number))
         for position, each in enumerate(subtitles.texts):
             self._store.write(folder.child(f"{position}.vtt"), each.text.encode(), TEXT)
-        seconds = [each.seconds for each in subtitles.texts]
-        listed = subtitle_playlist(seconds, subtitles.discontinuity_sequence)
+        listed = subtitle_playlist(
+            [(each.seconds, each.discontinuity_sequence) for each in subtitles.texts]
+        )
         self._store.write(folder.child("index.m3u8"), listed.encode(), MEDIA)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -99,16 +99,18 @@ class VodText:
 
     text: str
     seconds: float  #: sum of EXTINF of the main playlist's segments there
+    discontinuity_sequence: int
 
 
 def clock_stretches(
     points: Sequence[ClockPoint], segments: Sequence[Segment], duration: float
 ) -> tuple[ClockStretch, ...]:
-    """The stretches of one clock of a movie of ``duration`` seconds, made of these segments."""
-    first = segments[0].sequence if segments else 0
+    """The stretches of one clock of a movie of ``duration`` seconds, by the segments of a playlist
+    that it was made of."""
     stretches = []
     for point, following in itertools.zip_longest(points, points[1:]):
-        inside = min(max(0, point.sequence - first), len(segments) - 1)
+        place = bisect_left(segments, point.sequence, key=lambda each: each.sequence)
+        inside = min(place, len(segments) - 1)
         stretches.append(
             ClockStretch(
                 start=point.media,
@@ -129,7 +131,8 @@ def read_subtitles(
 ) -> ReadSubtitles:
     """Fetch and read every segment of a subtitle playlist, several at a time.
 
-    What cannot be read, or goes beyond the ``budget`` that is drawn upon, is a loss. Raises ``TransientError`` for outages.
+    What cannot be read, or goes beyond the ``budget`` that is drawn upon, is a loss. Raises
+    ``TransientError`` for outages.
     """
     texts: list[SubtitleText] = []
     losses: list[Loss] = []
@@ -204,6 +207,37 @@ def _fitting(cue: Cue, clock: float, stretches: Sequence[ClockStretch]) -> list[
     ]
 
 
+def _from_tags(
+    stretches: Sequence[ClockStretch], segments: Sequence[Segment]
+) -> tuple[ClockStretch, ...]:
+    """The stretches, those cut in two where a discontinuity stands although the clock goes on.
+
+    There it is by EXTINF, which is near enough: on both sides the clock says when a cue is shown.
+    """
+    listed = [0.0, *itertools.accumulate(segment.duration for segment in segments)]
+    begins = {each.position for each in stretches}
+    found = [*stretches]
+    for position in range(1, len(segments)):
+        before, segment = segments[position - 1], segments[position]
+        if segment.discontinuity_sequence == before.discontinuity_sequence or position in begins:
+            continue
+        at = bisect_right(found, position, key=lambda each: each.position) - 1
+        if at < 0:
+            continue
+        whole = found[at]
+        passed = listed[position] - listed[whole.position]
+        if whole.start + passed < whole.end:
+            rest = replace(
+                whole,
+                start=whole.start + passed,
+                clock=whole.clock + passed,
+                position=position,
+                discontinuity_sequence=segment.discontinuity_sequence,
+            )
+            found[at : at + 1] = [replace(whole, end=rest.start), rest]
+    return tuple(found)
+
+
 def vod_texts(
     cues: Sequence[Cue], stretches: Sequence[ClockStretch], segments: Sequence[Segment]
 ) -> tuple[VodText, ...]:
@@ -213,6 +247,7 @@ def vod_texts(
     of the media there, so that cues are shown with their pictures whatever times a player gives
     them.
     """
+    stretches = _from_tags(stretches, segments)
     shown: dict[int, list[Cue]] = {}
     for cue in cues:
         number = max(0, bisect_right(stretches, cue.start, key=lambda each: each.start) - 1)
@@ -220,7 +255,7 @@ def vod_texts(
     waiting = deque(enumerate(stretches))
     texts = []
     end = 0
-    for _, group in itertools.groupby(segments, lambda segment: segment.discontinuity_sequence):
+    for number, group in itertools.groupby(segments, lambda each: each.discontinuity_sequence):
         seconds = 0.0
         for segment in group:
             seconds += segment.duration
@@ -231,11 +266,12 @@ def vod_texts(
         first = inside[0][1] if inside else None
         moved = [
             cue.moved(stretch.clock_since(first) - stretch.start)
-            for number, stretch in inside
-            for cue in shown.get(number, ())
+            for place, stretch in inside
+            for cue in shown.get(place, ())
             if first is not None
         ]
-        texts.append(VodText(write(moved, first.clock if first else None), seconds))
+        text = write(moved, first.clock if first else None)
+        texts.append(VodText(text, seconds, number))
     return tuple(texts)
 
 

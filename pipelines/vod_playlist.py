@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC
 from enum import StrEnum
@@ -133,16 +134,16 @@ def _stream_inf(variant: VodVariant) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class PeriodMark:
-    """Where a period begins that its playlist may not tag: so far into a tagged one."""
+    """Where players begin anew, and the playlist may not tag it: so far into a tagged period."""
 
     discontinuity_sequence: int
     seconds: float  #: sum of EXTINF from the tag to there
 
 
 def period_marks(segments: Sequence[Segment], starts: Collection[int]) -> tuple[PeriodMark, ...]:
-    """The marks of periods that begin at the segments of these media sequences.
+    """The marks of what begins at the segments of these media sequences.
 
-    A period that begins at its playlist's first segment, or at a tag, needs none; neither does one
+    What begins at its playlist's first segment, or at a tag, needs none; neither does that
     whose tag stands before segments that are marked as gaps, which nothing is played of.
     """
     marks = []
@@ -160,14 +161,16 @@ def period_marks(segments: Sequence[Segment], starts: Collection[int]) -> tuple[
 def marked(segments: Sequence[Segment], marks: Sequence[PeriodMark]) -> tuple[Segment, ...]:
     """The segments with a discontinuity before the one that begins nearest to each mark.
 
-    The same marks serve all playlists of a recording, whose segments may be of other lengths.
+    The same marks serve all playlists of a recording, whose segments may be of other lengths. Each
+    mark counts once in every one of them, however near they lie, since players find what belongs
+    together by the number of discontinuities (section 6.2.4).
     """
     stretches = _begins(segments)
     nearest = (_nearest(stretches.get(mark.discontinuity_sequence, []), mark) for mark in marks)
-    opened = {position for position in nearest if position is not None}
+    opened = Counter(position for position in nearest if position is not None)
     added, found = 0, []
     for position, segment in enumerate(segments):
-        added += position in opened
+        added += opened[position]
         found.append(
             replace(
                 segment,
@@ -179,14 +182,16 @@ def marked(segments: Sequence[Segment], marks: Sequence[PeriodMark]) -> tuple[Se
 
 
 def _begins(segments: Sequence[Segment]) -> dict[int, list[tuple[float, int]]]:
-    """By discontinuity sequence, where segments begin that its tag does not stand before: how far
-    behind the tag (s), ascending, and their positions."""
+    """By discontinuity sequence, where segments begin behind its first one, that of the next tag
+    among them: how far behind the tag (s), ascending, and their positions."""
     begins: dict[int, list[tuple[float, int]]] = {}
-    elapsed = 0.0
+    elapsed, tagged = 0.0, None
     for position, segment in enumerate(segments):
-        elapsed = 0.0 if segment.discontinuity else elapsed
-        if elapsed > 0:
-            begins.setdefault(segment.discontinuity_sequence, []).append((elapsed, position))
+        if tagged is not None:
+            begins.setdefault(tagged, []).append((elapsed, position))
+        if segment.discontinuity:
+            elapsed = 0.0
+        tagged = segment.discontinuity_sequence
         elapsed += segment.duration
     return begins
 
@@ -219,9 +224,16 @@ def media_playlist(segments: Sequence[Segment], uri_for: Callable[[Location], st
             lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{before}")
     init: InitSection | None = None
     key: Encryption | None = None
+    tagged: int | None = None
     for position, segment in enumerate(segments):
         wanted = _key(segment, position, segments[0])
-        lines += _segment_tags(segment)
+        # Of more than one that fall together, each has its tag: the number tells them apart.
+        since = int(segment.discontinuity)
+        if tagged is not None:
+            since = max(since, segment.discontinuity_sequence - tagged)
+        tagged = segment.discontinuity_sequence
+        lines += ["#EXT-X-DISCONTINUITY"] * since
+        lines += _clock_tag(segment)
         if segment.init_section and segment.init_section != init:
             # A key holds for the maps behind it too, until the next one.
             if segment.init_section.encryption != key:
@@ -235,24 +247,28 @@ def media_playlist(segments: Sequence[Segment], uri_for: Callable[[Location], st
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
 
 
-def subtitle_playlist(seconds: Sequence[float], discontinuity_sequence: int) -> str:
-    """Write the closed media playlist of ``0.vtt``, ``1.vtt`` …, each a period of so many seconds.
+def subtitle_playlist(texts: Sequence[tuple[float, int]]) -> str:
+    """Write the closed media playlist of ``0.vtt``, ``1.vtt`` …: of each its seconds, and its
+    discontinuity sequence, which differ.
 
-    ``discontinuity_sequence`` is that of the first period in the other playlists. Only of subtitles may the target duration differ from that of the other playlists
-    (section 6.2.4).
+    Only of subtitles may the target duration differ from that of the other playlists (section
+    6.2.4).
     """
+    longest = max((seconds for seconds, _ in texts), default=0.0)
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:3",
-        f"#EXT-X-TARGETDURATION:{max(1, math.ceil(max(seconds, default=0.0)))}",
+        f"#EXT-X-TARGETDURATION:{max(1, math.ceil(longest))}",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-MEDIA-SEQUENCE:0",
     ]
-    if discontinuity_sequence:
-        lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity_sequence}")
-    for number, length in enumerate(seconds):
-        lines += ["#EXT-X-DISCONTINUITY"] if number else []
-        lines += [f"#EXTINF:{length:.6f},", f"{number}.vtt"]
+    tagged = texts[0][1] if texts else 0
+    if tagged:
+        lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{tagged}")
+    for number, (seconds, sequence) in enumerate(texts):
+        lines += ["#EXT-X-DISCONTINUITY"] * (sequence - tagged)
+        lines += [f"#EXTINF:{seconds:.6f},", f"{number}.vtt"]
+        tagged = sequence
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
 
 
@@ -273,9 +289,7 @@ def _key(segment: Segment, position: int, first: Segment) -> Encryption | None:
     return replace(key, iv=segment.sequence.to_bytes(16, "big"))
 
 
-def _segment_tags(segment: Segment) -> Iterator[str]:
-    if segment.discontinuity:
-        yield "#EXT-X-DISCONTINUITY"
+def _clock_tag(segment: Segment) -> Iterator[str]:
     if segment.program_date_time:
         clock = segment.program_date_time.astimezone(UTC).isoformat(timespec="milliseconds")
         yield f"#EXT-X-PROGRAM-DATE-TIME:{clock.replace('+00:00', 'Z')}"

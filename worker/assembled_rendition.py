@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.lost_stretches import LostPlace
 from pipelines.movie_tables import ClockPoint
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: The format that is written and the only one that is read; another version's is assembled again.
-FORMAT = 3
+FORMAT = 4
+
+
+class RepeatedPlace(NamedTuple):
+    """Which listed segment is an earlier one once more."""
+
+    segment: int  #: media sequence
+    sound: str  #: name of the sound whose own playlist lists it; "": the variant's playlist
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class AssembledRendition:
     height: int
     codecs: Sequence[str]
     clocks: tuple[ClockPoint, ...]
-    starts: Sequence[int]  #: media sequences of the segments with which periods begin, wholly
+    starts: Sequence[int]  #: media sequences of the segments at which players begin anew
+    repeated: tuple[RepeatedPlace, ...]  #: segments that are an earlier one once more
     lost: tuple[LostPlace, ...]  #: all of them, where the report may list the first ones
     assembling: float  #: seconds that it took
     proving: float
@@ -54,6 +62,7 @@ class AssembledRendition:
                 **data,
                 "proven": RenditionReport.model_validate(data["proven"]),
                 "lost": tuple(LostPlace(*place) for place in data["lost"]),
+                "repeated": tuple(RepeatedPlace(*place) for place in data["repeated"]),
                 "clocks": tuple(ClockPoint(**point) for point in data["clocks"]),
             }
         )

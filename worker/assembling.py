@@ -24,7 +24,7 @@ from pipelines.staging import SliceLost
 from pipelines.transcoding.conforming_encoding import conforming_encoding
 from pipelines.transcoding.kit import probe_kit
 from pipelines.verify import Proof, Thoroughness, Verification
-from worker.assembled_rendition import AssembledRendition
+from worker.assembled_rendition import AssembledRendition, RepeatedPlace
 from worker.decided_layout import DecidedLayout
 from worker.planning import plan_of
 
@@ -203,11 +203,21 @@ def _result(
         height=video.first.height if video else 0,
         codecs=[*codec_names(described)],
         clocks=tuple(made.tables.clocks),
-        starts=[each.sequence + (each.piece > 0) for each in made.tables.periods],
+        starts=_starts(made),
+        repeated=tuple(
+            RepeatedPlace(each.sequence, each.rendition) for each in made.repairs if each.whole
+        ),
         lost=lost_places(made.losses),
         assembling=seconds[0],
         proving=seconds[1],
     )
+
+
+def _starts(made: AssembledObject) -> list[int]:
+    """Media sequences of the segments before which players must be told to begin anew: of what
+    begins inside a segment, the next one."""
+    periods = [(period.sequence, period.piece) for period in made.tables.periods]
+    return sorted({sequence + (piece > 0) for sequence, piece in (*periods, *made.tables.breaks)})
 
 
 def _origin(planned: PlannedRendition) -> RenditionOrigin:

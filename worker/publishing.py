@@ -27,12 +27,13 @@ from worker.subtitles import subtitles_of
 from worker.timings import timings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipelines.location import Location
     from pipelines.object_store import ObjectStore
-    from pipelines.playlist import Recording
+    from pipelines.playlist import Recording, Variant
     from pipelines.report import RenditionReport
+    from worker.assembled_rendition import RepeatedPlace
     from worker.run import Run
     from worker.run_plan import PlannedRendition, RunPlan
     from worker.standing import Standing
@@ -165,8 +166,20 @@ def _published(
             for playlist in recording.media_playlists
             for segment, _ in segments_of(playlist.segments, made.lost)
         ),
+        repeated=frozenset(_repeated(variant, made.repeated)),
         starts=frozenset(made.starts),
     )
+
+
+def _repeated(variant: Variant, places: Sequence[RepeatedPlace]) -> Iterator[tuple[int, str]]:
+    """Media sequence and location of the segments of a variant that came before."""
+    own = [("", variant.playlists[0])]
+    sounds = [(each.name, each.playlist) for each in variant.sound if each.playlist is not None]
+    for name, playlist in (*own, *sounds):
+        numbers = {place.segment for place in places if place.sound == name}
+        for segment in playlist.segments if numbers else ():
+            if segment.sequence in numbers:
+                yield segment.sequence, str(segment.location)
 
 
 def _commit(run: Run, standing: Standing, written: Mapping[str, Any], seconds: float) -> None:

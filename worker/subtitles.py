@@ -64,16 +64,17 @@ def _found(
         unread = _not_published(rendition, "none of its segments can be read")
         told = {"losses": losses[:MOST_LISTED], "losses_not_listed": not_listed(losses)}
         return FoundSubtitles(None, unread.report.model_copy(update=told))
+    # Of its own tags, a playlist of subtitles can know those of the recording alone.
     stretches = clock_stretches(clocks, mp4.variant.segments, mp4.duration)
     subtitles = retimed(read.texts, stretches)
     segments = mp4.vod_segments
+    marked = clock_stretches(clocks, segments, mp4.duration)
     published = PublishedSubtitles(
         rendition=rendition,
         mp4=mp4.name,
         file=file,
         cues=subtitles.cues,
-        texts=vod_texts(subtitles.cues, stretches, segments),
-        discontinuity_sequence=segments[0].discontinuity_sequence,
+        texts=vod_texts(subtitles.cues, marked, segments),
     )
     names = run.runtime.names(run.session_id)
     report = SubtitleReport(

@@ -131,6 +131,19 @@ def test_a_reset_inside_a_segment_and_a_wrap_keep_their_cues_in_the_vod():
     assert list(on_the_clock(texts)) == [(pytest.approx(ROUND + 1, abs=0.01), "x"), (51, "y")]
 
 
+def test_cues_lie_behind_the_discontinuity_that_they_are_shown_behind_though_the_clock_goes_on():
+    listed = segments(2, 2, 2, tags=[1, 2])
+    texts = vod_texts(
+        [Cue(0.5, 1, "a"), Cue(2.5, 3, "b"), Cue(4.5, 5, "c")],
+        clock_stretches([ClockPoint(0, 100, 0, 0)], listed, 6),
+        listed,
+    )
+    assert [[*on_the_clock([each])] for each in texts] == [
+        [(100.5, "a")], [(102.5, "b")], [(104.5, "c")],
+    ]  # fmt: skip
+    assert [each.discontinuity_sequence for each in texts] == [0, 1, 2]
+
+
 def test_a_period_without_media_has_an_empty_text():
     listed = segments(2, 2, tags=[1])
     texts = vod_texts([], clock_stretches([ClockPoint(0, 1, 0, 0)], listed, 2), listed)

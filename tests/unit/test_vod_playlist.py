@@ -187,7 +187,51 @@ def test_a_tag_before_lost_segments_holds_for_the_period_behind_them():
 def test_other_playlists_are_marked_where_a_segment_begins_nearest():
     sound = [dataclasses.replace(segment(number), duration=1.5) for number in range(6)]
     told = marked(sound, [PeriodMark(0, 4.0), PeriodMark(0, 4.2), PeriodMark(7, 1.0)])
-    assert [each.discontinuity_sequence for each in told] == [0, 0, 0, 1, 1, 1]
+    assert [each.discontinuity_sequence for each in told] == [0, 0, 0, 2, 2, 2]
+
+
+def rfc_8216(text):
+    """By URI its discontinuity sequence: what section 6.2.1 says, counted line by line."""
+    lines = text.splitlines()
+    header = [line for line in lines if line.startswith("#EXT-X-DISCONTINUITY-SEQUENCE:")]
+    number = int(header[0].partition(":")[2]) if header else 0
+    told = {}
+    for line in lines:
+        number += line == "#EXT-X-DISCONTINUITY"
+        if line and not line.startswith("#"):
+            told[line.rpartition("/")[2]] = number
+    return told
+
+
+@pytest.mark.parametrize(
+    ("sound", "numbers"),
+    [
+        # Both resets lie in the first segment of sound: the second one is behind both.
+        ((6, 6, 6), [0, 2, 3]),
+        # Both lie in the only one of its tagged period: the tag behind it counts for them too.
+        ((12, 6), [0, 3]),
+        ((1.5,) * 12, [0, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3]),
+    ],
+)
+def test_each_discontinuity_counts_once_in_every_playlist(sound, numbers):
+    pictures = [
+        segment(number, discontinuity=number == 6, discontinuity_sequence=int(number >= 6))
+        for number in range(9)
+    ]
+    marks = period_marks(pictures, {1, 2})
+    sums = [sum(sound[:number]) for number in range(len(sound))]
+    beside = [
+        dataclasses.replace(
+            segment(number, discontinuity=at == 12, discontinuity_sequence=int(at >= 12)),
+            duration=seconds,
+        )
+        for number, (seconds, at) in enumerate(zip(sound, sums, strict=True))
+    ]
+    own = rfc_8216(media_playlist(marked(pictures, marks), url))
+    assert [*own.values()] == [0, 1, 2, 2, 2, 2, 3, 3, 3]
+    written = media_playlist(marked(beside, marks), url)
+    assert [*rfc_8216(written).values()] == numbers
+    assert [each.discontinuity_sequence for each in read(written).segments] == numbers
 
 
 def test_many_marks_in_many_segments_are_found_at_once():
@@ -236,9 +280,9 @@ def test_names_in_a_group_differ_whatever_the_recording_calls_them():
 
 
 def test_subtitles_have_a_segment_for_each_period():
-    again = read(subtitle_playlist([4.0, 2.5], 3))
+    again = read(subtitle_playlist([(4.0, 3), (2.5, 5)]))
     told = [(each.duration, each.discontinuity_sequence) for each in again.segments]
-    assert (told, again.ended, again.target_duration) == ([(4.0, 3), (2.5, 4)], True, 4)
+    assert (told, again.ended, again.target_duration) == ([(4.0, 3), (2.5, 5)], True, 4)
 
 
 @pytest.mark.ffmpeg
