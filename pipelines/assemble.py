@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from pipelines.absent_sound import why_absent
 from pipelines.errors import ErrorCode, PermanentError, ToolError, TransientError
-from pipelines.gap import ALL_TRACKS, GapCause
 from pipelines.gap_policy import GapPolicy
 from pipelines.layout import HEADER_PART, ObjectLayout, StagedPart, lay_out
 from pipelines.loss import LossCause
+from pipelines.missing_media import missing_media
 from pipelines.movie_tables import MovieTables
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.movie import write_header
@@ -31,11 +31,12 @@ from pipelines.silence import silent_sound
 from pipelines.store_errors import ObjectExists, ObjectMissing, PartsRefused, UploadMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
     from fractions import Fraction
 
     from pipelines.census import EncodingOf, MainPictures
+    from pipelines.clock_detours import Place
     from pipelines.location import Location
     from pipelines.loss import Loss
     from pipelines.media import Codec
@@ -180,7 +181,22 @@ def assemble(assembly: Assembly) -> AssembledObject:
 
 
 def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple[int, int, float]]:
-    tables = _empty_tables(assembly)
+    """The tables of all slices, and how many bytes, segments and listed seconds those are of."""
+    tables, totals = _merged(assembly, layout, ())
+    if tables.detours:
+        detours = tables.detours
+        del tables  # those of a day take 200 MB
+        tables, totals = _merged(assembly, layout, detours)
+    if not tables.tracks:
+        raise _nothing_left(assembly.rendition, totals[1], tables.losses)
+    _tell_absent_sound(assembly, tables)
+    return tables, totals
+
+
+def _merged(
+    assembly: Assembly, layout: ObjectLayout, detours: Collection[Place]
+) -> tuple[MovieTables, tuple[int, int, float]]:
+    tables = _empty_tables(assembly, detours)
     source_bytes, segments, listed = 0, 0, 0.0
     with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="read-tables") as pool:
         for first in range(0, len(assembly.receipts), READ_AHEAD):
@@ -193,9 +209,6 @@ def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple
                 segments += packaged.source_segments
                 listed += packaged.listed_seconds
     tables.finish()
-    if not tables.tracks:
-        raise _nothing_left(assembly.rendition, segments, tables.losses)
-    _tell_absent_sound(assembly, tables)
     return tables, (source_bytes, segments, listed)
 
 
@@ -230,27 +243,26 @@ def _nothing_left(rendition: str, segments: int, losses: Sequence[Loss]) -> Perm
     return PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
 
 
-def _empty_tables(assembly: Assembly) -> MovieTables:
+def _empty_tables(assembly: Assembly, detours: Collection[Place]) -> MovieTables:
     def silence(codec: Codec, sample_entry: bytes, timescale: int) -> SilentSound:
         return silent_sound(codec, sample_entry, timescale, assembly.ffmpeg, assembly.checkpoint)
 
     return MovieTables(
-        assembly.max_hole, assembly.creation_time, assembly.gap_policy, silence, assembly.layout
+        assembly.max_hole,
+        assembly.creation_time,
+        assembly.gap_policy,
+        silence,
+        assembly.layout,
+        detours,
     )
 
 
 def _refuse_gaps(assembly: Assembly, tables: MovieTables) -> None:
-    """Refuse a recording that lacks media, where the policy is to. Hours of which the clock on the
-    wall tells that nothing was recorded are no lack."""
-    if assembly.gap_policy is not GapPolicy.FAIL:
-        return
-    for gap in tables.gaps:
-        if gap.cause is not GapCause.WALL_CLOCK:
-            what = "media" if gap.track == ALL_TRACKS else gap.track
-            message = (
-                f"{gap.duration:.3f} s of {what} are missing at {gap.at:.3f} s of the recording: "
-                f"{gap.detail}; FINALIZER_GAP_POLICY refuses gaps"
-            )
+    """Refuse a recording that lacks media, where the policy is to."""
+    if assembly.gap_policy is GapPolicy.FAIL:
+        missing = next(missing_media(tables), None)
+        if missing is not None:
+            message = f"{missing}; FINALIZER_GAP_POLICY refuses gaps"
             raise PermanentError(ErrorCode.GAP_REFUSED, message)
 
 

@@ -29,6 +29,7 @@ class ExpectedUnits:
 
     made: TrackMade
     inserted: bool  #: silence that the movie itself puts in
+    last_duration: int  #: media ticks that the last of them lasts, as the source tells
     _begin: int  # media ticks of the earliest
     _offsets: np.ndarray  # int32[n] or int64[n], ticks behind it; _NO_OFFSET
     _sync: np.ndarray  # uint8, bits
@@ -43,12 +44,15 @@ class ExpectedUnits:
         made: TrackMade,
         *,
         inserted: bool,
+        last_duration: int,
     ) -> ExpectedUnits:
         """Samples of these presentation times (media ticks, ``NO_TIME``), key flags and sizes."""
         known = pts != NO_TIME
         begin = int(pts[known].min()) if known.any() else 0
         offsets = np.where(known, pts - begin, _NO_OFFSET)
-        return cls(made, inserted, begin, narrowed(offsets), np.packbits(sync), sizes)
+        return cls(
+            made, inserted, last_duration, begin, narrowed(offsets), np.packbits(sync), sizes
+        )
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -96,12 +100,20 @@ class ExpectedTrack:
         if told is not None and np.array_equal(told, sizes):
             told = sizes  # of which the tables hold on to the very same array
         self._entries.setdefault(configuration_fingerprint(track.sample_entry), track.sample_entry)
-        self._add(ExpectedUnits.of(pts, expected.sync, told, track.made, inserted=False))
+        last = track.samples.last_duration
+        units = ExpectedUnits.of(
+            pts, expected.sync, told, track.made, inserted=False, last_duration=last
+        )
+        self._add(units)
 
-    def insert(self, pts: np.ndarray, sizes: np.ndarray) -> None:
-        """Add frames of silence that the movie itself puts in: media ticks and bytes, int64[n]."""
+    def insert(self, pts: np.ndarray, sizes: np.ndarray, last_duration: int) -> None:
+        """Add frames of silence that the movie itself puts in: media ticks and bytes, int64[n], and
+        how long the last one lasts."""
         sync, made = np.ones(len(pts), np.bool_), TrackMade.SILENCE
-        self._add(ExpectedUnits.of(pts, sync, narrowed(sizes), made, inserted=True))
+        units = ExpectedUnits.of(
+            pts, sync, narrowed(sizes), made, inserted=True, last_duration=last_duration
+        )
+        self._add(units)
 
     def _add(self, units: ExpectedUnits) -> None:
         self._made[units.made] += len(units)

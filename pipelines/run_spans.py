@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.packaged_slice import TrackMade
 from pipelines.timeline import Span
+from pipelines.track_cut import even_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,16 +38,17 @@ def span_of(track: PackagedTrack) -> Span:
     """From where to where a track goes, which has a sample; nothing is seen before its edit."""
     samples, scale = track.samples, track.timescale
     pts = samples.pts
-    first_pts = int(pts.min())
-    if track.edit_start is not None:
-        first_pts = max(first_pts, track.edit_start)
-    last = int(samples.dts[-1])
+    first = int(pts.min())
+    shown = first if track.edit_start is None else max(first, track.edit_start)
+    last, even = int(samples.dts[-1]), even_duration(track)
     return Span(
         Fraction(int(samples.dts[0]), scale),
         Fraction(last, scale),
         Fraction(last + samples.last_duration, scale),
-        Fraction(first_pts, scale),
+        Fraction(shown, scale),
         Fraction(int(pts.max()) + samples.last_duration, scale),
+        hidden=Fraction(shown - first, scale),
+        sample=None if even is None else Fraction(even, scale),
     )
 
 

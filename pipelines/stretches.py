@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.packaged_slice import TrackMade
-from pipelines.timeline import GAP
-from pipelines.track_cut import cut, usual_duration
+from pipelines.timeline import least_gap
+from pipelines.track_cut import cut, even_duration, usual_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ _EDGE = 1e-6
 
 
 def stretches(run: PackagedRun) -> Iterator[PackagedRun]:
-    """Cut a run where no track has anything for longer than ``GAP``: there the clock has jumped.
+    """Cut a run where no track has anything for so long that it is a gap: the clock has jumped.
 
     Each stretch is a run, of which only the first knows what came before. Silence that was laid in
     counts for nothing.
@@ -53,23 +54,32 @@ def _between(tracks: Iterable[PackagedTrack], begin: float, end: float) -> Itera
 
 def _holes(tracks: Iterable[PackagedTrack]) -> list[float]:
     """Clock seconds in the middle of each hole that is common to all tracks."""
-    covered = sorted(pair for track in tracks for pair in _covered(track))
+    tracks = list(tracks)
+    least = float(least_gap(map(_sample, tracks)))
+    covered = sorted(pair for track in tracks for pair in _covered(track, least))
     holes = []
     reached = covered[0][1] if covered else 0.0
     for begin, end in covered:
-        if begin - reached > float(GAP) + _EDGE:
+        if begin - reached > least + _EDGE:
             holes.append((reached + begin) / 2)
         reached = max(reached, end)
     return holes
 
 
-def _covered(track: PackagedTrack) -> Iterator[tuple[float, float]]:
-    """From when to when the track has samples without a hole, seconds of its clock."""
+def _sample(track: PackagedTrack) -> Fraction | None:
+    even = even_duration(track)
+    return None if even is None else Fraction(even, track.timescale)
+
+
+def _covered(track: PackagedTrack, least: float) -> Iterator[tuple[float, float]]:
+    """From when to when the track has samples without a hole of ``least``, seconds of its clock."""
     dts = track.samples.dts
     if not len(dts):
         return
     usual = usual_duration(track)
-    limit = max(float(GAP) * track.timescale, SLOW * usual)
+    limit = least * track.timescale
+    if even_duration(track) is None:
+        limit = max(limit, SLOW * usual)
     breaks = np.flatnonzero(np.diff(dts) - usual > limit) + 1
     for piece in np.split(dts, breaks):
         yield float(piece[0] / track.timescale), float((piece[-1] + usual) / track.timescale)

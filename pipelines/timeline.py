@@ -6,7 +6,7 @@ published one, where the first picture or sound of the recording is at 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: A tagged discontinuity whose clock goes on within this shifts nothing.
 SAME_CLOCK = Fraction(50, 1000)
-#: A forward jump of every track by more than this, on the same clock, is a gap.
+#: A forward jump of every track by more than this, on the same clock, is a gap at any rate.
 GAP = Fraction(1, 2)
+#: Where samples last alike, a jump by more than so many of the longest is one.
+GAP_SAMPLES = 2
 #: Seconds of one round of the MPEG-TS clock.
 WRAP = Fraction(TS_WRAP, TS_TIMESCALE)
 
@@ -37,15 +39,18 @@ class Span:
     end_dts: Fraction
     first_pts: Fraction  #: when its presentation starts: the earliest picture or sound
     end_pts: Fraction
+    hidden: Fraction = _ZERO  #: seconds of samples before that, which an edit list does not show
+    sample: Fraction | None = None  #: seconds that each sample lasts; None: they are not alike
 
     def moved(self, by: Fraction) -> Span:
         """The same span on another clock."""
-        return Span(
-            self.first_dts + by,
-            self.last_dts + by,
-            self.end_dts + by,
-            self.first_pts + by,
-            self.end_pts + by,
+        return replace(
+            self,
+            first_dts=self.first_dts + by,
+            last_dts=self.last_dts + by,
+            end_dts=self.end_dts + by,
+            first_pts=self.first_pts + by,
+            end_pts=self.end_pts + by,
         )
 
     def joined(self, other: Span) -> Span:
@@ -56,6 +61,8 @@ class Span:
             max(self.end_dts, other.end_dts),
             min(self.first_pts, other.first_pts),
             max(self.end_pts, other.end_pts),
+            min((self, other), key=lambda span: span.first_dts).hidden,
+            self.sample and other.sample and max(self.sample, other.sample),
         )
 
 
@@ -63,7 +70,7 @@ class Relation(StrEnum):
     """How media goes on after other media of the same recording."""
 
     CONTINUES = "continues"  #: the same clock, within a frame or two
-    GAP = "gap"  #: the same clock, every track later than its end by more than ``GAP``
+    GAP = "gap"  #: the same clock, every track later than its end by more than ``least_gap``
     RESET = "reset"  #: another clock
 
 
@@ -114,7 +121,15 @@ def step(
     back = any(after.first_dts + unwrap <= before.last_dts for before, after in common)
     if back or ahead > max_hole or (not common and ahead < -GAP):
         return Step(Relation.RESET, _ZERO, nearest)
-    return Step(Relation.GAP if ahead > GAP else Relation.CONTINUES, unwrap, nearest)
+    least = least_gap(before.sample for before, _ in pairs)
+    return Step(Relation.GAP if ahead > least else Relation.CONTINUES, unwrap, nearest)
+
+
+def least_gap(samples: Iterable[Fraction | None]) -> Fraction:
+    """Seconds beyond which a jump of all tracks together is a gap, by how long samples of each last
+    (None: unlike each other). Of a pause one cannot tell what it is if no track is even."""
+    known = [sample for sample in samples if sample is not None]
+    return min(GAP, max(SAME_CLOCK, GAP_SAMPLES * max(known))) if known else GAP
 
 
 def rounds(jump: Fraction) -> Fraction:
@@ -175,12 +190,13 @@ class Timeline:
         tagged: bool,
         lost: Lost = NOTHING_LOST,
         longest: Fraction | None = None,
+        detour: bool = False,
     ) -> PlacedRun:
         """Give the run its place: in the period that is open, or at the start of a new one.
 
         Where the clock goes on, it tells how long a hole is; where it does not, the segments that
         are ``lost`` between the two do. ``longest`` is the longest hole that its tracks can hold,
-        in seconds, where that may be less than any hole can be.
+        in seconds, where that may be less than any hole can be. ``detour``: the clock is wrong here.
         """
         most = self._max_hole if longest is None else min(self._max_hole, longest)
 
@@ -193,7 +209,7 @@ class Timeline:
         same = related is None
         if related is None:
             self._shift = -min(span.first_pts for span in moved.values())
-        elif same := _goes_on(related, tagged, lost):
+        elif same := not detour and _goes_on(related, tagged, lost):
             hole = related.jump if related.relation is Relation.GAP else _ZERO
             if hole and closes(hole):
                 self._shift = self._no_overlap(moved)
@@ -212,13 +228,10 @@ class Timeline:
         return PlacedRun(self._period, starts, self._shift + unwrap, related, hole, closed, unwrap)
 
     def _no_overlap(self, run: Mapping[str, Span]) -> Fraction:
-        """The shift by which ``run`` begins where the last one ended, and no track of it before its
-        own last one ended."""
+        """The shift by which ``run`` begins where the last one ended, and no sample of any track of
+        it is shown before its own last one ended. Decode times give way to that."""
         shifts = [
-            max(
-                self._ends[track].end_dts - span.first_dts,
-                self._ends[track].end_pts - span.first_pts,
-            )
+            self._ends[track].end_pts - (span.first_pts - span.hidden)
             for track, span in run.items()
             if track in self._ends
         ]

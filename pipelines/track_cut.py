@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.media import TrackKind
+from pipelines.media import Codec, TrackKind
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import Expectation, Placement, Samples
 
 if TYPE_CHECKING:
     from pipelines.packaged_slice import PackagedTrack
+
+#: Codecs whose frames may last unlike each other, so that a late one need not mean a hole.
+UNEVEN = frozenset({Codec.OPUS, Codec.FLAC})
+#: Pictures of which there are fewer in a second come as something changes: a pause is no hole.
+SLOW = 4
+#: One picture in so many may come late without the others being uneven.
+FEW = 50
 
 
 def cut(track: PackagedTrack, begin: int, end: int) -> PackagedTrack:
@@ -39,6 +46,21 @@ def usual_duration(track: PackagedTrack) -> int:
     if known or len(samples) < 2:
         return samples.last_duration
     return int(np.median(np.diff(samples.dts)))
+
+
+def even_duration(track: PackagedTrack) -> int | None:
+    """Ticks that every sample of the track lasts; None where they are not alike, so that a late one
+    need not mean that any is missing. Holes and jitter make no track uneven."""
+    usual = usual_duration(track)
+    if track.codec in UNEVEN or usual <= 0:
+        return None
+    if track.kind is TrackKind.AUDIO:
+        return usual
+    if usual * SLOW > track.timescale:
+        return None
+    steps = np.diff(track.samples.dts)
+    odd = int(np.count_nonzero(np.abs(steps - usual) > usual // 2))
+    return usual if len(steps) and odd <= 1 + len(steps) // FEW else None
 
 
 def cut_placement(placement: Placement, sizes: np.ndarray, begin: int, end: int) -> Placement:

@@ -11,12 +11,13 @@ import numpy as np
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.expected_track import ExpectedTrack
 from pipelines.gap import TOLD, GapCause, GapDone, GapReason, Hole
-from pipelines.media import Codec, TrackKind
+from pipelines.media import TrackKind
 from pipelines.mp4.movie import MovieTrack
 from pipelines.mp4.movie_header import Edit
 from pipelines.mp4.samples import RunLengths, narrowed, sync_numbers
 from pipelines.packaged_slice import TrackMade
-from pipelines.track_cut import cut, usual_duration
+from pipelines.timeline import GAP_SAMPLES
+from pipelines.track_cut import UNEVEN, cut, even_duration, usual_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +35,6 @@ LONGEST_SAMPLE = (1 << 32) - 1
 SLOW = 5
 #: Most frames of silence in one hole (two days of AAC): clocks that are further apart are nonsense.
 MOST_SILENT = 1 << 23
-#: Codecs whose frames may last unlike each other, so that a late one need not mean a hole.
-UNEVEN = frozenset({Codec.OPUS, Codec.FLAC})
 
 
 @dataclass(frozen=True)
@@ -259,10 +258,14 @@ class TrackTables:
         dts = track.samples.dts
         if placed.steady and self.kind is TrackKind.AUDIO:
             dts, steps = self._counted(placed)
+        holes = [*self._holes(placed, dts, usual)]
+        if self.count and self.kind is TrackKind.VIDEO:
+            placed = self._decoded_later(placed, usual)
+            dts = placed.track.samples.dts
         if self.count:
             dts = np.maximum(dts, self._last_dts + 1 + np.arange(len(dts)))
         begin = 0
-        for at in (*self._holes(placed, dts, usual), len(dts)):
+        for at in (*holes, len(dts)):
             if at > begin:
                 self._put(placed.cut(begin, at), dts[begin:at])
             if at < len(dts):
@@ -271,6 +274,32 @@ class TrackTables:
             begin = at
         if track.made is not TrackMade.SILENCE:
             self._note_steps(steps, dts)
+        self._note_repeats(placed)
+
+    def _decoded_later(self, placed: PlacedSamples, usual: int) -> PlacedSamples:
+        """Pictures of an encoder that decodes further ahead than the one before it, whose first ones
+        would be decoded while its last ones still are: all come later, until a pause makes up for
+        it. When they are shown stays the same.
+        """
+        samples = placed.track.samples
+        behind = self.end_dts - int(samples.dts[0])
+        if behind <= usual // 2:
+            return placed
+        pauses = np.maximum(np.diff(samples.dts, prepend=samples.dts[0] + usual) - usual, 0)
+        later = np.maximum(behind - np.cumsum(pauses), 0)
+        composition = (samples.composition - later).astype(np.int32)
+        moved = replace(samples, dts=samples.dts + later, composition=composition)
+        return replace(placed, track=replace(placed.track, samples=moved))
+
+    def _note_repeats(self, placed: PlacedSamples) -> None:
+        """Tell, once, of holes in the source that pictures at a constant rate have filled."""
+        pts = placed.track.samples.pts
+        first, last = (Fraction(int(each), self.timescale) for each in (pts.min(), pts.max()))
+        for begin, end in placed.track.repeats:
+            at, until = (Fraction(each) + placed.shift for each in (begin, end))
+            if first <= at <= last:
+                reason = placed.inner or _absent(f"the source has no {self._name} there")
+                self._note(at, until, reason, GapDone.HELD)
 
     def _note_steps(self, steps: Mapping[int, int], dts: np.ndarray) -> None:
         for at, step in steps.items():
@@ -280,22 +309,28 @@ class TrackTables:
 
     def _holes(self, placed: PlacedSamples, dts: np.ndarray, usual: int) -> Iterator[int]:
         """Numbers of the samples that come so late that there is a hole before them."""
-        shortest = self._shortest_hole(usual)
         seam = int(dts[0]) - self.end_dts
+        if self.kind is TrackKind.VIDEO:
+            seam = int(placed.track.samples.pts.min()) - self.end_pts
         if not self.count:
             late = self.kind is TrackKind.AUDIO and int(dts[0]) > TOLD * self.timescale
             seam = int(dts[0]) if late else 0
-        elif placed.hole is not None and self.kind is TrackKind.VIDEO:
-            shortest = min(shortest, round(TOLD * self.timescale))
-        if seam >= shortest:
+        if seam >= self._shortest_hole(placed, placed.hole):
             yield 0
-        late_ones = np.flatnonzero(np.diff(dts) - usual >= self._shortest_hole(usual))
+        late_ones = np.flatnonzero(
+            np.diff(dts) - usual >= self._shortest_hole(placed, placed.inner)
+        )
         yield from (late_ones + 1).tolist()
 
-    def _shortest_hole(self, usual: int) -> int:
-        """Ticks from which on a pause is a hole; of even sound, a frame that is not there."""
-        if self.kind is TrackKind.VIDEO or self.first.codec in UNEVEN:
+    def _shortest_hole(self, placed: PlacedSamples, reason: GapReason | None) -> int:
+        """Ticks from which on a pause is a hole; of even sound, a frame that is not there. Pictures
+        may pause, unless they never do and there is a ``reason`` why some should be missing."""
+        if self.kind is TrackKind.VIDEO:
+            even = even_duration(placed.track) if reason is not None else None
+            return self._limit + 1 if even is None else min(self._limit, GAP_SAMPLES * even) + 1
+        if self.first.codec in UNEVEN:
             return self._limit + 1
+        usual = usual_duration(placed.track)
         return max(usual, int(REPORTED * self.timescale)) - int(STEADY * self.timescale)
 
     def _bridge(self, placed: PlacedSamples, at: int, until: int) -> None:
@@ -303,7 +338,7 @@ class TrackTables:
         begin = self.end if self.count else Fraction(0)
         end, before = Fraction(until, self.timescale), self.count
         if self.kind is TrackKind.VIDEO:
-            end = begin + Fraction(until - self.end_dts, self.timescale)
+            end = Fraction(int(placed.track.samples.pts[at:].min()), self.timescale)
             done: GapDone = GapDone.HELD
         else:
             done = self._fill(until)
@@ -341,7 +376,7 @@ class TrackTables:
         self._counts.append(counts)
         self._last_duration = max(1, int(begin + count * frame) - self._last_dts)
         self.end_pts = max(self.end_pts, self.end_dts)
-        self.expected.insert(dts, sizes)
+        self.expected.insert(dts, sizes, self._last_duration)
         return GapDone.SILENCE
 
     def _put(self, placed: PlacedSamples, dts: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -207,22 +208,35 @@ class Verification:
     def _check_payload(self) -> int:
         """Read groups of samples back and compare their hashes with those taken at packaging."""
         chosen = list(self._chosen_groups())
-        base = len(self._made.header)
-
-        def check(group: tuple[int, int, int]) -> None:
-            self._checkpoint()
-            offset, size, expected = group
-            data = self._read(base + offset, size)
-            if payload_hash(memoryview(data)) != expected:
-                raise _differs(
-                    f"bytes {base + offset}–{base + offset + size - 1} of {self._made.location} "
-                    "are not those that were packaged"
-                )
-
         with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as pool:
-            for _ in pool.map(check, chosen):
+            for _ in pool.map(self._check_group, chosen):
                 pass
         return len(chosen)
+
+    def _check_group(self, group: tuple[int, int, int]) -> None:
+        """Read a group of samples back; ``group`` is its offset in the payload, its size and hash."""
+        self._checkpoint()
+        offset, size, expected = group
+        begin = len(self._made.header) + offset
+        data = self._read(begin, size)
+        if payload_hash(memoryview(data)) != expected:
+            raise _differs(
+                f"bytes {begin}–{begin + size - 1} of {self._made.location} "
+                "are not those that were packaged"
+            )
+
+    def _confirm(self, name: str, track: ParsedTrack, samples: np.ndarray) -> None:
+        """Read the groups back in which samples of a track lie."""
+        offsets = np.sort(track.offsets[samples] - len(self._made.header))
+        found = 0
+        for groups in self._made.tables.groups[name]:
+            first = np.searchsorted(offsets, groups.offsets)
+            counts = np.searchsorted(offsets, groups.offsets + groups.sizes) - first
+            for at in np.flatnonzero(counts).tolist():
+                self._check_group(_group(groups, at))
+            found += int(counts.sum())
+        if found != len(samples):
+            raise _differs(f"{name}: {len(samples) - found} samples lie where none were packaged")
 
     def _chosen_groups(self) -> Iterator[tuple[int, int, int]]:
         for groups in self._made.tables.groups.values():
@@ -241,7 +255,11 @@ class Verification:
             seams = [seam.get(name, 0) for seam in tables.seams[1:]]
             places = [0, *seams, *places, len(track) - 1]
         shift = _media_start(track, movie_timescale)
-        for each in play(track, places, expected.own, self._read, self._ffmpeg, self._checkpoint):
+        confirm = partial(self._confirm, name, track)
+        played = play(
+            track, places, expected.own, self._read, confirm, self._ffmpeg, self._checkpoint
+        )
+        for each in played:
             at = (int(track.pts[each.first]) + shift) / track.header.timescale
             yield Undecoded(name, max(0.0, at), each.units, each.said)
 
@@ -307,9 +325,13 @@ def check_silence(
         return
     beside = silent[1:] | silent[:-1]
     known = (expected.pts[1:] != NO_TIME) & (expected.pts[:-1] != NO_TIME)
-    steps = np.diff(expected.pts)[beside & known] / track.header.timescale
     frame = min(float(np.median(track.durations)), float(track.durations[silent].min()))
-    if len(steps) and float(steps.min()) < frame / track.header.timescale - STEADY_SECONDS:
+    lasts = np.full(len(silent), frame)
+    for first, units in expected.units():  # the last frame of a source may be told shorter
+        end_of = first + len(units) - 1
+        lasts[end_of] = min(frame, units.last_duration)
+    early = (lasts[:-1] - np.diff(expected.pts)) / track.header.timescale > STEADY_SECONDS
+    if (early & beside & known).any():
         raise _differs(f"{name}: silence was put in where the source has sound")
 
 
@@ -352,9 +374,10 @@ def _chosen(
         for position in range(count):
             sampled = before + position in spread or position in (0, count - 1)
             if sampled or thoroughness is Thoroughness.FULL:
-                yield (
-                    int(run.offsets[position]),
-                    int(run.sizes[position]),
-                    int(run.hashes[position]),
-                )
+                yield _group(run, position)
         before += count
+
+
+def _group(groups: PayloadGroups, at: int) -> tuple[int, int, int]:
+    """Offset in the payload, size and hash of one group of samples."""
+    return int(groups.offsets[at]), int(groups.sizes[at]), int(groups.hashes[at])

@@ -191,7 +191,8 @@ class Settings(BaseSettings):
     gap_policy: GapPolicy = Field(
         GapPolicy.HOLD,
         description="What becomes of missing media: `hold` (the last picture lasts, sound becomes "
-        "silence), `collapse` (what follows moves up), `fail` (the session ends as `failed`).",
+        "silence), `collapse` (what follows moves up), `fail` (the session ends as `failed`, also "
+        "for lost segments and samples that leave no gap).",
     )
     slice_seconds: Seconds | None = Field(
         None,

@@ -232,6 +232,22 @@ def test_sound_that_ends_before_the_pictures_is_silent_to_the_end(media, played,
     assert abs(result.proof.end_skew) < 0.1
 
 
+def test_silence_follows_a_last_frame_that_is_told_shorter(media, played, tmp_path):
+    """Encoders tell of the last frame before a reconnect only what of it is sound."""
+    options = ("-filter:a", "atrim=end=1.65")
+    path = media.recording(duration=2.0, container="fmp4", encoder_options=options)
+    folder = shutil.copytree(path.parent, tmp_path / "twice")
+    head, entry = re.split(r"(?=#EXTINF)", path.read_text().replace("#EXT-X-ENDLIST", "").strip())
+    (folder / path.name).write_text(
+        f"{head}{entry}\n#EXT-X-DISCONTINUITY\n{entry}\n#EXT-X-ENDLIST\n"
+    )
+    result = played(folder / path.name)
+    sound = movie_of(result.made.header).tracks[1]
+    assert 0 < min(sound.durations) < 512
+    assert result.track("audio").inserted == pytest.approx(0.35 * SAMPLE_RATE / 1024, abs=2)
+    assert result.flashes == near(0, 1, 2, 3)
+
+
 @pytest.mark.parametrize("codec", ["mp3", "ac3"])
 def test_silence_is_in_the_codec_of_the_sound(codec, media, played, without):
     result = played(without(media.recording(duration=6.0, audio=codec), 1))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.expected_track import ExpectedTrack
 from pipelines.gap_policy import GapPolicy
 from pipelines.media import TrackKind
 from pipelines.movie_tables import MovieTables
@@ -25,6 +26,8 @@ from tests.unit.tracks_by_hand import (
 )
 
 SOUNDS = 100
+#: Ticks of the rounding that is let pass.
+STEADY = RATE // 500
 
 
 @pytest.fixture
@@ -75,13 +78,28 @@ def test_sound_in_the_place_of_silence_is_found(holed):
     assert "silence lies elsewhere" in refused(tables, replace(read, offsets=offsets), header)
 
 
+@pytest.mark.parametrize("told", [FRAME, 500, 1], ids=["whole", "short", "hardly"])
+def test_silence_begins_where_the_source_says_that_its_last_frame_ends(told, holed):
+    sound = track(TrackKind.AUDIO, replace(sound_samples(frames(0, SOUNDS)), last_duration=told))
+    for begin, proves in ((told, True), (told - STEADY - 2, False)):
+        expected = ExpectedTrack(RATE)
+        expected.append(sound, Fraction(0))
+        expected.insert(np.array([(SOUNDS - 1) * FRAME + begin]), np.array([6]), FRAME)
+        read = _as_expected(expected, holed)
+        if proves:
+            check_silence("audio", read, expected, 0, 1)
+            continue
+        with pytest.raises(ToolError, match="where the source has sound"):
+            check_silence("audio", read, expected, 0, 1)
+
+
 def test_silence_over_sound_is_found(holed):
     tables, _, _ = holed
     sound = track(TrackKind.AUDIO, sound_samples(frames(0, SOUNDS)))
     expected = tables.tracks["audio"].expected
     expected.append(sound, Fraction(0))
     beside = np.array([SOUNDS * FRAME - FRAME // 2])
-    expected.insert(beside, np.array([6]))
+    expected.insert(beside, np.array([6]), FRAME)
     read = _as_expected(expected, holed)
     with pytest.raises(ToolError, match="where the source has sound"):
         check_silence("audio", read, expected, 0, 1)

@@ -146,7 +146,6 @@ def test_a_reset_clock_starts_a_period_where_the_last_one_ended(first, second, t
     related = relate(run(first), run(second))
     if related.relation is Relation.RESET:
         assert (after[0].period, after[0].starts_period) == (1, True)
-        assert all(after[1][track].first_dts >= before[1][track].end_dts for track in (1, 2))
         assert all(after[1][track].first_pts >= before[1][track].end_pts for track in (1, 2))
         assert any(after[1][track].first_pts == before[1][track].end_pts for track in (1, 2))
 
@@ -157,7 +156,7 @@ def test_no_track_ever_overlaps_and_its_sounds_stay_with_its_pictures(found):
     tags = {number for number, (_, _, tagged) in enumerate(found) if tagged}
     results = placed(*runs, tags=tags)
     for (_, before), (_, after) in itertools.pairwise(results):
-        assert all(after[track].first_dts >= before[track].end_dts for track in after)
+        assert all(after[track].first_pts >= before[track].end_pts for track in after)
     for (_, tracks), source in zip(results, runs, strict=True):
         assert (
             tracks[1].first_pts - tracks[2].first_pts == source[1].first_pts - source[2].first_pts
@@ -175,6 +174,38 @@ def test_a_tagged_discontinuity_whose_clock_goes_on_shifts_nothing(jump):
 def test_a_tagged_discontinuity_closes_a_jump_of_the_clock(jump):
     before, after = placed(run(5), run(7 + jump), tags={1})
     assert after[1][2].first_pts == before[1][2].end_pts
+
+
+@pytest.mark.parametrize("delays", [(0, 2), (2, 0), (0, 2, 0, 2, 0, 2, 0, 2)])
+def test_encoders_that_look_ahead_unlike_each_other_follow_without_a_pause(delays):
+    runs = [run(100 * number, delay=delay * FRAME) for number, delay in enumerate(delays)]
+    results = placed(*runs[::-1], tags=range(1, len(runs)))
+    assert [tracks[1].first_pts for _, tracks in results] == [2 * n for n in range(len(runs))]
+
+
+def test_samples_that_an_edit_list_hides_overlap_nothing():
+    primed = {2: dataclasses.replace(run(50)[2], hidden=SOUND, first_dts=50 - SOUND)}
+    before, after = placed({2: run(0)[2]}, primed, tags={1})
+    assert after[1][2].first_dts == before[1][2].end_dts
+
+
+@pytest.mark.parametrize(
+    ("samples", "least"),
+    [
+        ((FRAME, SOUND), 2 * FRAME),
+        ((None, SOUND), SAME_CLOCK),
+        ((None,), GAP),
+        ((Fraction(1, 24), Fraction(2)), GAP),
+    ],
+)
+def test_a_gap_is_longer_than_two_samples_of_the_slowest(samples, least):
+    before = {n: dataclasses.replace(run(0)[1], sample=each) for n, each in enumerate(samples)}
+
+    def relation(jump):
+        return relate(before, {n: one.moved(2 + jump) for n, one in before.items()}).relation
+
+    assert relation(least) is Relation.CONTINUES
+    assert relation(least + Fraction(1, 90_000)) is Relation.GAP
 
 
 def test_an_untagged_gap_stays_open_in_its_period():
@@ -201,5 +232,6 @@ def test_a_period_that_shares_no_track_starts_after_the_last_picture_and_sound()
 def test_a_span_moves_as_a_whole():
     moved = run(0)[1].moved(Fraction(9))
     original = run(0)[1]
-    for field in dataclasses.fields(Span):
-        assert getattr(moved, field.name) - getattr(original, field.name) == 9
+    for name in ("first_dts", "last_dts", "end_dts", "first_pts", "end_pts"):
+        assert getattr(moved, name) - getattr(original, name) == 9
+    assert (moved.hidden, moved.sample) == (original.hidden, original.sample)

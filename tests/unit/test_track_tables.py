@@ -292,3 +292,34 @@ def test_tracks_without_negative_offsets_stay_as_they_are():
     movie = tables_of(TrackKind.VIDEO, samples).movie_track(MOVIE_TIMESCALE, enabled=True)
     assert movie.composition_offsets.tolist() == [PICTURE]
     assert movie.edits[-1].media_time == PICTURE
+
+
+def shown(tables):
+    """Media ticks at which all samples are shown, by the edit list, from the track's start on."""
+    movie = tables.movie_track(MOVIE_TIMESCALE, enabled=True)
+    deltas = np.repeat(movie.time_deltas, movie.time_counts)
+    offsets = np.zeros(len(deltas), np.int64)
+    if movie.composition_counts is not None:
+        offsets = np.repeat(movie.composition_offsets, movie.composition_counts)
+    assert deltas.min() > 0
+    assert 0 <= offsets.min() <= offsets.max() <= 3 * PICTURE
+    return np.cumsum(deltas) - deltas + offsets - movie.edits[-1].media_time
+
+
+@pytest.mark.parametrize("delays", [(0, 2), (2, 0), (2, 0, 2, 0), (0, 2) * 4, (1, 3, 0, 2)])
+def test_encoders_that_look_ahead_unlike_each_other_keep_the_times_of_their_pictures(delays):
+    pieces = [
+        picture_samples((30 * number - delay) * PICTURE, 30, delay=delay * PICTURE)
+        for number, delay in enumerate(delays)
+    ]
+    tables = tables_of(TrackKind.VIDEO, *pieces, periods=range(len(pieces)))
+    assert shown(tables).tolist() == (PICTURE * np.arange(30 * len(pieces))).tolist()
+    assert tables.holes == []
+
+
+def test_a_pause_makes_up_for_pictures_that_are_decoded_later():
+    before, after = picture_samples(0, 30), picture_samples(28 * PICTURE, 60, delay=2 * PICTURE)
+    late = replace(after, dts=after.dts + PICTURE * np.repeat([0, 10], [30, 30]))
+    tables = tables_of(TrackKind.VIDEO, before, late)
+    assert shown(tables)[30:].tolist() == late.pts.tolist()
+    assert tables.end_dts == late.dts[-1] + PICTURE
