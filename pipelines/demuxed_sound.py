@@ -18,7 +18,9 @@ from pipelines.language import UNDETERMINED, iso_639_2
 from pipelines.last_resort import spare_the_rest
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import PackagedRun, PackagedTrack, TrackMade
+from pipelines.sample_proof import compare_listed
 from pipelines.segment_index import Container
+from pipelines.sound_account import SoundAccount
 from pipelines.sound_track import (
     SoundTrack,
     begin_of,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pipelines.cutter import PayloadWriter
     from pipelines.loss import Loss
     from pipelines.package import Packager
+    from pipelines.packaged_slice import Expectation
     from pipelines.repair import Repair
     from pipelines.slices import Slice
     from pipelines.sound_windows import SoundWindow
@@ -88,6 +91,7 @@ class DemuxedSound:
     source_bytes: int = 0
     losses: tuple[Loss, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    account: SoundAccount = field(default_factory=SoundAccount)  #: what must be handed out
 
     def hand_out(self, max_hole: Fraction) -> SoundHandOut:
         """Begin to hand it out to the runs of the slice's pictures; once for each way through."""
@@ -100,7 +104,7 @@ def demuxed_sound(work: Slice, packager: Packager, checkpoint: Callable[[], None
     ``bitrate_too_high`` when it does not fit in memory. What is lost of it is noted, and is no
     reason to refuse anything.
     """
-    memory = SoundMemory()
+    memory, account = SoundMemory(), SoundAccount()
     runs: list[SoundRun] = []
     losses: list[Loss] = []
     repairs: list[Repair] = []
@@ -108,12 +112,30 @@ def demuxed_sound(work: Slice, packager: Packager, checkpoint: Callable[[], None
     for window in work.sound:
         source_bytes += sum(source_sizes(window.work, packager).values())
         made = _copied(window.work, packager, memory, checkpoint)
+        compare_listed(window.work.segments, made.runs, made.losses, made.repairs)
+        for track in _sound_of(made):
+            account.note(_number(window, track), track.expected)
         runs += filter(None, (_sound_run(window, run, memory.held) for run in made.runs))
         losses += (replace(each, rendition=window.name) for each in made.losses)
         repairs += (replace(each, rendition=window.name) for each in made.repairs)
     return DemuxedSound(
-        work, tuple(runs), bytes(memory.held), source_bytes, tuple(losses), tuple(repairs)
+        work,
+        tuple(runs),
+        bytes(memory.held),
+        source_bytes,
+        tuple(losses),
+        tuple(repairs),
+        account,
     )
+
+
+def _sound_of(made: CopiedRuns) -> Iterator[PackagedTrack]:
+    return (each for run in made.runs for each in run.tracks if each.kind is TrackKind.AUDIO)
+
+
+def _number(window: SoundWindow, track: PackagedTrack) -> int:
+    """The number of a window's track among those of all playlists."""
+    return TRACK_NUMBERS * (window.position + 1) + track.track
 
 
 def _copied(
@@ -156,7 +178,7 @@ def _sound_run(window: SoundWindow, run: PackagedRun, held: bytearray) -> SoundR
         if track.kind is TrackKind.AUDIO and len(track.samples):
             named = replace(
                 track,
-                track=TRACK_NUMBERS * (window.position + 1) + track.track,
+                track=_number(window, track),
                 language=track.language if language == UNDETERMINED else language,
             )
             tracks.append(regrouped(named, held))
@@ -173,6 +195,7 @@ class _Share:
     start: RunStart
     tracks: dict[int, SoundTrack] = field(default_factory=dict)
     before: list[SoundRun] = field(default_factory=list)  #: sound alone, that precedes the run
+    replaced: frozenset[int] = frozenset()  #: numbers of tracks that are made anew instead
 
 
 class SoundHandOut:
@@ -207,12 +230,17 @@ class SoundHandOut:
         tracks = tuple(each.track for each in share.tracks.values())
         return LaidIn(tracks, self._sound.payload if tracks else b"")
 
+    def replace(self, numbers: frozenset[int]) -> None:
+        """Say which tracks of the run that began last are not laid in as they were handed out."""
+        self._shares[-1].replaced = numbers
+
     def settled(
         self, runs: Sequence[PackagedRun], writer: PayloadWriter
     ) -> tuple[PackagedRun, ...]:
         """All runs of the slice, each with the sound of its time; sound alone is written now.
 
-        ``runs`` are those that ``laid_in`` was asked for, in that order.
+        ``runs`` are those that ``laid_in`` was asked for, in that order. Raises ``ToolError`` unless
+        they hold every frame of the source, those that are made anew left out.
         """
         shared = self._shared_out(runs)
         done: list[PackagedRun] = []
@@ -222,7 +250,17 @@ class SoundHandOut:
             done.append(run)
         rest = [run for queue in self._queues.values() for run in queue]
         done += alone.runs(rest, self._sound.work.segments[-1].sequence)
+        self._sound.account.compare(self._handed_out(done))
         return tuple(self._ordered(run) for run in done)
+
+    def _handed_out(self, done: Sequence[PackagedRun]) -> Iterator[tuple[int, Expectation]]:
+        """What the source has of the tracks that runs hold, and of those that are made anew."""
+        for track in (track for run in done for track in run.tracks):
+            if track.track >= TRACK_NUMBERS and track.made is TrackMade.COPIED:
+                yield track.track, track.expected
+        for share in self._shares:
+            for number in share.tracks.keys() & share.replaced:
+                yield number, share.tracks[number].track.expected
 
     def _taken(self, queue: deque[SoundRun], share: _Share) -> Iterator[SoundRun]:
         """The runs of one playlist that belong to the run of pictures, out of the queue."""
@@ -300,6 +338,8 @@ class SoundHandOut:
         """Pass what run ``at`` was given of the time of the next, which begins there, on to it."""
         here, there = given[at], given[at + 1]
         for number, each in list(here.items()):
+            if number in self._shares[at + 1].replaced:
+                continue
             place = self._later_place(at, each, begin)
             if place is None or place[0] >= len(each.track.samples):
                 continue
@@ -391,6 +431,7 @@ class _SoundAlone:
                 group[0].run,
                 first_sequence=sequence,
                 piece=-self._count,
+                sequences=(),
                 tracks=tuple(self._written(each) for each in tracks),
             )
 

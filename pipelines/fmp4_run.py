@@ -51,12 +51,14 @@ def package_fmp4_run(
     sound = laid_in or LaidIn()
     interleaver = Interleaver(writer, pieces_of(sound.tracks, sound.payload))
     clock: dict[int, Span] = {}
+    sequences: list[int] = []
     shifts = edit_shifts(first.movie)
     while (following := stream.peek()) is not None:
         if not belongs(following, first, clock, max_hole):
             break
         segment = stream.take()
         segment.note(units)
+        sequences.append(segment.segment.sequence)
         segment.cut(cutter)
         clock |= segment.spans()
         ends = (span.end_dts + shifts[number] for number, span in clock.items())
@@ -78,6 +80,7 @@ def package_fmp4_run(
         piece=first.piece,
         broken=first.broken,
         wall_clock=wall_clock(first),
+        sequences=tuple(sequences),
     )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import Placement
-from pipelines.payload_hash import payload_hash
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -53,6 +52,7 @@ class SoundPiece:
     begin: float  #: seconds of the source's clock at which they begin
     frames: int
     data: memoryview
+    hash: int  #: CRC-64/NVME of the bytes, taken when they were packaged
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Interleaver:
             placed = self._placed.setdefault(piece.track, _Placed())
             placed.offsets.append(self._writer.write(piece.data))
             placed.counts.append(piece.frames)
-            placed.hashes.append(payload_hash(piece.data))
+            placed.hashes.append(piece.hash)
 
     def placement(self, track: int) -> Placement:
         """Where the frames of a track lie in the payload."""
@@ -115,8 +115,9 @@ def _pieces(track: PackagedTrack, payload: memoryview) -> Iterator[SoundPiece]:
     counts = track.placement.counts.astype(np.int64)
     firsts = starts(counts)
     sizes = np.add.reduceat(track.samples.sizes, firsts, dtype=np.int64) if len(counts) else counts
-    for offset, first, count, size in zip(
-        track.placement.offsets, firsts, counts, sizes, strict=True
+    begins = track.samples.dts[firsts] / track.timescale
+    groups = (each.tolist() for each in (track.placement.offsets, sizes, track.placement.hashes))
+    for begin, count, offset, size, value in zip(
+        begins.tolist(), counts.tolist(), *groups, strict=True
     ):
-        begin = float(track.samples.dts[first] / track.timescale)
-        yield SoundPiece(track.track, begin, int(count), payload[offset : offset + size])
+        yield SoundPiece(track.track, begin, count, payload[offset : offset + size], value)

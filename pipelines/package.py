@@ -11,7 +11,7 @@ from pipelines.last_resort import Nowhere, spare_the_rest
 from pipelines.object_store import MIN_PART_BYTES
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
 from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
-from pipelines.sample_proof import compare_payload
+from pipelines.sample_proof import compare_listed, compare_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,8 +98,12 @@ def packaged(
 ) -> Packaged:
     """The result of a slice, all of whose runs lie in the payload.
 
-    Raises ``ToolError`` when the payload is not exactly their samples.
+    Raises ``ToolError`` when the payload is not exactly their samples, or when a listed segment is
+    neither among them nor among what is lost.
     """
+    own_losses = [loss for loss in losses if not loss.rendition]
+    own_repairs = [repair for repair in repairs if not repair.rendition]
+    compare_listed(work.segments, runs, own_losses, own_repairs)
     compare_payload(runs, payload)
     tables = PackagedSlice(
         number=work.number,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,10 +16,11 @@ from pipelines.media import Codec, TrackKind
 from pipelines.mp4.movie_header import UNITY_MATRIX
 from pipelines.object_store import UploadedPart
 from pipelines.repair import Repair, RepairKind
-from pipelines.segment_index import Container
+from pipelines.segment_index import NO_TIME, Container
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from fractions import Fraction
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
 FORMAT_VERSION = 4
@@ -88,6 +89,13 @@ class Expectation:
     def __len__(self) -> int:
         return len(self.dts)
 
+    def moved(self, by: Fraction) -> Expectation:
+        """The same ``by`` seconds later, to the nearest tick; what has no time stays without."""
+        ticks = round(by * self.timescale)
+        dts = np.where(self.dts == NO_TIME, NO_TIME, self.dts + ticks)
+        pts = np.where(self.pts == NO_TIME, NO_TIME, self.pts + ticks)
+        return replace(self, dts=dts, pts=pts)
+
 
 @dataclass(frozen=True, eq=False)
 class PackagedTrack:
@@ -106,6 +114,9 @@ class PackagedTrack:
     expected: Expectation
     matrix: bytes = UNITY_MATRIX  #: by which players turn the pictures (tkhd, 36 bytes)
     made: TrackMade = TrackMade.COPIED
+    #: From when to when, in seconds of the run's clock, pictures at a constant rate repeat one,
+    #: since the source has none there.
+    repeats: tuple[tuple[float, float], ...] = ()
 
     @property
     def kind(self) -> TrackKind:
@@ -126,6 +137,8 @@ class PackagedRun:
     #: negative for sound of a playlist of its own of which there are no pictures
     broken: bool = False  #: media before it is lost, which its first pictures may refer to
     wall_clock: float | None = None  #: Unix seconds of its first sample (EXT-X-PROGRAM-DATE-TIME)
+    sequences: tuple[int, ...] = ()  #: media sequence of every segment whose units it holds, those
+    #: that lie in playlists of their own left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,10 +251,13 @@ def _decoded(header: Mapping[str, Any], data: bytes, at: int) -> PackagedSlice:
         listed_seconds=header["listedSeconds"],
         last_sequence=header["lastSequence"],
         losses=_losses(header),
-        repairs=tuple(
-            Repair(**{**repair, "kind": RepairKind(repair["kind"])}) for repair in header["repairs"]
-        ),
+        repairs=tuple(map(_repair, header["repairs"])),
     )
+
+
+def _repair(told: Mapping[str, Any]) -> Repair:
+    by_track = tuple((number, units) for number, units in told["by_track"])
+    return Repair(**{**told, "kind": RepairKind(told["kind"]), "by_track": by_track})
 
 
 def _losses(header: Mapping[str, Any]) -> tuple[Loss, ...]:
@@ -257,6 +273,7 @@ def _run_header(run: PackagedRun, arrays: _ArrayWriter) -> dict[str, Any]:
         "piece": run.piece,
         "broken": run.broken,
         "wallClock": run.wall_clock,
+        "sequences": run.sequences,
         "tracks": [_track_header(track, arrays) for track in run.tracks],
     }
 
@@ -288,6 +305,7 @@ def _track_header(track: PackagedTrack, arrays: _ArrayWriter) -> dict[str, Any]:
         "expectedSizes": arrays.add(expected.sizes, "<i8"),
         "matrix": track.matrix.hex(),
         "made": track.made,
+        "repeats": track.repeats,
     }
 
 
@@ -301,6 +319,7 @@ def _run(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedRun:
         piece=header["piece"],
         broken=header["broken"],
         wall_clock=header["wallClock"],
+        sequences=tuple(header["sequences"]),
     )
 
 
@@ -340,4 +359,5 @@ def _track(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedTrack:
         ),
         matrix=bytes.fromhex(header["matrix"]),
         made=TrackMade(header["made"]),
+        repeats=tuple((begin, end) for begin, end in header["repeats"]),
     )

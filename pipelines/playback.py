@@ -165,17 +165,20 @@ def play(
     places: Sequence[int],
     own: Callable[[int, int], np.ndarray],
     read: Callable[[int, int], bytes],
+    confirm: Callable[[np.ndarray], None],
     ffmpeg_path: str,
     checkpoint: Callable[[], None],
 ) -> Iterator[Unplayed]:
     """Decode the pictures (or sounds) around places of a track; what does not come out.
 
-    ``own(begin, end)`` says which samples are the source's own, bit by bit: a decoder that stumbles
-    over them would do so over the source, and it is told. What was encoded has no such excuse.
+    ``own(begin, end)`` says which samples are the source's own, bit by bit, which ``confirm`` makes
+    sure of wherever a decoder stumbles: it raises ``ToolError`` unless the bytes of samples (their
+    numbers) are those that were packaged. Then it would stumble over the source as well, whose
+    units they are, described as there, and it is told. What was encoded has no such excuse.
     Raises ``ToolError`` where any of that does not come out, and where less than half of the others
     do: those that were put together wrong give hardly any.
     """
-    player = _Player(track, own, read, ffmpeg_path, checkpoint)
+    player = _Player(track, own, read, confirm, ffmpeg_path, checkpoint)
     batch, held = list[Excerpt](), 0
     for excerpt in excerpts_at(track, places, read):
         full = held + len(excerpt.payload) > MAX_MOVIE_BYTES
@@ -195,6 +198,7 @@ class _Player:
     track: ParsedTrack
     own: Callable[[int, int], np.ndarray]
     read: Callable[[int, int], bytes]
+    confirm: Callable[[np.ndarray], None]
     ffmpeg: str
     checkpoint: Callable[[], None]
 
@@ -202,7 +206,11 @@ class _Player:
         """What of a batch does not come out; its excerpts are looked at one by one then."""
         encoded = [self._encoded(excerpt) for excerpt in batch]
         together = self._decoded(batch)
-        if together.complete and not (any(map(len, encoded)) and together.said):
+        if together.complete and not together.said:
+            return
+        for excerpt in batch:
+            self.confirm(excerpt.samples)
+        if together.complete and not any(map(len, encoded)):
             return
         for excerpt, samples in zip(batch, encoded, strict=True):
             if len(samples):

@@ -18,9 +18,12 @@ from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pipelines.loss import Loss
     from pipelines.media import Configuration
     from pipelines.packaged_slice import Expectation, PackagedRun, PackagedTrack, Samples
     from pipelines.parts import WrittenPayload
+    from pipelines.playlist import Segment
+    from pipelines.repair import Repair
 
 #: Ticks of 90 kHz by which a sample's time may differ from the index: rounding to the sample rate.
 TOLERANCE_TICKS = 2
@@ -104,6 +107,29 @@ def compare_hashes(hashes: np.ndarray, expected: np.ndarray, name: str) -> None:
     off = np.flatnonzero((expected != UNKNOWN_HASH) & (hashes != expected))
     if len(off):
         message = f"{name}: sample {int(off[0])} has other bytes than its unit in the source"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
+def compare_listed(
+    listed: Iterable[Segment],
+    runs: Iterable[PackagedRun],
+    losses: Iterable[Loss],
+    repairs: Iterable[Repair],
+) -> None:
+    """Refuse runs of a playlist's segments unless each that is ``listed`` is among them.
+
+    The units of every segment are expected in a run, or the segment is told as lost, or as one that
+    came before, as a whole; no run has another one. Raises ``ToolError`` (``verification_failed``).
+    """
+    names = {segment.sequence: str(segment.location) for segment in listed}
+    held = {sequence for run in runs for sequence in run.sequences}
+    lost = {loss.sequence for loss in losses if loss.whole}
+    repeated = {repair.sequence for repair in repairs if repair.whole}
+    if lacking := sorted(names.keys() - held - lost - repeated):
+        message = f"segment {lacking[0]} ({names[lacking[0]]}) is neither in a run nor told as lost"
+        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+    if others := sorted(held - names.keys()):
+        message = f"segment {others[0]} is in a run, and is not listed"
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
 
 

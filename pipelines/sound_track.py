@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.errors import ErrorCode, ToolError
 from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import Expectation, PackagedTrack, Placement, Samples
-from pipelines.payload_hash import payload_hash
+from pipelines.payload_hash import joined_hash, payload_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: Seconds of sound in one group of the payload, so that pictures can be put between them.
 GROUP_SECONDS = 1
@@ -44,20 +45,9 @@ class SoundTrack:
         if not by:
             return self
         track = self.track
-        ticks = round(by * track.timescale)
-        expected = round(by * track.expected.timescale)
-        return replace(
-            self,
-            track=replace(
-                track,
-                samples=replace(track.samples, dts=track.samples.dts + ticks),
-                expected=replace(
-                    track.expected,
-                    dts=track.expected.dts + expected,
-                    pts=track.expected.pts + expected,
-                ),
-            ),
-        )
+        samples = replace(track.samples, dts=track.samples.dts + round(by * track.timescale))
+        moved = replace(track, samples=samples, expected=track.expected.moved(by))
+        return replace(self, track=moved)
 
     def first_from(self, at: Fraction) -> int:
         """The number of the first sample that begins at or behind a time of the clock, seconds."""
@@ -92,7 +82,13 @@ def end_of(track: PackagedTrack) -> Fraction:
 
 
 def regrouped(track: PackagedTrack, held: bytes | bytearray) -> SoundTrack:
-    """A track whose groups, in memory, last GROUP_SECONDS at most."""
+    """A track whose groups, in memory, last GROUP_SECONDS at most.
+
+    Raises ``ToolError`` when memory does not hold what was packaged.
+    """
+    before = SoundTrack(track, track.placement.offsets)
+    if _hashes(held, before.pieces()) != track.placement.hashes.tolist():
+        raise _changed(track)
     sizes = track.samples.sizes.astype(np.int64)
     counts = track.placement.counts.astype(np.int64)
     firsts = starts(counts)
@@ -110,19 +106,29 @@ def _grouped(
     """The track with groups that begin with these samples; ``offsets`` are those of all samples."""
     places = offsets[firsts]
     sizes = np.add.reduceat(track.samples.sizes, firsts, dtype=np.int64)
-    view = memoryview(held)
-    hashes = [
-        payload_hash(view[begin : begin + size])
-        for begin, size in zip(places.tolist(), sizes.tolist(), strict=True)
-    ]
-    view.release()
+    pieces = zip(places.tolist(), (places + sizes).tolist(), strict=True)
+    hashes = _hashes(held, pieces)
     counts = np.diff(np.append(firsts, len(offsets))).astype(np.uint32)
     placement = Placement(places, counts, np.array(hashes, np.uint64))
     return SoundTrack(replace(track, placement=placement), places)
 
 
+def _hashes(held: bytes | bytearray, pieces: Iterable[tuple[int, int]]) -> list[int]:
+    """The hash of each piece of memory, given by where it begins and ends."""
+    with memoryview(held) as view:
+        return [payload_hash(view[begin:end]) for begin, end in pieces]
+
+
+def _changed(track: PackagedTrack) -> ToolError:
+    message = f"sound {track.track:#x} of a playlist of its own is not what was packaged any more"
+    return ToolError(ErrorCode.VERIFICATION_FAILED, message)
+
+
 def parted(sound: SoundTrack, at: int, held: bytes) -> tuple[SoundTrack, SoundTrack]:
-    """The frames before number ``at``, and those from it on, wherever they are written by now."""
+    """The frames before number ``at``, and those from it on, wherever they are written by now.
+
+    Raises ``ToolError`` when memory does not hold what was packaged.
+    """
     track = sound.track
     counts = track.placement.counts.astype(np.int64)
     ends = np.cumsum(counts)
@@ -146,8 +152,12 @@ def _split(sound: SoundTrack, group: int, inside: int, held: bytes) -> tuple[Pla
     first = int(placement.counts[:group].sum())
     taken = int(sound.track.samples.sizes[first : first + inside].sum(dtype=np.int64))
     begin, end = list(sound.pieces())[group]
-    view = memoryview(held)
-    hashes = [payload_hash(view[begin : begin + taken]), payload_hash(view[begin + taken : end])]
+    hashes = _hashes(held, [(begin, begin + taken), (begin + taken, end)])
+    if (
+        joined_hash(zip(hashes, (taken, end - begin - taken), strict=True))
+        != placement.hashes[group]
+    ):
+        raise _changed(sound.track)
     offset, count = int(placement.offsets[group]), int(placement.counts[group])
     return (
         Placement(

@@ -63,6 +63,8 @@ class TsRunFeed:
         self._padding: dict[int, list[np.ndarray]] = {number: [] for number in self._own}
         self._unfinished = dict.fromkeys(self._own, False)
         self._began = False  # with a segment of its own
+        #: Media sequences of the segments whose units are expected.
+        self.sequences: list[int] = []
         #: 90 kHz, of the first unit fed: which round of the clock it is.
         self.first_dts = _first_dts([*lead_in, first])
         for indexed in lead_in:
@@ -212,6 +214,7 @@ class TsRunFeed:
             self._finish_units({track.track: track for track in indexed.index.tracks})
         unwrap = self._enter(indexed)
         self._began, self._last = True, indexed.segment
+        self.sequences.append(indexed.segment.sequence)
         for track in indexed.index.tracks:
             self._unfinished[track.track] = track.ends_unfinished
             if track.configuration:

@@ -102,6 +102,7 @@ class TsRunOutput:
             piece=first.piece,
             broken=first.broken,
             wall_clock=began.timestamp() if began and not first.piece else None,
+            sequences=tuple(self._feed.sequences),
         )
 
     def _cut(self, cutter: SampleCutter, fragment: Fragment) -> None:
@@ -201,21 +202,15 @@ def _on_clock(track: PackagedTrack, first_dts: int) -> PackagedTrack:
 
     Another lead-in may have made it count in another one.
     """
-    samples, expected = track.samples, track.expected
+    samples = track.samples
     if not len(samples):
         return track
     begin = int(samples.dts[0]) * TS_TIMESCALE // track.timescale
-    rounds = round((first_dts - begin) / TS_WRAP)
-    ticks, expected_ticks = (
-        round(Fraction(rounds * TS_WRAP * scale, TS_TIMESCALE))
-        for scale in (track.timescale, expected.timescale)
-    )
+    by = Fraction(TS_WRAP * round((first_dts - begin) / TS_WRAP), TS_TIMESCALE)
     return replace(
         track,
-        samples=replace(samples, dts=samples.dts + ticks),
-        expected=replace(
-            expected, dts=expected.dts + expected_ticks, pts=expected.pts + expected_ticks
-        ),
+        samples=replace(samples, dts=samples.dts + round(by * track.timescale)),
+        expected=track.expected.moved(by),
     )
 
 

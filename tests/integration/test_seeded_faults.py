@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from pipelines import assemble as assembly
+from pipelines import copied_runs, demuxed_sound
 from pipelines.cutter import SampleCutter
+from pipelines.demuxed_sound import SoundHandOut
 from pipelines.errors import ErrorCode, FinalizerError, PermanentError, ToolError
 from pipelines.movie_tables import MovieTables
 from pipelines.object_store import ObjectStore
@@ -17,8 +19,12 @@ from pipelines.playback import play
 from pipelines.session import Phase
 from pipelines.staging import SliceLost
 from pipelines.store_errors import ObjectMissing
+from pipelines.transcoding import slice_attempt, sound_walk
+from pipelines.transcoding.sound import encode_sound
+from pipelines.transcoding.transcode import RenditionOutput, transcode_slice
 from pipelines.verify import Thoroughness, Verification
-from tests.packaging import never_cancelled
+from tests.demuxed import Sound, demuxed_recording
+from tests.packaging import never_cancelled, nobody, small_encoding
 from tests.sample_tables import movie_of
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -154,6 +160,88 @@ def test_a_fault_in_packaging_is_found(
     assert len(calls) >= 2
 
 
+def lose_segment(monkeypatch, module, position):
+    """Let a segment vanish once between the list and the packager, which is told of none."""
+    kept, calls = module.read_ahead, []
+
+    def without(reader, segments, *rest, **options):
+        calls.append(segments)
+        listed = list(segments)
+        if len(calls) == 1:
+            del listed[position]
+        return kept(reader, listed, *rest, **options)
+
+    monkeypatch.setattr(module, "read_ahead", without)
+
+
+def refused_slice(make):
+    with pytest.raises(ToolError, match="neither in a run nor told as lost") as caught:
+        make()
+    assert caught.value.code is ErrorCode.VERIFICATION_FAILED
+
+
+@pytest.mark.parametrize("position", [1, -1], ids=["middle", "last"])
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_a_segment_that_vanishes_in_packaging_is_found(
+    position, container, media, finalizer, monkeypatch
+):
+    one = finalizer()
+    listed = one.playlist(media.recording(**EQUAL_FRAMES, container=container))
+    lose_segment(monkeypatch, copied_runs, position)
+    refused_slice(lambda: one.package(listed))
+
+
+def test_a_segment_that_vanishes_in_a_transcode_is_found(media, finalizer, monkeypatch):
+    one = finalizer()
+    [work] = one.slices(one.playlist(media.recording(**EQUAL_FRAMES)))
+    out = RenditionOutput("small", small_encoding(), encodes_audio=False, upload=one.upload)
+    lose_segment(monkeypatch, slice_attempt, -1)
+    arguments = (work, one.packager, [out], None, never_cancelled, nobody)
+    refused_slice(lambda: dict(transcode_slice(*arguments)))
+
+
+def test_a_segment_that_vanishes_while_sound_is_encoded_is_found(media, finalizer, monkeypatch):
+    one = finalizer()
+    works = one.slices(one.playlist(media.recording(audio="ac3", video=None)))
+    lose_segment(monkeypatch, sound_walk, -1)
+    refused_slice(lambda: encode_sound(works, one.packager, lambda _: None, never_cancelled))
+
+
+@pytest.fixture(scope="module")
+def apart(media, tmp_path_factory):
+    """A recording whose sound lies in a playlist of its own."""
+    folder = tmp_path_factory.mktemp("apart")
+    sound = Sound("English", "en", [media.recording(audio="mp3", video=None)], default=True)
+    return demuxed_recording(folder, [media.recording(audio=None)], [sound])
+
+
+def test_a_segment_of_sound_that_vanishes_is_found(apart, finalizer, monkeypatch):
+    one = finalizer()
+    listed = one.playlist(apart)
+    lose_segment(monkeypatch, copied_runs, -1)
+    refused_slice(lambda: one.package(listed))
+
+
+def test_sound_that_is_swapped_in_memory_is_found(apart, finalizer, monkeypatch):
+    kept = SoundHandOut.laid_in
+
+    def exchanged(hand_out, start):
+        laid_in = kept(hand_out, start)
+        if not laid_in.tracks:
+            return laid_in
+        size = int(laid_in.tracks[0].samples.sizes[0])
+        return replace(laid_in, payload=bytes(swapped(laid_in.payload, 0, size, size)))
+
+    monkeypatch.setattr(SoundHandOut, "laid_in", exchanged)
+    assert "bytes of payload are not" in refused(finalizer(), apart)
+
+
+def test_a_run_of_sound_that_is_dropped_is_found(apart, finalizer, monkeypatch):
+    kept = demuxed_sound._sound_run
+    monkeypatch.setattr(demuxed_sound, "_sound_run", lambda *given: kept(*given) and None)
+    assert "0 were handed out" in refused(finalizer(), apart)
+
+
 def test_a_changed_byte_in_hevc_is_found(media, finalizer, monkeypatch):
     spoil_once(monkeypatch, SampleCutter, "take", change_picture)
     message = refused(finalizer(), media.recording(video="hevc", b_frames=2))
@@ -212,35 +300,73 @@ def test_a_parameter_set_of_something_else_is_found(media, finalizer, monkeypatc
     assert "tells a decoder something else" in refused(finalizer(), media.recording())
 
 
-@pytest.fixture
-def noisy(media, finalizer):
-    """Plays the pictures of a proven movie, of which one is noise: ``own`` as of ``play``."""
-    one = finalizer()
-    made, _ = one.finalize(media.recording(gop=30))
-    movie = movie_of(made.header)
-    track = movie.tracks[0]
-    begin, size = int(track.offsets[10]), int(track.sizes[10])
+class NoisyStore:
+    """A store in whose object, which begins with ``header``, one picture is noise."""
 
-    def read(offset, length):
-        data = bytearray(one.store.read(made.location, start=offset, length=length))
-        inside = slice(max(0, begin + 12 - offset), max(0, begin + size - offset))
-        data[inside] = bytes(len(data[inside]))
+    def __init__(self, store, header, noise):
+        track = movie_of(header).tracks[0]
+        begin, size = int(track.offsets[10]), int(track.sizes[10])
+        self._inside = range(begin + 12, begin + size)  # behind the start of its first NAL unit
+        self._store = store
+        self._noise = noise(len(self._inside))
+
+    def read(self, location, *, start, length):
+        data = bytearray(self._store.read(location, start=start, length=length))
+        for at in range(max(start, self._inside.start), min(start + length, self._inside.stop)):
+            data[at - start] = self._noise[at - self._inside.start]
         return bytes(data)
 
+
+@pytest.fixture(scope="module")
+def proven(media, finalizer):
+    """A finalizer, and what it made."""
+    one = finalizer()
+    return one, one.finalize(media.recording(gop=30))[0]
+
+
+def noisy(proven, noise=bytes):
+    """The proof of a movie one of whose pictures is noise; its timescale, and the track of them."""
+    one, made = proven
+    store = NoisyStore(one.store, made.header, noise)
+    check = Verification(store, made, one.tools.ffmpeg, Thoroughness.SAMPLED, never_cancelled)
+    scale, tracks = check._parsed()
+    return check, scale, *next(tracks)
+
+
+@pytest.fixture
+def played(proven):
+    """Plays noise that was packaged: what encoder or source has made."""
+    check, *_, track = noisy(proven)
+    ffmpeg = proven[0].tools.ffmpeg
+
     def played(own):
-        return [*play(track, [0, 20], own, read, one.tools.ffmpeg, never_cancelled)]
+        confirmed = []
+        found = play(track, [0, 20], own, check._read, confirmed.append, ffmpeg, never_cancelled)
+        return [*found], confirmed
 
     return played
 
 
-def test_noise_in_what_was_encoded_is_found(noisy):
+def test_noise_in_what_was_encoded_is_found(played):
     with pytest.raises(ToolError, match="that were encoded") as caught:
-        noisy(lambda begin, end: np.zeros(end - begin, np.bool_))
+        played(lambda begin, end: np.zeros(end - begin, np.bool_))
     assert caught.value.code is ErrorCode.VERIFICATION_FAILED
 
 
-def test_noise_behind_what_was_encoded_is_the_sources_own(noisy):
-    assert all(each.units < 3 for each in noisy(lambda begin, end: np.arange(begin, end) >= 5))
+def test_noise_behind_what_was_encoded_is_the_sources_own(played):
+    found, confirmed = played(lambda begin, end: np.arange(begin, end) >= 5)
+    assert all(each.units < 3 for each in found)
+    assert 10 in np.concatenate(confirmed)
+
+
+@pytest.mark.parametrize(
+    "noise", [bytes, np.random.default_rng(1).bytes], ids=["nothing", "random"]
+)
+def test_noise_in_what_was_copied_is_found(noise, proven):
+    check, scale, name, track = noisy(proven, noise)
+    with pytest.raises(ToolError, match="are not those that were packaged") as caught:
+        [*check._play(name, track, scale, first=True)]
+    assert caught.value.code is ErrorCode.VERIFICATION_FAILED
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.copied_runs import RunStart
 from pipelines.demuxed_sound import TRACK_NUMBERS, DemuxedSound, SoundRun
+from pipelines.errors import ErrorCode, ToolError
 from pipelines.interleaver import Interleaver, pieces_of
 from pipelines.location import Location
 from pipelines.media import TrackKind
@@ -18,7 +19,8 @@ from pipelines.payload_hash import payload_hash
 from pipelines.playlist import Segment
 from pipelines.segment_index import TS_WRAP, Container
 from pipelines.slices import PeriodStart, Slice
-from pipelines.sound_track import regrouped
+from pipelines.sound_account import SoundAccount
+from pipelines.sound_track import SoundTrack, parted, regrouped
 from pipelines.sound_windows import SoundWindow
 from tests.unit.mp4_by_hand import audio_entry, esds
 from tests.unit.tracks_by_hand import (
@@ -64,6 +66,21 @@ def slice_of(listed, sound=()):
     return Slice(0, listed, (), None, PeriodStart((), 0.0), 0.0, True, sound)
 
 
+def proven(made, bodies):
+    """A track whose groups were hashed, its frames compared with the source's."""
+    placed, hashes, first = made.placement, [], 0
+    for count in placed.counts.tolist():
+        hashes.append(payload_hash(b"".join(bodies[first : first + count])))
+        first += count
+    own = np.array([payload_hash(each) for each in bodies], np.uint64)
+    sizes = made.samples.sizes.astype(np.int64)
+    return replace(
+        made,
+        placement=replace(placed, hashes=np.array(hashes, np.uint64)),
+        expected=replace(made.expected, sizes=sizes, hashes=own),
+    )
+
+
 class Sounds:
     """The sound of a slice, put together run by run; every frame has bytes of its own."""
 
@@ -72,6 +89,7 @@ class Sounds:
         self.windows = {}
         self.runs = []
         self.held = bytearray()
+        self.account = SoundAccount()
 
     def playlist(self, position=0, count=1, tags=()):
         listed = segments(count, tags, f"a{position}-")
@@ -86,7 +104,10 @@ class Sounds:
         number = TRACK_NUMBERS * (position + 1) + 256
         made = track(TrackKind.AUDIO, samples, number=number, offset=len(self.held), entry=entry)
         first = len(self.held) // 10
-        self.held += b"".join(f"{first + n:010}".encode() for n in range(count))
+        bodies = [f"{first + n:010}".encode() for n in range(count)]
+        self.held += b"".join(bodies)
+        made = proven(made, bodies)
+        self.account.note(number, made.expected)
         container = Container.MPEGTS if wraps else Container.FMP4
         segment = window.work.segments[at]
         run = PackagedRun(container, segment.discontinuity, True, at, (made,))
@@ -97,7 +118,7 @@ class Sounds:
     def demuxed(self):
         work = slice_of(self.pictures, tuple(self.windows.values()))
         runs = sorted(self.runs, key=lambda each: each.window.position)
-        return DemuxedSound(work, tuple(runs), bytes(self.held))
+        return DemuxedSound(work, tuple(runs), bytes(self.held), account=self.account)
 
 
 def package(demuxed, pictures, *, wraps=True):
@@ -247,3 +268,63 @@ def test_every_frame_is_in_one_run_whatever_the_clocks_say(sound, pictures):
     assert sorted(found) == list(range(sum(count for _, count, _ in sound)))
     assert len(payload) == 10 * len(found)
     assert len({(run.first_sequence, run.piece) for run in runs}) == len(runs)
+
+
+def refused(spoil):
+    """Why sound of two runs is refused, once ``spoil`` has changed what is handed out."""
+    sounds = Sounds().playlist(count=2).add(100, 3 * SECOND).add(105, 2 * SECOND, at=1)
+    with pytest.raises(ToolError) as caught:
+        package(spoil(sounds.demuxed()), [(0, 100, 10)])
+    assert caught.value.code is ErrorCode.VERIFICATION_FAILED
+    return caught.value.message
+
+
+def changed_tracks(demuxed, change):
+    """The same with the track of each run changed."""
+    runs = [replace(run, tracks=tuple(map(change, run.tracks))) for run in demuxed.runs]
+    return replace(demuxed, runs=tuple(runs))
+
+
+def test_a_run_of_sound_that_is_dropped_is_found():
+    told = refused(lambda demuxed: replace(demuxed, runs=demuxed.runs[:-1]))
+    assert "235 frames in the source, 141 were handed out" in told
+
+
+def test_frames_that_are_dropped_with_their_expectation_are_found():
+    def cut(sound, held):
+        return parted(sound, len(sound.track.samples) - 2, held)[0]
+
+    told = refused(lambda each: changed_tracks(each, lambda sound: cut(sound, each.payload)))
+    assert "235 frames in the source, 231 were handed out" in told
+
+
+def test_sound_that_is_moved_with_its_expectation_is_found():
+    told = refused(lambda each: changed_tracks(each, lambda sound: sound.moved(Fraction(1, 25))))
+    assert "moved by 40.000 ms" in told
+
+
+def test_frames_of_other_bytes_are_found():
+    """Expectation and bytes of neighbours exchanged alike: only the source knows better."""
+
+    def exchanged(sound):
+        expected = sound.track.expected
+        hashes = expected.hashes[[1, 0, *range(2, len(expected))]]
+        track = replace(sound.track, expected=replace(expected, hashes=hashes))
+        return replace(sound, track=track)
+
+    assert "moved by" in refused(lambda each: changed_tracks(each, exchanged))
+
+
+@pytest.mark.parametrize("change", [regrouped, lambda track, held: parted_inside(track, held)])
+def test_frames_that_change_in_memory_are_found(change):
+    sounds = Sounds().playlist().add(100, SECOND)
+    [sound] = sounds.runs[0].tracks
+    held = bytearray(sounds.held)
+    held[10:20], held[20:30] = held[20:30], held[10:20]
+    with pytest.raises(ToolError, match="not what was packaged any more"):
+        change(sound.track, held)
+
+
+def parted_inside(track, held):
+    """A track cut within its first group."""
+    return parted(SoundTrack(track, track.placement.offsets), 5, bytes(held))
