@@ -49,7 +49,7 @@ class Likeness:
     """What samples must have in common to lie in one track of a movie."""
 
     fingerprint: str  #: of the sample entry, see ``configuration_fingerprint``
-    timescale: int
+    timescale: int  #: ``FINE`` for pictures whose times fit any other fine one
     matrix: bytes
 
     @classmethod
@@ -57,7 +57,8 @@ class Likeness:
         """The likeness of a packaged track."""
         encoded = track.made is TrackMade.ENCODED and track.kind is TrackKind.VIDEO
         fingerprint = _ENCODED if encoded else configuration_fingerprint(track.sample_entry)
-        return cls(fingerprint, track.timescale, track.matrix)
+        fine = track.kind is TrackKind.VIDEO and track.timescale >= FINE
+        return cls(fingerprint, FINE if fine else track.timescale, track.matrix)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Census:
 
     def __init__(self) -> None:
         self._runs: list[_Run] = []
+        self._last_sequences: dict[int, int | None] = {}  # by slice
 
     def note(self, slice_number: int, run: PackagedRun, names: Mapping[int, str]) -> None:
         """Take note of a run whose tracks (PID or track_ID) go on as the named ones of the movie."""
@@ -104,6 +106,10 @@ class Census:
             _stretch(track, names[track.track]) for track in run.tracks if len(track.samples)
         )
         self._runs.append(_Run(slice_number, run.first_sequence, run.piece, stretches))
+
+    def end_slice(self, number: int, last_sequence: int | None) -> None:
+        """Say that a slice has no more runs, and the media sequence of its last segment."""
+        self._last_sequences[number] = last_sequence
 
     def layout(self, encoding_of: EncodingOf) -> RenditionLayout | None:
         """The layout to which odd runs must be conformed; None when every run fits as it is.
@@ -113,7 +119,11 @@ class Census:
         ``encoding_of`` is asked only when pictures must be encoded, and may raise as it likes.
         """
         mains = self._mains()
-        odd = [(run, found) for run in self._runs if (found := _odd_run(run, mains))]
+        odd = [
+            (run, replace(found, until=self._until(run, following)))
+            for run, following in zip(self._runs, [*self._runs, None][1:], strict=True)
+            if (found := _odd_run(run, mains))
+        ]
         if not odd:
             return None
         encoded = {name for _, each in odd for name in each.odd}
@@ -134,6 +144,13 @@ class Census:
             for words in _differences(run, mains):
                 found.setdefault(words, run.sequence)
         return tuple(f"{words} (first at segment {at})" for words, at in found.items())
+
+    def _until(self, run: _Run, following: _Run | None) -> tuple[int, int] | None:
+        """The segment, and the piece of it, behind a run; None when its slice has not told."""
+        if following is not None and following.slice_number == run.slice_number:
+            return following.sequence, following.piece
+        last = self._last_sequences.get(run.slice_number)
+        return None if last is None else (last + 1, 0)
 
     def _mains(self) -> dict[str, _Stretch]:
         """Of every track, in the order of the movie's, the first stretch of the main likeness."""
@@ -229,10 +246,22 @@ def _differences(run: _Run, mains: Mapping[str, _Stretch]) -> Iterator[str]:
     for each in run.stretches:
         main = mains[each.name]
         if each.likeness != main.likeness:
-            other = each.words if each.words != main.words else f"another kind of {each.words}"
-            yield f"{each.name} is {other} instead of {main.words}"
+            same = each.words == main.words
+            yield f"{each.name} is {_apart(each, main) if same else f'{each.words} instead of {main.words}'}"
     for name in _absent(run, mains):
         yield f"{name} is absent"
+
+
+def _apart(other: _Stretch, main: _Stretch) -> str:
+    """For people, what sets a stretch apart from the main one, which the same words describe."""
+    if other.likeness.matrix != main.likeness.matrix:
+        return f"{other.words} that players turn otherwise"
+    if other.likeness.fingerprint == main.likeness.fingerprint:
+        ticks = f"{other.likeness.timescale} ticks per second"
+        return f"{other.words} at {ticks} instead of {main.likeness.timescale}"
+    if main.first.kind is TrackKind.VIDEO:
+        return f"{other.words} with other parameter sets than the rest"
+    return f"{other.words} with another decoder configuration than the rest"
 
 
 def _main_pictures(main: _Stretch, alike: Iterable[_Stretch]) -> MainPictures:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.edges import Edges
 from pipelines.fmp4_run import edit_shifts, package_fmp4_run
-from pipelines.fmp4_stream import Fmp4Stream, is_lost_before
+from pipelines.fmp4_stream import Fmp4Stream, earlier_segments, is_lost_before
 from pipelines.init_sections import InitSections
 from pipelines.segment_stream import IndexedSegment, SegmentStream
 from pipelines.source import measure, read_ahead
@@ -152,7 +152,8 @@ class _Copying:
             packager = self.packager
             inits = InitSections(packager.reader, missing_is_final=packager.missing_is_final)
             lost_before = partial(is_lost_before, self.work, packager.reader, inits)
-            stream = Fmp4Stream(fetched, inits, self.checkpoint, lost_before)
+            earlier = earlier_segments(self.work, packager.reader, inits)
+            stream = Fmp4Stream(fetched, inits, self.checkpoint, lost_before, earlier)
             while (first := stream.peek()) is not None:
                 laid_in = self._laid_in(first)
                 runs.append(package_fmp4_run(stream, self.writer, self.packager.max_hole, laid_in))

@@ -14,6 +14,7 @@ from pipelines.mpegts.mend import TORN, Seam, seam
 from pipelines.mpegts.nal import SET_LIMIT
 from pipelines.mpegts.packets import read_packets
 from pipelines.mpegts.salvage import DELIMITERS
+from pipelines.repeated_segments import EarlierSegments
 from pipelines.segment_stream import (
     HEAD_BYTES,
     MAX_LEAD_IN_BYTES,
@@ -23,6 +24,7 @@ from pipelines.segment_stream import (
     needs_lead_in,
     orphaned,
     pieces_of,
+    units_of,
     with_tables,
 )
 from pipelines.source import Patience, fetch_head, fetch_segment
@@ -48,6 +50,8 @@ class Edges:
     def __init__(self, work: Slice, packager: Packager) -> None:
         self._work = work
         self._packager = packager
+        #: Those that segments of the slice may repeat.
+        self.nearest = EarlierSegments.of(work, packager.reader, _units)
         self._patience = Patience(final=packager.missing_is_final)
         self._behind: FetchedSegment | None = None
         #: What was announced before the slice, once somebody has asked.
@@ -178,6 +182,8 @@ class Edges:
             pieces = self._pieces(segment, later).pieces
             if not pieces:
                 return
+            if pieces[0].data == later.data:
+                continue  # ``later`` repeats it
             yield from reversed(pieces)
             later = pieces[0]
 
@@ -205,6 +211,10 @@ class Edges:
             return False
         related = step(earlier.spans, later.spans, wraps=True, max_hole=self._packager.max_hole)
         return related.relation is not Relation.RESET
+
+
+def _units(fetched: FetchedSegment) -> Mapping[int, int]:
+    return units_of(pieces_of(fetched))
 
 
 def _annex_b(configuration: Configuration) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -16,12 +16,13 @@ from pipelines.mp4.fragment_bytes import fragment_bytes
 from pipelines.mp4.media_segment import read_segment
 from pipelines.mp4.samples import starts
 from pipelines.repair import Repair, RepairKind
+from pipelines.repeated_segments import EarlierSegments, RepeatedSegments, units_of_all
 from pipelines.segment_index import MAX_CUTS, MAX_PIECES
 from pipelines.source import fetch_segment
 from pipelines.timeline import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import numpy as np
 
@@ -122,6 +123,11 @@ class OpenedSegment:
         """Whether it was one piece, and needed no mending."""
         return len(self.pieces) == 1 and self.loss is None and not self.repairs
 
+    @property
+    def timed(self) -> bool:
+        """Whether its samples tell their times: else the same bytes may be other media."""
+        return all(repair.kind is not RepairKind.TIMESTAMPS for repair in self.repairs)
+
 
 @dataclass
 class Clocks:
@@ -176,6 +182,18 @@ def open_segment(
     )
 
 
+def earlier_segments(work: Slice, reader: SourceReader, inits: InitSections) -> EarlierSegments:
+    """The segments directly before a slice, which its first ones may repeat."""
+    return EarlierSegments.of(work, reader, lambda fetched: _units_of(open_segment(fetched, inits)))
+
+
+def _units_of(opened: OpenedSegment) -> Mapping[int, int]:
+    """How many samples a segment holds of each track_ID."""
+    fragments = (fragment for piece in opened.pieces for fragment in piece.fragments)
+    tracks = (track for fragment in fragments for track in fragment.tracks)
+    return units_of_all((track.track_id, len(track)) for track in tracks)
+
+
 def is_lost_before(work: Slice, reader: SourceReader, inits: InitSections) -> bool:
     """Whether the end of the segment before a slice, of the same tagged period, is lost."""
     if not work.lead_in:
@@ -228,7 +246,7 @@ class _Sorter:
         self._last: dict[int, int] = {}  # decode time of each track's last sample in this piece
         self._seen: dict[tuple[int, int], tuple[TrackFragment, memoryview]] = {}
         self._untimed = 0
-        self._repeated = 0
+        self._repeated: Counter[int] = Counter()  # samples by track_ID
         self.pieces: list[list[Fragment]] = []
         self.left_out = 0  #: samples behind the last piece that is allowed
 
@@ -270,11 +288,16 @@ class _Sorter:
         told = (
             (RepairKind.TIMESTAMPS, "fragments without decode times follow those before them",
              self._untimed),
-            (RepairKind.DUPLICATE, "fragments that came twice are kept once", self._repeated),
             (RepairKind.CLOCK_SPLIT, "the clock steps back inside the segment",
              sum(len(track) for piece in self.pieces[1:] for each in piece for track in each.tracks)),
         )  # fmt: skip
-        return tuple(Repair(sequence, kind, detail, units) for kind, detail, units in told if units)
+        made = [Repair(sequence, kind, detail, units) for kind, detail, units in told if units]
+        if self._repeated:
+            kind, detail = RepairKind.DUPLICATE, "fragments that came twice are kept once"
+            by_track = tuple(self._repeated.items())
+            units = self._repeated.total()
+            made.append(Repair(sequence, kind, detail, units, by_track=by_track))
+        return tuple(made)
 
     def _timed(self, track: TrackFragment) -> TrackFragment:
         """The track with a decode time; parts of one fragment follow each other as well."""
@@ -290,7 +313,8 @@ class _Sorter:
         place = track.track_id, _time(track)
         before = self._seen.get(place)
         same = before is not None and _equal(track, payload, *before)
-        self._repeated += len(track) if same else 0
+        if same:
+            self._repeated[track.track_id] += len(track)
         self._seen[place] = track, payload
         return same
 
@@ -316,7 +340,8 @@ def _bytes_of(track: TrackFragment, payload: memoryview) -> list[memoryview]:
 class Fmp4Stream:
     """Fragmented MP4 segments in order, piece by piece, with one of look-ahead.
 
-    What cannot be read is noted in ``losses``, what was mended in ``repairs``.
+    What cannot be read is noted in ``losses``, what was mended in ``repairs``. Segments that came
+    before are left out.
     """
 
     def __init__(
@@ -325,9 +350,10 @@ class Fmp4Stream:
         inits: InitSections,
         checkpoint: Callable[[], None],
         lost_before: Callable[[], bool] | None = None,
+        earlier: EarlierSegments | None = None,
     ) -> None:
         """``lost_before`` tells whether media directly before the first segment is lost; asked only
-        when that could matter."""
+        when that could matter. ``earlier`` are segments before it that it may repeat."""
         self._lost_before = lost_before
         self._fetched = fetched
         self._inits = inits
@@ -337,6 +363,7 @@ class Fmp4Stream:
         self._broken = False
         self._tagged = False
         self._cuts = 0
+        self._repeated = RepeatedSegments(earlier)
         self.losses: list[Loss] = []
         self.repairs: list[Repair] = []
 
@@ -357,7 +384,12 @@ class Fmp4Stream:
         return self._next.popleft()
 
     def _enter(self, fetched: FetchedSegment) -> None:
+        if repair := self._repeated.found(fetched):
+            self.repairs.append(repair)
+            return
         opened = open_segment(fetched, self._inits, self._clocks)
+        if opened.timed:
+            self._repeated.note(fetched, _units_of(opened))
         self._cuts += max(0, len(opened.pieces) - 1)
         if self._cuts > MAX_CUTS and len(opened.pieces) > 1:
             detail = f"the segments of its slice would be cut more than {MAX_CUTS} times"

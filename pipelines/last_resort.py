@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipelines.errors import ToolError
 from pipelines.object_store import UploadedPart
 from pipelines.process import DeadlinePassed
+from pipelines.slices import PeriodStart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,13 +112,19 @@ class _Search:
         return None
 
     def _others_can_be_made(self, work: Slice) -> bool:
-        """Whether the tools work at all: something can be made of the segment before the slice."""
-        if not work.lead_in:
+        """Whether the tools work at all: something can be made of a segment beside the slice."""
+        if work.beside is None:
             return False
-        before = replace(
-            work, segments=work.lead_in[-1:], lead_in=work.lead_in[:-1], lead_out=None, sound=()
+        known = work.lead_in[:-1] if work.beside in work.lead_in else ()
+        control = replace(
+            work,
+            segments=(work.beside,),
+            lead_in=known,
+            lead_out=None,
+            period=PeriodStart((work.beside,), 0.0),
+            sound=(),
         )
-        return self._failure(before) is None
+        return self._failure(control) is None
 
 
 def _beginning(work: Slice, count: int) -> Slice:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.census import Census
+from pipelines.clock_detours import ClockDetours, Place
 from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.gap import ALL_TRACKS, Gap, GapCause, GapDone, GapReason, Hole, gaps_of
@@ -24,6 +25,7 @@ from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import PackagedTrack, TrackMade
 from pipelines.payload_hash import payload_hash
 from pipelines.placed_tail import PlacedTail
+from pipelines.player_breaks import PlayerBreaks
 from pipelines.repair import Repair, RepairKind
 from pipelines.run_spans import in_ticks, span_of, spans_of, without_silence
 from pipelines.segment_index import Container
@@ -36,7 +38,7 @@ from pipelines.track_tables import LONGEST_SAMPLE, PlacedSamples, TrackTables
 from pipelines.wall_clock import WallClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from pipelines.expected_track import ExpectedTrack
@@ -108,7 +110,7 @@ class MovieTables:
     """One rendition's movie while its slices are added in order; ``finish`` ends it.
 
     ``layout`` is what odd runs were conformed to, if there was need; without it, ``census`` tells
-    whether there is. Raises ``PermanentError`` for what one MP4 cannot hold, ``ToolError`` for
+    whether there is. ``detours`` are those of a first attempt, if it found any. Raises ``PermanentError`` for what one MP4 cannot hold, ``ToolError`` for
     slices that are not what they claim.
     """
 
@@ -119,7 +121,10 @@ class MovieTables:
         policy: GapPolicy,
         silence: SilenceSource,
         layout: RenditionLayout | None = None,
+        detours: Collection[Place] = (),
     ) -> None:
+        self._detours = ClockDetours(max_hole)
+        self._known_detours = frozenset(detours)
         self._timeline = Timeline(max_hole, collapses=policy is GapPolicy.COLLAPSE)
         self._creation_time = creation_time
         self._layout = layout
@@ -132,6 +137,7 @@ class MovieTables:
         self._wall = WallClock()
         self._shift: Fraction | None = None
         self._leading = LeadingPictures()
+        self._breaks = PlayerBreaks(max_hole, layout)
         self._last_sequence: int | None = None
         self._told: list[Gap] = []  # gaps that are no holes of the movie
         self._odd: str | None = None  # the first run that does not fit, in words
@@ -141,6 +147,7 @@ class MovieTables:
         self.groups: dict[str, list[PayloadGroups]] = {}
         self.seams: list[dict[str, int]] = []  #: per slice, the first sample of each track
         self.periods: list[Period] = []
+        self.breaks: list[tuple[int, int]] = []  #: media sequence and piece, see PlayerBreaks
         self.clocks: list[ClockPoint] = []  #: by which subtitles are placed
         self.dropped: list[Dropped] = []
         self.conformed: list[Conformed] = []
@@ -160,6 +167,9 @@ class MovieTables:
         for run, following in zip(runs, [*runs, None][1:], strict=True):
             until = following.first_sequence if following else None
             self._add_run(packaged.number, run, until, payload_offset)
+        self.census.end_slice(packaged.number, packaged.last_sequence)
+        for repair in packaged.repairs:
+            self._count_repeated(repair)
 
     def finish(self) -> None:
         """Let every track last until the end of the movie; nothing may be added afterwards."""
@@ -190,6 +200,11 @@ class MovieTables:
         reason = GapReason(GapCause.TRACK_ABSENT, why)
         hole = Hole(Fraction(0), self._end, reason, GapDone.REPORTED)
         self._told.append(self._gap(track, hole))
+
+    @property
+    def detours(self) -> frozenset[Place]:
+        """What begins behind a jump of the clock that is none: to be given to a second attempt."""
+        return frozenset(self._detours.found - self._known_detours)
 
     @property
     def expected(self) -> dict[str, ExpectedTrack]:
@@ -260,15 +275,19 @@ class MovieTables:
             self._names.open_period(sounding)
         self._names.give(sounding, where)
         names = {track.track: self._names[track.track] for track in sounding.tracks}
-        names |= self._silent_names(number, run)
+        names |= self._silent_names(run)
         if self._layout is None:
             self.census.note(number, run, names)
         for track in run.tracks:
             groups = self.groups.setdefault(names[track.track], [])
             groups.append(_groups(track, payload_offset))
+        away = lost((*missing, *self._beside(run, missing)))
+        if self._breaks.is_before(sounding, names, away):
+            self.breaks.append((run.first_sequence, run.piece))
         run = self._once(run, related, names)
-        for stretch in stretches(run):
-            self._add_stretch(stretch, names, missing, until, payload_offset)
+        for at, stretch in enumerate(stretches(run)):
+            place = Place(run.first_sequence, run.piece, at)
+            self._add_stretch(stretch, place, names, missing, until, payload_offset)
             missing = ()
         self._losses.forget_before(run.first_sequence)
         self._last_sequence = run.first_sequence
@@ -278,14 +297,12 @@ class MovieTables:
         names = {track.track: self._names.get(track) for track in run.tracks}
         return self._timeline.relate(spans_of(run, names), wraps=wraps)
 
-    def _silent_names(self, number: int, run: PackagedRun) -> dict[int, str]:
+    def _silent_names(self, run: PackagedRun) -> dict[int, str]:
         """Names of the silent tracks of a run that was conformed: -1, -2 … are those it lacked."""
         if self._layout is None:
             return {}
-        for odd in self._layout.slices.get(number, ()):
-            if (odd.sequence, odd.piece) == (run.first_sequence, run.piece):
-                return {-at: name for at, name in enumerate(odd.absent, 1)}
-        return {}
+        odd = self._layout.run_at(run.first_sequence, run.piece)
+        return {-at: name for at, name in enumerate(odd.absent, 1)} if odd else {}
 
     def _once(
         self, run: PackagedRun, related: Step | None, names: Mapping[int, str]
@@ -305,6 +322,13 @@ class MovieTables:
         self.repairs.append(Repair(run.first_sequence, RepairKind.DUPLICATE, detail, units))
         return replace(run, tracks=tuple(track for track in kept if len(track.samples)))
 
+    def _count_repeated(self, repair: Repair) -> None:
+        """Count the units that packaging has left out of the variant's own playlist."""
+        for number, units in () if repair.rendition else repair.by_track:
+            name = self._names.find(number)
+            if name in self.tracks:
+                self.tracks[name].expected.repeated += units
+
     def _unwrap(self, run: PackagedRun, names: Mapping[int, str]) -> Fraction:
         """Seconds that bring a run's clock into the round of the period that is open."""
         clock, spans = self._timeline.clock, spans_of(without_silence(run), names)
@@ -316,6 +340,7 @@ class MovieTables:
     def _add_stretch(
         self,
         run: PackagedRun,
+        place: Place,
         names: Mapping[int, str],
         missing: tuple[Loss, ...],
         until: int | None,
@@ -340,9 +365,20 @@ class MovieTables:
         before = self._end
         beside = self._beside(run, missing)
         away = lost((*missing, *beside), self._heard)
+        left, end = {**self._timeline.clock}, self._timeline.end
+        detour = place in self._known_detours
         placed = self._timeline.place(
-            spans, related, tagged=run.tagged, lost=away, longest=self._longest_hold(kept)
-        )
+            spans, related, tagged=run.tagged, lost=away, longest=self._longest_hold(kept),
+            detour=detour,
+        )  # fmt: skip
+        if run.tagged or missing or self._is_told(run, placed, end):
+            self._detours.forget()
+        else:
+            wraps = run.container is Container.MPEGTS
+            self._detours.note(place, left, spans, placed, end, wraps=wraps)
+        if detour and related is not None:
+            detail = f"the clock jumps by {float(related.jump):.3f} s and is taken back later"
+            self.repairs.append(Repair(run.first_sequence, RepairKind.TIMESTAMPS, detail))
         own = {names[each.track] for each in kept.tracks if each.track < TRACK_NUMBERS}
         ends = [span.end_pts + placed.shift for name, span in spans.items() if name in own]
         self._own_end = max(self._own_end, *ends) if ends else self._own_end
@@ -368,6 +404,13 @@ class MovieTables:
             tables.append(samples)
             if track.made is not TrackMade.SILENCE:
                 self._tail.note(name, track, placed.unwrap)
+
+    def _is_told(self, run: PackagedRun, placed: PlacedRun, end: Fraction) -> bool:
+        """Whether the clock on the wall, too, jumps by most of a hole, which is behind ``end``."""
+        before, jump = self._wall.at(end), placed.step.jump if placed.step else 0
+        if before is None or run.wall_clock is None or jump <= 0:
+            return False
+        return run.wall_clock - before > jump / 2
 
     def _longest_hold(self, run: PackagedRun) -> Fraction:
         """Seconds of a hole that a sample of any track can last for beside its own duration."""

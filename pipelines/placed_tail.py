@@ -56,7 +56,8 @@ class PlacedTail:
 
         Empty unless all that overlaps what was placed is the same in every track, by time, and by
         size in those that are the source's own: else it is another take of that time. What was
-        encoded anew tells nothing of its source.
+        encoded anew tells nothing of its source; its pictures refer to no others, so that they can
+        only be left out up to a key frame.
         """
         counts = {}
         told = False
@@ -86,4 +87,11 @@ def _repeated(tail: _Tail, track: PackagedTrack, unwrap: Fraction) -> int | None
     equal = near
     if track.made is TrackMade.COPIED:
         equal = near & (tail.sizes[same] == track.samples.sizes[:count])
-    return count if bool(equal.all()) else None
+    return count if bool(equal.all()) and _can_begin(track, count) else None
+
+
+def _can_begin(track: PackagedTrack, number: int) -> bool:
+    """Whether a track can begin with its sample of that number, behind equal ones or none."""
+    if track.made is TrackMade.COPIED or number == len(track.samples):
+        return True
+    return bool(track.samples.sync[number])

@@ -6,9 +6,10 @@ configuration with most media time is the track's, and periods that differ are c
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,8 @@ class TrackLayout:
 class OddRun:
     """A run that lacks a track, or has one in another configuration.
 
-    A run is known by the media sequence and the piece of the segment that it begins with.
+    A run is known by the media sequence and the piece of the segment that it begins with; ``until``
+    is that of what comes behind it: another run, or the next slice.
     ``names`` says which of its tracks (PID or track_ID) is which track of the layout; ``odd`` names
     those that are conformed; ``absent`` the tracks of sound that it lacks, which are silent there.
     ``was`` says for people what the odd ones are like in the source, by name.
@@ -56,6 +58,7 @@ class OddRun:
     odd: tuple[str, ...]
     absent: tuple[str, ...]
     was: Mapping[str, str] = field(default_factory=dict, compare=False)
+    until: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,28 @@ class RenditionLayout:
         return next(track for track in self.tracks if track.name == name)
 
     def run_at(self, sequence: int, piece: int) -> OddRun | None:
-        """The odd run that begins there; None when none does."""
-        return self._runs.get((sequence, piece))
+        """The odd run that begins there; None when that is as the layout.
+
+        What begins within an odd run is the rest of it, behind a segment that was given up since.
+        """
+        at = sequence, piece
+        position = bisect.bisect(self._starts, at) - 1
+        if position < 0:
+            return None
+        run = self._runs[position]
+        if run.until is not None and at >= run.until:
+            return None
+        return replace(run, sequence=sequence, piece=piece)
 
     @cached_property
-    def _runs(self) -> dict[tuple[int, int], OddRun]:
-        return {(run.sequence, run.piece): run for runs in self.slices.values() for run in runs}
+    def _runs(self) -> list[OddRun]:
+        """All of them in order."""
+        runs = (run for each in self.slices.values() for run in each)
+        return sorted(runs, key=lambda run: (run.sequence, run.piece))
+
+    @cached_property
+    def _starts(self) -> list[tuple[int, int]]:
+        return [(run.sequence, run.piece) for run in self._runs]
 
     @property
     def digest(self) -> str:
@@ -89,7 +108,7 @@ class RenditionLayout:
             "slices": {
                 str(number): [
                     [run.sequence, run.piece, {str(k): v for k, v in run.names.items()},
-                     list(run.odd), list(run.absent), dict(run.was)]
+                     list(run.odd), list(run.absent), dict(run.was), run.until]
                     for run in runs
                 ]
                 for number, runs in sorted(self.slices.items())
@@ -104,7 +123,8 @@ class RenditionLayout:
         slices = {
             int(number): tuple(
                 OddRun(run[0], run[1], {int(k): v for k, v in run[2].items()},
-                       tuple(run[3]), tuple(run[4]), run[5])
+                       tuple(run[3]), tuple(run[4]), run[5],
+                       (run[6][0], run[6][1]) if run[6] else None)
                 for run in runs
             )
             for number, runs in data["slices"].items()

@@ -9,9 +9,10 @@ import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema
+
+from pipelines.wire import WireModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,17 +40,10 @@ class Verdict(StrEnum):
     FAILED = "failed"
 
 
-class _Form(BaseModel):
-    """Fields that are all there, in camelCase, and no others. Times and durations are seconds."""
+class _Form(WireModel):
+    """Fields that are all there, and no others. Times and durations are seconds."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        extra="forbid",
-        frozen=True,
-    )
+    model_config = ConfigDict(extra="forbid")
 
     def to_json(self) -> dict[str, Any]:
         """The values in JSON's own types."""

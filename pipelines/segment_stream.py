@@ -25,6 +25,7 @@ from pipelines.mpegts.mend import (
 )
 from pipelines.mpegts.transport_writer import made_tables
 from pipelines.repair import Repair, RepairKind
+from pipelines.repeated_segments import RepeatedSegments, units_of_all
 from pipelines.segment_index import (
     MAX_CUTS,
     NO_TIME,
@@ -157,6 +158,12 @@ def pieces_of(
     return _told(segment, head, index, mended)
 
 
+def units_of(made: SegmentPieces) -> Mapping[int, int]:
+    """How many units a segment holds of each PID."""
+    tracks = (track for piece in made.pieces for track in piece.index.tracks)
+    return units_of_all((track.track, len(track)) for track in tracks)
+
+
 def _open_pictures(segment: Segment, index: SegmentIndex) -> frozenset[int]:
     """The PIDs of pictures that seem to go on behind a segment that is shorter than is listed.
 
@@ -282,7 +289,7 @@ class SegmentStream:
     """Indexed MPEG-TS segments in order, with one of look-ahead.
 
     ``losses`` and ``repairs`` tell, once all were taken, what the segments lack and what was mended
-    in them. ``edges`` knows the segments around the slice.
+    in them. Segments that came before are left out. ``edges`` knows those around the slice.
     """
 
     def __init__(
@@ -299,6 +306,7 @@ class SegmentStream:
         self._sets_taken: dict[int, tuple[int, Configuration]] = {}
         self._begins_run = True
         self._cuts = 0
+        self._repeated = RepeatedSegments(edges.nearest)
         self.losses: list[Loss] = []
         self.repairs: list[Repair] = []
 
@@ -342,7 +350,10 @@ class SegmentStream:
         return following
 
     def _index(self, fetched: FetchedSegment) -> None:
-        """Take in the pieces of a segment, and what it lacks."""
+        """Take in the pieces of a segment, and what it lacks; nothing of one that came before."""
+        if repair := self._repeated.found(fetched):
+            self.repairs.append(repair)
+            return
         if not self._known and fetched.loss is None:
             self._known |= self._announced(fetched)
         made = self._pieces_of(fetched)
@@ -356,6 +367,7 @@ class SegmentStream:
         if self._cuts > MAX_CUTS and len(made.pieces) > 1:
             detail = f"the segments of its slice would be cut more than {MAX_CUTS} times"
             made = _lost(fetched.segment, LossCause.SEGMENT_DAMAGED, detail)
+        self._repeated.note(fetched, units_of(made))
         self._pieces += self._noted(made, before if made.pieces else None)
         self._before = self._edges.last = made
 

@@ -72,7 +72,8 @@ class Slice:
     ``lead_in`` are the segments before it in its tagged period, nearest last: what a decoder may
     need first. ``lead_out`` is the segment after it, unless a tagged discontinuity lies between.
     ``period`` is how the tagged period begins in which its first segment lies; it names no segment
-    behind the slice. ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not
+    behind the slice. ``beside`` is a segment right before or behind the slice, whatever tags lie
+    between; None when there is no other. ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not
     grow any more. ``sound`` is what lies in its time of the variant's audio playlists, the default
     rendition first; playlists without a segment there are left out.
     """
@@ -85,6 +86,7 @@ class Slice:
     start: float
     settled: bool
     sound: tuple[SoundWindow, ...] = ()
+    beside: Segment | None = None
 
     @property
     def identity(self) -> str:
@@ -164,6 +166,9 @@ class Placed:
             period=self._period(begin, end),
             start=start,
             settled=settled,
+            beside=next(
+                iter((*self.segments[begin - 1 : begin], *self.segments[end : end + 1])), None
+            ),
         )
 
     def _period(self, begin: int, end: int) -> PeriodStart:

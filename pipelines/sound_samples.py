@@ -11,13 +11,14 @@ import numpy as np
 from pipelines.media import TrackKind
 from pipelines.mp4.movie import Movie, MovieTrack, write_header
 from pipelines.mp4.samples import run_lengths, starts
-from pipelines.packaged_slice import Placement
+from pipelines.packaged_slice import Expectation, PackagedTrack, Placement, Samples
 from pipelines.payload_hash import payload_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.packaged_slice import PackagedTrack
+    from pipelines.media import Codec
+    from pipelines.packaged_slice import TrackMade
 
 #: Seconds of sound in one group of a payload, so that pictures can be put between them.
 GROUP_SECONDS = 1
@@ -118,6 +119,33 @@ def placed(sound: SoundSamples, offset: int) -> Placement:
     ]
     counts = np.diff(np.append(begins, len(sound)))
     return Placement(offset + ends - sizes, counts.astype(np.uint32), np.array(hashes, np.uint64))
+
+
+def made_track(
+    sound: SoundSamples, number: int, codec: Codec, language: str, made: TrackMade, offset: int
+) -> PackagedTrack:
+    """A track of frames that were made, not copied, which a payload holds from ``offset`` on.
+
+    What is expected of it are the frames themselves: there is nothing like them in the source.
+    """
+    count = len(sound)
+    sync = np.ones(count, np.bool_)
+    return PackagedTrack(
+        track=number,
+        codec=codec,
+        timescale=sound.timescale,
+        sample_entry=sound.sample_entry,
+        language=language,
+        width=0,
+        height=0,
+        edit_start=None,
+        samples=Samples(
+            sound.dts, np.zeros(count, np.int32), sound.sizes.astype(np.uint32), sync, sound.frame
+        ),
+        placement=placed(sound, offset),
+        expected=Expectation(sound.timescale, sound.dts, sound.dts, sync, sound.sizes),
+        made=made,
+    )
 
 
 def movie_header(sound: SoundSamples) -> bytes:

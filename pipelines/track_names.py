@@ -33,6 +33,10 @@ class TrackNames:
     def __getitem__(self, number: int) -> str:
         return self._names[number]
 
+    def find(self, number: int) -> str | None:
+        """The name of a PID or track_ID in the period that is open; None while it has none."""
+        return self._names.get(number)
+
     def get(self, track: PackagedTrack) -> str:
         """The name of a PID; one of its own while it has none."""
         return self._names[track.track] if self._knows(track) else f"PID {track.track}"

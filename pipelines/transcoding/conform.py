@@ -20,7 +20,7 @@ from pipelines.transcoding.kit import DEINTERLACING, probe_kit
 from pipelines.transcoding.laid_in_sound import Conformer
 from pipelines.transcoding.slice_attempt import SOUND_BYTES, SPARE, SliceAttempt
 from pipelines.transcoding.slice_progress import SliceProgress
-from pipelines.transcoding.transcode import telling_of
+from pipelines.transcoding.transcode import hardware_encoders, telling_of
 from pipelines.transcoding.treatment import AsAsked, Treatment
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pipelines.slices import Slice
     from pipelines.transcoding.encoding import VideoEncoding
     from pipelines.transcoding.transcode import RenditionOutput
-    from pipelines.transcoding.treatment import FirstSegment
+    from pipelines.transcoding.treatment import FirstSegment, Treat
 
 _VIDEO = "video"
 
@@ -51,29 +51,30 @@ def conform_slice(
 
     ``output.video`` None: a rendition that copies; only odd pictures are encoded. Otherwise all
     pictures are encoded with it. ``sound`` is the slice's encoded sound when the rendition
-    ``encodes_audio``. ``checkpoint`` is called often and raises to cancel; ``progress`` is told the
-    seconds of the slice's media that are done. Raises what ``package_slice`` raises; on every error
-    the parts sent so far count for nothing.
+    ``encodes_audio``. Segments that ffmpeg fails over are given up (``spare_the_rest``). ``checkpoint``
+    is called often and raises to cancel; ``progress`` is told the seconds of the slice's media that
+    are done. Raises what ``package_slice`` raises; on every error the parts sent so far count for
+    nothing.
     """
     sizes = source_sizes(work, packager)
     reaching: dict[tuple[int, int], bool] = {}
     done = SliceProgress(work.duration, 1, progress)
     with telling_of(work, [output]):
         conformer = Conformer(work, packager, layout, checkpoint)
-        conformed = _Conformed(work, layout, packager.ffmpeg, AsAsked(sound), conformer)
+        conformed = _Conformed(layout, packager.ffmpeg, AsAsked(sound), conformer)
         attempt = SliceAttempt(
             work,
             packager,
             [output],
             conformed,
-            conformed.made_bytes,
+            partial(conformed.made_bytes, work),
             checkpoint,
             lambda seconds: done.at(0, seconds),
             sizes,
             reaching,
             demuxed_sound(work, packager, checkpoint),
         )
-        made = attempt.judged()[output.name]
+        made = (attempt.judged() if hardware_encoders([output]) else attempt.spared())[output.name]
     progress(work.duration)
     return made
 
@@ -82,7 +83,6 @@ def conform_slice(
 class _Conformed:
     """Treats odd runs as the layout wants them, all others as they were."""
 
-    work: Slice
     layout: RenditionLayout
     ffmpeg: str
     as_asked: AsAsked
@@ -113,14 +113,19 @@ class _Conformed:
             treatment, video=self._encoding(), renumbering=self._renumbering(), finish=finish
         )
 
-    def made_bytes(self, out: RenditionOutput) -> int:
+    def of(self, work: Slice) -> Treat:
+        """As ``Treat``."""
+        as_asked, conformer = self.as_asked.of(work), self.conformer.of(work)
+        return replace(self, as_asked=as_asked, conformer=conformer, laid_in={})
+
+    def made_bytes(self, work: Slice, out: RenditionOutput) -> int:
         """Bytes of the rendition's payload that are not copied out of the slice's segments."""
         sound = self.as_asked.sound
         made = len(sound.staged) if sound and out.encodes_audio else 0
-        made += round(SOUND_BYTES * self.work.duration)
-        odd = self.layout.slices.get(self.work.number, ())
+        made += round(SOUND_BYTES * work.duration)
+        odd = self.layout.slices.get(work.number, ())
         if out.video is None and any(_VIDEO in run.odd for run in odd):
-            made += round(SPARE * self.work.duration * self._encoding().bitrate / 8)
+            made += round(SPARE * work.duration * self._encoding().bitrate / 8)
         return made
 
     def _sound(self, run: OddRun, demuxed: LaidIn) -> LaidIn:

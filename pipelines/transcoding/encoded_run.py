@@ -17,7 +17,12 @@ from pipelines.segment_index import NO_TIME
 from pipelines.transcoding.command import EncodedOutput, transcode_argv
 from pipelines.transcoding.encoding import OddEncoder
 from pipelines.transcoding.filter_chain import grid
-from pipelines.transcoding.picture_times import expectation, in_presentation_order, usual_duration
+from pipelines.transcoding.picture_times import (
+    expectation,
+    in_presentation_order,
+    pauses,
+    usual_duration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -156,4 +161,5 @@ class EncodedPictures:
             placement=self.placement,
             expected=Expectation(scale, expected.dts + ticks, pts, expected.sync),
             made=TrackMade.ENCODED,
+            repeats=pauses(own, source_timescale, shift) if on_grid else (),
         )

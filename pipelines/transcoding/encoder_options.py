@@ -222,6 +222,7 @@ def _x265(encoding: VideoEncoding) -> Options:
         "preset": encoding.preset,
         "profile:v": _X265_FORMATS.get(encoding.pixel_format, "main"),
         "forced-idr": 1,
+        "a53cc:v": 1,  # captions, which libx264 keeps without being told
         **_target(encoding),
         "x265-params": _parameters(parameters),
     }

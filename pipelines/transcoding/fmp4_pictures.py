@@ -13,10 +13,11 @@ from pipelines.fragment_units import FragmentUnits
 from pipelines.interleaver import SoundPiece
 from pipelines.media import TrackKind
 from pipelines.mp4.samples import starts
+from pipelines.payload_hash import payload_hash
 from pipelines.segment_stream import MAX_LEAD_IN_BYTES
 from pipelines.source import fetch_segment
 from pipelines.timeline import Relation, step
-from pipelines.transcoding.ownership import NextPictures, ownership, refuse_distant_key
+from pipelines.transcoding.ownership import NextPictures, ownership
 from pipelines.transcoding.picture_times import PictureLog
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ class Fmp4Edges:
             if not opened.clean:
                 break
             earlier = opened.pieces[0]
-            held += len(earlier.data)
             after = found[0] if found else first
+            if earlier.data == after.data:
+                continue  # which came twice
+            held += len(earlier.data)
             if held > MAX_LEAD_IN_BYTES or not self._goes_on(earlier, after):
                 break
             found.insert(0, earlier)
@@ -127,6 +130,8 @@ class Fmp4PictureFeed:
             self._log.add(*pictures(segment))
         self._clock: dict[int, Span] = {}
         self._reached = False
+        #: Media sequences of the segments whose units are expected.
+        self.sequences: list[int] = []
         self.sound_tracks = [t for t in first.movie.tracks if t.kind is TrackKind.AUDIO]
         #: Sound of the run as it is read, in the order of the segments.
         self.sound_pieces: list[SoundPiece] = []
@@ -164,6 +169,7 @@ class Fmp4PictureFeed:
             self._last = segment.segment
             self._clock |= segment.spans()
             self._log.add(*pictures(segment))
+            self.sequences.append(segment.segment.sequence)
             self._take_sound(segment)
             yield segment.data
         behind = self._behind if following is None else None
@@ -175,11 +181,10 @@ class Fmp4PictureFeed:
     def own_pictures(self, *, held: bool) -> OwnPictures:
         """The pictures inside the window, after the feed has ended; see ``TsPictureFeed``."""
         sizes = [len(segment.data) for segment in self._lead_in]
-        sequence = self.first.segment.sequence
-        refuse_distant_key(sizes, self._ownership.first, self._log.first_key, sequence)
         own = self._ownership.pictures(self._log, reached=self._reached, held=held)
         unshown = self._ownership.unshown(self._log, self._last, reached=self._reached)
-        self._stream.losses += [unshown] if unshown else []
+        undecoded = self._ownership.undecoded(self._log, sizes, self.first.segment)
+        self._stream.losses += filter(None, (undecoded, unshown))
         return own
 
     def sound(self) -> list[PackagedTrack]:
@@ -203,8 +208,8 @@ class Fmp4PictureFeed:
                 decoded = (track.base_decode_time or 0) + starts(track.durations)
                 begin = float(decoded[run.first_sample] / scales[track.track_id])
                 data = bytes(fragment.payload[run.offset : run.offset + run.size])
-                piece = SoundPiece(track.track_id, begin, run.count, memoryview(data))
-                self.sound_pieces.append(piece)
+                held, value = memoryview(data), payload_hash(data)
+                self.sound_pieces.append(SoundPiece(track.track_id, begin, run.count, held, value))
 
     def _first_picture(self) -> int | None:
         """When the first picture of the run's own is shown; None to take all that is decoded."""

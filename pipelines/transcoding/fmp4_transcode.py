@@ -131,6 +131,7 @@ class Fmp4Rendition:
             piece=first.piece,
             broken=first.broken,
             wall_clock=wall_clock(first),
+            sequences=tuple(self._feed.sequences),
         )
 
     def _cut(self, fragment: Fragment) -> None:

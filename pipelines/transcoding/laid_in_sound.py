@@ -12,9 +12,9 @@ from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.interleaver import LaidIn
 from pipelines.media import TrackKind
-from pipelines.packaged_slice import Expectation, PackagedTrack, Samples, TrackMade
+from pipelines.packaged_slice import TrackMade
 from pipelines.silence import silent_sound
-from pipelines.sound_samples import SoundSamples, placed, samples_of
+from pipelines.sound_samples import SoundSamples, made_track, samples_of
 from pipelines.transcoding.conformed_sound import conformed_sound
 from pipelines.transcoding.run_sound import Sides, SliceSound
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.package import Packager
+    from pipelines.packaged_slice import PackagedTrack
     from pipelines.rendition_layout import OddRun, RenditionLayout, TrackLayout
     from pipelines.slices import Slice
     from pipelines.transcoding.conformed_sound import Surroundings
@@ -43,6 +44,10 @@ class Conformer:
         self._layout = layout
         self._checkpoint = checkpoint
 
+    def of(self, work: Slice) -> Conformer:
+        """The same for the slice without some of its segments, or for a part of it."""
+        return Conformer(work, self._packager, self._layout, self._checkpoint)
+
     def laid_in(self, odd: OddRun, demuxed: LaidIn) -> LaidIn:
         """The odd tracks of sound of a run, encoded, and silence for those that it lacks.
 
@@ -56,6 +61,8 @@ class Conformer:
             track = self._layout.track(name)
             if name not in odd.odd or track.kind is not TrackKind.AUDIO:
                 continue
+            if number >= TRACK_NUMBERS and not self._work.sound:
+                continue  # the slice is tried without what lies in playlists of its own
             own, beside = self._source(odd, number, demuxed)
             frames = conformed_sound(own, beside, track, self._packager.ffmpeg, self._checkpoint)
             made.add(number, track, frames, TrackMade.ENCODED)
@@ -133,30 +140,8 @@ class _Payload:
         """Add a track; nothing when it has no frame."""
         if not len(frames):
             return
-        count = len(frames)
-        sync, sizes = np.ones(count, np.bool_), frames.sizes
-        self._tracks.append(
-            PackagedTrack(
-                track=number,
-                codec=track.codec,
-                timescale=track.timescale,
-                sample_entry=track.sample_entry,
-                language=track.language,
-                width=0,
-                height=0,
-                edit_start=None,
-                samples=Samples(
-                    frames.dts,
-                    np.zeros(count, np.int32),
-                    sizes.astype(np.uint32),
-                    sync,
-                    frames.frame,
-                ),
-                placement=placed(frames, len(self._payload)),
-                expected=Expectation(track.timescale, frames.dts, frames.dts, sync, sizes),
-                made=made,
-            )
-        )
+        offset = len(self._payload)
+        self._tracks.append(made_track(frames, number, track.codec, track.language, made, offset))
         self._payload += frames.payload
 
     def laid_in(self) -> LaidIn:

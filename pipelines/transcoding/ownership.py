@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.errors import ErrorCode, PermanentError
 from pipelines.loss import Loss, LossCause
 from pipelines.segment_stream import MAX_LEAD_IN_BYTES
 from pipelines.slices import MAX_LEAD_IN
@@ -85,6 +84,27 @@ class Ownership:
         cause = LossCause.SEGMENT_DAMAGED
         return Loss(last.sequence, str(last.location), cause, detail, whole=False, units=late)
 
+    def undecoded(self, log: PictureLog, lead_in: Sequence[int], first: Segment) -> Loss | None:
+        """The pictures, from segment ``first`` on, whose key frame lies before the lead-in, if any.
+
+        ``lead_in``: bytes of its segments. At a period's start there is no key frame, which is told
+        otherwise; here it was only too far away.
+        """
+        cut_short = len(lead_in) >= MAX_LEAD_IN or sum(lead_in) > MAX_LEAD_IN_BYTES // 2
+        if not cut_short or self.first is None:
+            return None
+        own = log.pts >= self.first
+        if self.window.end is not None:
+            own &= log.pts < self.window.end
+        if log.first_key is not None:
+            own &= log.pts < log.first_key
+        units = int(own.sum())
+        if not units:
+            return None
+        detail = f"no key frame before its pictures in {len(lead_in)} segments before it"
+        cause = LossCause.SEGMENT_DAMAGED
+        return Loss(first.sequence, str(first.location), cause, detail, whole=False, units=units)
+
 
 def ownership(
     first: int | None,
@@ -110,21 +130,6 @@ def ownership(
             and first < following.begin <= first + _longest(coming, max_hole) * timescale
         )
     return Ownership(coming[0].sequence, first, following, reaches, anchor, piece)
-
-
-def refuse_distant_key(
-    lead_in: Sequence[int], first: int | None, key: int | None, sequence: int
-) -> None:
-    """Refuse pictures that are left undecoded because their key frame lies before the lead-in.
-
-    ``lead_in``: bytes of its segments; ``key``: when the first key frame that was fed is shown. At
-    a period's start there is no key frame, which is told; here it was only too far away. Raises
-    ``PermanentError`` (``segment_damaged``).
-    """
-    cut_short = len(lead_in) >= MAX_LEAD_IN or sum(lead_in) > MAX_LEAD_IN_BYTES // 2
-    if cut_short and first is not None and (key is None or key > first):
-        message = f"no key frame in the {len(lead_in)} segments before segment {sequence}"
-        raise PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
 
 
 def _longest(coming: Sequence[Segment], max_hole: Fraction) -> float:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.gap import TOLD
 from pipelines.packaged_slice import Expectation, Samples
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
+from pipelines.stretches import SLOW
 from pipelines.transcoding.filter_chain import PictureWindow, grid, video_timescale
 
 if TYPE_CHECKING:
@@ -124,6 +128,21 @@ def usual_duration(pts: np.ndarray, nominal: int) -> int:
     ``nominal`` where there are too few to tell.
     """
     return int(np.median(np.diff(np.sort(pts)))) if len(pts) > 1 else nominal
+
+
+def pauses(own: OwnPictures, timescale: int, shift: Fraction) -> tuple[tuple[float, float], ...]:
+    """From when to when the source has no pictures although their number says that it should.
+
+    In seconds of a clock that is ``shift`` seconds ahead; up to the next slice's first picture.
+    """
+    times = own.times if own.end is None else np.append(own.times, own.end)
+    usual = usual_duration(own.times, 0)
+    longest = max(TOLD * timescale, SLOW * usual)
+    return tuple(
+        (float(Fraction(begin + usual, timescale) + shift), float(Fraction(end, timescale) + shift))
+        for begin, end in pairwise(times.tolist())
+        if usual and end - begin - usual > longest
+    )
 
 
 def expectation(

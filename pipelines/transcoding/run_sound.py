@@ -14,7 +14,7 @@ from pipelines.demuxed_sound import SoundMemory
 from pipelines.edges import Edges
 from pipelines.ffmpeg_movie import read_movie
 from pipelines.fmp4_run import edit_shift
-from pipelines.fmp4_stream import Fmp4Stream
+from pipelines.fmp4_stream import Fmp4Stream, earlier_segments
 from pipelines.init_sections import InitSections
 from pipelines.interleaver import Interleaver
 from pipelines.media import TrackKind
@@ -242,7 +242,9 @@ def _fmp4_runs(
     reader, max_hole = packager.reader, packager.max_hole
     inits = InitSections(reader, missing_is_final=packager.missing_is_final)
     edges = Fmp4Edges(work, reader, inits, max_hole)
-    stream = _NotingStream(fetched, inits, checkpoint)
+    stream = _NotingStream(
+        fetched, inits, checkpoint, earlier=earlier_segments(work, reader, inits)
+    )
     while (first := stream.peek()) is not None:
         coming = tuple(s for s in work.segments if s.sequence >= first.segment.sequence)
         feed = Fmp4PictureFeed(

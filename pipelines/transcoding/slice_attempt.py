@@ -12,7 +12,7 @@ from pipelines.demuxed_sound import DemuxedSound
 from pipelines.edges import Edges
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.fmp4_run import package_fmp4_run
-from pipelines.fmp4_stream import Fmp4Stream, is_lost_before
+from pipelines.fmp4_stream import Fmp4Stream, earlier_segments, is_lost_before
 from pipelines.init_sections import InitSections
 from pipelines.last_resort import Nowhere, spare_the_rest
 from pipelines.object_store import MIN_PART_BYTES
@@ -93,15 +93,22 @@ class SliceAttempt:
 
     def _of(self, work: Slice) -> SliceAttempt:
         """The same way through a part of the slice."""
-        return replace(self, work=work, sizes=source_sizes(work, self.packager), reaching={})
+        return replace(
+            self,
+            work=work,
+            treat=self.treat.of(work),
+            sizes=source_sizes(work, self.packager),
+            reaching={},
+        )
 
     def _trial(self, work: Slice) -> SliceAttempt:
-        """A way through a part of the slice of which nothing is kept."""
+        """A way through a part of the slice of which nothing is kept, sound of its own left out."""
+        alone = replace(work, sound=())
         return replace(
-            self._of(work),
+            self._of(alone),
             outputs=[replace(out, upload=Nowhere()) for out in self.outputs],
             progress=lambda _: None,
-            demuxed=DemuxedSound(replace(work, sound=())),
+            demuxed=DemuxedSound(alone),
         )
 
     def _make(self) -> dict[str, Packaged]:
@@ -191,10 +198,11 @@ class _Way:
 
     def _treatments(self, first: FirstSegment) -> list[Treatment]:
         start = RunStart.of(first)
-        return [
-            self._attempt.treat(out, first, hand_out.laid_in(start))
-            for out, hand_out in zip(self._attempt.outputs, self._hand_outs, strict=True)
-        ]
+        made = []
+        for out, hand_out in zip(self._attempt.outputs, self._hand_outs, strict=True):
+            made.append(self._attempt.treat(out, first, hand_out.laid_in(start)))
+            hand_out.replace(made[-1].replaced)
+        return made
 
     def _ts_runs(
         self, stretch: Slice, fetched: Iterator[FetchedSegment]
@@ -252,7 +260,8 @@ class _Way:
         inits = InitSections(packager.reader, missing_is_final=packager.missing_is_final)
         edges = Fmp4Edges(stretch, packager.reader, inits, packager.max_hole)
         lost_before = partial(is_lost_before, stretch, packager.reader, inits)
-        stream = Fmp4Stream(fetched, inits, self._attempt.checkpoint, lost_before)
+        earlier = earlier_segments(stretch, packager.reader, inits)
+        stream = Fmp4Stream(fetched, inits, self._attempt.checkpoint, lost_before, earlier)
         while (first := stream.peek()) is not None:
             treatments = self._treatments(first)
             if len(treatments) == 1 and treatments[0].video is None:

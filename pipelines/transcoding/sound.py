@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ffmpeg
 import numpy as np
 
+from pipelines.copied_runs import is_fragmented
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.ffmpeg_movie import read_movie
 from pipelines.media import Codec
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.package import Packaged
-from pipelines.packaged_slice import (
-    Expectation,
-    PackagedRun,
-    PackagedSlice,
-    PackagedTrack,
-    Samples,
-)
+from pipelines.packaged_slice import PackagedRun, PackagedSlice, PackagedTrack, TrackMade
 from pipelines.process import FilterProcess
 from pipelines.remux import QUIET, fragmented_mp4_options, input_options
+from pipelines.sample_proof import compare_listed
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container
-from pipelines.sound_samples import SoundSamples, placed
+from pipelines.sound_samples import SoundSamples, made_track
 from pipelines.transcoding.sound_stretch import SoundStretch
 from pipelines.transcoding.sound_walk import SoundWalk
 
@@ -37,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.package import Packager
     from pipelines.segment_index import TrackIndex
     from pipelines.slices import Slice
-from pipelines.transcoding.sound_stretch import OwnedRun
+    from pipelines.transcoding.sound_stretch import OwnedRun
 
 #: Samples of one frame of AAC-LC (ISO/IEC 14496-3, 4.5.1.1), and ticks that it lasts.
 FRAME = 1024
@@ -67,7 +64,7 @@ def encode_sound(
     ``slices`` are all slices of the variant, in order; ``staged`` is called once for each, in
     order, as soon as its sound is complete. A slice's result may be relied on to be thus:
 
-    - ``tables.runs`` are those that ``package_slice`` makes of the slice, one for one: the same
+    - ``tables.runs`` are those that ``package_slice`` makes of its MPEG-TS, one for one: the same
       number, ``first_sequence``, ``tagged`` and clock (should another lead-in make a run count in
       another round of the 33-bit clock: whole rounds of 2^33 / 90000 s away). A run without such
       sound has no tracks; nor has one too short for a frame to begin in it.
@@ -84,12 +81,14 @@ def encode_sound(
       second, hashed; those of one track of one run follow each other.
     - ``expected`` are the times of the grid and the sizes of the frames.
 
+    Runs of fragmented MP4 are left out: browsers play whatever sound it can hold.
+
     ``checkpoint`` is called often, from two threads, and raises to cancel. Raises
-    ``PermanentError`` as ``package_slice`` does, ``codec_unsupported`` for fragmented MP4; ``ToolError`` when ffmpeg fails, or what it made does
-    not last as long as the source's units to a frame (``verification_failed``).
+    ``PermanentError`` as ``package_slice`` does; ``ToolError`` when ffmpeg fails, or what it made
+    does not last as long as the source's units to a frame (``verification_failed``).
     """
     with contextlib.closing(SoundWalk(slices, packager, checkpoint)) as walk:
-        hand_out = _HandOut(staged)
+        hand_out = _HandOut(slices, walk, staged)
         while walk.peek() is not None:
             stretch = SoundStretch(walk, packager.max_hole)
             if stretch.tracks:
@@ -297,17 +296,21 @@ class _Cut:
 
 
 class _HandOut:
-    """Collects runs into slices, and hands out each slice when a run of the next one comes."""
+    """Collects runs into slices, and hands out each slice when a run of a later one comes."""
 
-    def __init__(self, staged: Callable[[Packaged], None]) -> None:
+    def __init__(
+        self, slices: Sequence[Slice], walk: SoundWalk, staged: Callable[[Packaged], None]
+    ) -> None:
+        self._waiting = deque(slices)
+        self._walk = walk
         self._staged = staged
         self._runs: list[tuple[OwnedRun, PackagedRun]] = []
         self._payload = bytearray()
 
     def add(self, owned: OwnedRun, cuts: Sequence[_Cut]) -> None:
         """Add the next run and what it owns."""
-        if self._runs and self._runs[-1][0].run.work is not owned.run.work:
-            self.close()
+        while self._waiting[0] is not owned.run.work:
+            self._hand_out()
         first = owned.run.first
         packaged = PackagedRun(
             container=Container.MPEGTS,
@@ -316,15 +319,21 @@ class _HandOut:
             first_sequence=first.segment.sequence,
             piece=first.piece,
             tracks=tuple(self._track(cut) for cut in cuts),
+            sequences=tuple(owned.run.feed.sequences),
         )
         self._runs.append((owned, packaged))
 
     def close(self) -> None:
-        """Hand out the last slice; nothing when there is none."""
-        if not self._runs:
-            return
-        run = self._runs[-1][0].run
-        work, payload = run.work, bytes(self._payload)
+        """Hand out what is left."""
+        while self._waiting:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Hand out the next slice; one that is lost as a whole has no runs."""
+        work, payload = self._waiting.popleft(), bytes(self._payload)
+        listed = [each for each in work.segments if not is_fragmented(each)]
+        runs = [packaged for _, packaged in self._runs]
+        compare_listed(listed, runs, *self._walk.told(work))
         tables = PackagedSlice(
             number=work.number,
             identity=work.identity,
@@ -332,7 +341,7 @@ class _HandOut:
             payload_bytes=len(payload),
             staged_bytes=len(payload),
             parts=(),
-            source_bytes=run.source_bytes,
+            source_bytes=next((owned.run.source_bytes for owned, _ in self._runs), 0),
             source_segments=len(work.segments),
             listed_seconds=work.duration,
         )
@@ -342,24 +351,10 @@ class _HandOut:
     def _track(self, cut: _Cut) -> PackagedTrack:
         header, count = cut.track.header, len(cut.sizes)
         times = cut.anchor + FRAME * (cut.first + np.arange(count, dtype=np.int64))
-        sync = np.ones(count, np.bool_)
         frames = SoundSamples(
             header.timescale, header.sample_entry, times, cut.sizes, FRAME, cut.payload
         )
-        placement = placed(frames, len(self._payload))
+        offset = len(self._payload)
         self._payload += cut.payload
-        return PackagedTrack(
-            track=cut.track.number,
-            codec=Codec.AAC,
-            timescale=header.timescale,
-            sample_entry=header.sample_entry,
-            language=header.language,
-            width=0,
-            height=0,
-            edit_start=None,
-            samples=Samples(
-                times, np.zeros(count, np.int32), cut.sizes.astype(np.uint32), sync, FRAME
-            ),
-            placement=placement,
-            expected=Expectation(header.timescale, times, times, sync, cut.sizes),
-        )
+        number, made = cut.track.number, TrackMade.ENCODED
+        return made_track(frames, number, Codec.AAC, header.language, made, offset)

@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.copied_runs import is_fragmented, stretches
 from pipelines.edges import Edges
-from pipelines.errors import ErrorCode, PermanentError
 from pipelines.segment_stream import SegmentStream
 from pipelines.source import measure, read_ahead
 from pipelines.ts_feed import TsRunFeed
@@ -15,8 +15,10 @@ from pipelines.ts_feed import TsRunFeed
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from pipelines.loss import Loss
     from pipelines.media import Codec
     from pipelines.package import Packager
+    from pipelines.repair import Repair
     from pipelines.segment_stream import IndexedSegment
     from pipelines.slices import Slice
 
@@ -60,11 +62,10 @@ class SliceRun:
 
 
 class SoundWalk:
-    """The runs of all slices in order, with one of look-ahead.
+    """The runs of MPEG-TS of all slices in order, with one of look-ahead.
 
     Each must be gone through before the next is asked for. Close it when it is left before its
-    end. Raises what packaging raises for segments that are missing, damaged or scrambled, and
-    ``codec_unsupported`` for fragmented MP4.
+    end. Raises what packaging raises for segments that are missing, damaged or scrambled.
     """
 
     def __init__(
@@ -74,6 +75,14 @@ class SoundWalk:
         self._checkpoint = checkpoint
         self._runs = self._walk(slices)
         self._next: SliceRun | None = None
+        self._losses: list[Loss] = []
+        self._repairs: list[Repair] = []
+
+    def told(self, work: Slice) -> tuple[Sequence[Loss], Sequence[Repair]]:
+        """What a slice's segments lack, and what was mended in them, once it was gone through."""
+        sequences = {segment.sequence for segment in work.segments}
+        losses = [loss for loss in self._losses if loss.sequence in sequences]
+        return losses, [repair for repair in self._repairs if repair.sequence in sequences]
 
     def peek(self) -> SliceRun | None:
         """The run that ``take`` gives next; None at the end."""
@@ -95,27 +104,21 @@ class SoundWalk:
     def _walk(self, slices: Sequence[Slice]) -> Generator[SliceRun]:
         reader, final = self._packager.reader, self._packager.missing_is_final
         for work in slices:
-            _refuse_fragmented(work)
             sizes = measure(reader, work.segments, missing_is_final=final)
-            edges = Edges(work, self._packager)
-            ahead = read_ahead(reader, work.segments, sizes, missing_is_final=final)
-            with contextlib.closing(ahead) as fetched:
-                stream = _TappedStream(fetched, edges, self._checkpoint)
-                while (first := stream.peek()) is not None:
-                    lead_in = edges.lead_in(first)
-                    feed = TsRunFeed(stream, lead_in, _nothing, self._packager.max_hole)
-                    yield SliceRun(work, sum(sizes.values()), feed, stream)
+            for stretch in stretches(work):
+                if is_fragmented(stretch.segments[0]):
+                    continue
+                edges = Edges(stretch, self._packager)
+                ahead = read_ahead(reader, stretch.segments, sizes, missing_is_final=final)
+                with contextlib.closing(ahead) as fetched:
+                    stream = _TappedStream(fetched, edges, self._checkpoint)
+                    while (first := stream.peek()) is not None:
+                        lead_in = edges.lead_in(first)
+                        feed = TsRunFeed(stream, lead_in, _nothing, self._packager.max_hole)
+                        yield SliceRun(work, sum(sizes.values()), feed, stream)
+                self._losses += stream.losses
+                self._repairs += stream.repairs
 
 
 def _nothing(tracks: Mapping[int, Codec], unfinished: bool) -> None:
     """No lead-out: the encoder goes on with the next slice anyway."""
-
-
-def _refuse_fragmented(work: Slice) -> None:
-    for segment in work.segments:
-        if segment.init_section is not None:
-            message = (
-                f"segment {segment.sequence} ({segment.location}) is fragmented MP4 with sound that "
-                "browsers do not play, which this version encodes out of MPEG-TS only"
-            )
-            raise PermanentError(ErrorCode.CODEC_UNSUPPORTED, message)

@@ -81,7 +81,7 @@ def transcode_slice(
             demuxed,
         )
         with telling_of(work, batch):
-            made = attempt.judged() if _hardware_encoders(batch) else attempt.spared()
+            made = attempt.judged() if hardware_encoders(batch) else attempt.spared()
         at(work.duration)
         yield from made.items()
 
@@ -94,13 +94,14 @@ def telling_of(work: Slice, outputs: Sequence[RenditionOutput]) -> Iterator[None
     except ToolError as error:
         names = ", ".join(out.name for out in outputs)
         message = f"slice {work.number} of {names}: {error.message}"
-        if hardware := _hardware_encoders(outputs):
+        if hardware := hardware_encoders(outputs):
             message = f"{', '.join(hardware)} cannot be used: {message}"
             raise HardwareFailed(error.code, message) from error
         raise ToolError(error.code, message) from error
 
 
-def _hardware_encoders(outputs: Sequence[RenditionOutput]) -> list[str]:
+def hardware_encoders(outputs: Sequence[RenditionOutput]) -> list[str]:
+    """The encoders of hardware that make any of the outputs, by their names in ffmpeg."""
     kinds = {kind.value for kind in Hardware}
     names = {out.video.implementation for out in outputs if out.video}
     return sorted(name for name in names if name.rpartition("_")[2] in kinds)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.mp4.hevc_sets import HevcRenumbering
     from pipelines.package import Packaged
     from pipelines.packaged_slice import PackagedRun
+    from pipelines.slices import Slice
     from pipelines.transcoding.encoding import VideoEncoding
     from pipelines.transcoding.transcode import RenditionOutput
 
@@ -58,6 +59,9 @@ class Treat(Protocol):
         ``demuxed`` is its sound that comes from playlists of its own.
         """
 
+    def of(self, work: Slice) -> Treat:
+        """The same for the slice without some of its segments, or for a part of it."""
+
 
 @dataclass(frozen=True, eq=False)
 class AsAsked:
@@ -81,3 +85,7 @@ class AsAsked:
         tracks = tuple(track for track in run.tracks if track.track in wanted)
         laid_in = demuxed.together(LaidIn(tracks, self.sound.staged))
         return Treatment(out.video, laid_in, frozenset(wanted))
+
+    def of(self, work: Slice) -> AsAsked:
+        """As ``Treat``."""
+        return self

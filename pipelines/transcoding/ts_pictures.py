@@ -13,7 +13,7 @@ from pipelines.picture_format import PLAIN, configured_format
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 from pipelines.segment_stream import ticks_90k
 from pipelines.transcoding.anchor import earliest_picture
-from pipelines.transcoding.ownership import NextPictures, ownership, refuse_distant_key
+from pipelines.transcoding.ownership import NextPictures, ownership
 from pipelines.transcoding.picture_times import PictureLog
 from pipelines.ts_feed import TsRunFeed
 
@@ -97,15 +97,15 @@ class TsPictureFeed(TsRunFeed):
         """The pictures inside the window, in ffmpeg's count; after the feed has ended.
 
         ``held``: the last picture lasts until the window ends. Pictures that no slice shows are told
-        as lost. Raises as ``Ownership.pictures``.
+        as lost, as are those that nothing in the lead-in lets be decoded. Raises as
+        ``Ownership.pictures``.
         """
         sizes = [len(indexed.data) for indexed in self._lead_in]
-        sequence = self.first.segment.sequence
-        refuse_distant_key(sizes, self._ownership.first, self._log.first_key, sequence)
         reached = self._ended_with_slice
         own = self._ownership.pictures(self._log, reached=reached, held=held)
         unshown = self._ownership.unshown(self._log, self._last, reached=reached)
-        self._stream.losses += [unshown] if unshown else []
+        undecoded = self._ownership.undecoded(self._log, sizes, self.first.segment)
+        self._stream.losses += filter(None, (undecoded, unshown))
         return own.moved(-self._counts_from)
 
     def _first_picture(self, first: IndexedSegment) -> int | None:

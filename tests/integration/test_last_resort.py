@@ -31,15 +31,15 @@ def poisoned(data):
 @pytest.fixture
 def choking(media_tools, tmp_path):
     """An ffmpeg that fails as soon as it is fed a poisoned segment, beginning with the ``nth`` run
-    of it."""
+    of it; only where its arguments have ``among``."""
 
-    def make(only_once=False):
+    def make(only_once=False, among=""):
         program, seen = tmp_path / "ffmpeg", tmp_path / "seen"
         once = f'[ -e {shlex.quote(str(seen))} ] && exec "$real" "$@"' if only_once else ""
         program.write_text(
             f"""#!/bin/sh
 real={shlex.quote(media_tools.ffmpeg)}
-case "$*" in *pipe:0*) ;; *) exec "$real" "$@" ;; esac
+case "$*" in *pipe:0*{among}*) ;; *) exec "$real" "$@" ;; esac
 {once}
 held=$(mktemp {shlex.quote(str(tmp_path))}/held.XXXXXX)
 cat > "$held"
@@ -61,12 +61,13 @@ code=$?; rm "$held"; exit $code
 def recording(media, recording_of):
     """A recording some of whose segments are poisoned."""
 
-    def make(*positions, **options):
+    def make(*positions, tagged=(), **options):
         path = media.recording(**{**TWELVE, **options})
         data = [each.read_bytes() for each in sorted(path.parent.glob("segment*"))]
         for position in positions:
             data[position] = poisoned(data[position])
-        return recording_of(*((each, "") for each in data), seconds=1.0)
+        tags = ("#EXT-X-DISCONTINUITY" if number in tagged else "" for number in range(len(data)))
+        return recording_of(*zip(data, tags, strict=True), seconds=1.0)
 
     return make
 
@@ -124,9 +125,30 @@ def test_a_transcode_gives_up_no_more(options, position, recording, choking, s3)
         assert video.encoded >= 330 - (15 if options else 0)
 
 
-def test_nothing_is_left_of_a_slice_but_its_loss(recording, choking, s3):
+@pytest.mark.parametrize("position", [6, 7, 9], ids=["first", "middle", "last"])
+def test_what_is_conformed_gives_up_no_more(
+    position, choking, media, recording_of, s3, media_tools, tmp_path
+):
+    """Another size behind a tag: its segments are copied well, and one cannot be encoded."""
+    main, odd = (
+        [each.read_bytes() for each in sorted(media.recording(**made).parent.glob("segment*"))]
+        for made in (TWELVE, {**TWELVE, "size": "160x90", "start": 50.0})
+    )
+    data = [*main[:6], *odd[:4]]
+    data[position] = poisoned(data[position])
+    tags = {6: "#EXT-X-DISCONTINUITY"}
+    path = recording_of(*((d, tags.get(n, "")) for n, d in enumerate(data)), seconds=1.0)
+    one = Finalizer(s3, choking(among="libx264"))
+    _, proof = one.finalize(path)
+    assert losses(one) == [(position, LossCause.SEGMENT_DAMAGED, True)]
+    assert (proof.tracks[0].copied, proof.tracks[0].encoded) == (180, 90)
+    assert pictures(media_tools, one.download(tmp_path / "made.mp4")) == 270
+
+
+@pytest.mark.parametrize("tagged", [(), (5, 6)], ids=["period", "alone"])
+def test_nothing_is_left_of_a_slice_but_its_loss(tagged, recording, choking, s3):
     one = Finalizer(s3, choking(), slice_seconds=1.0)
-    made, proof = one.finalize(recording(5))
+    made, proof = one.finalize(recording(5, tagged=tagged))
     assert losses(one) == [(5, LossCause.SEGMENT_DAMAGED, True)]
     assert proof.tracks[0].copied == 330
     assert one.staging.tables(one.receipts[5]).runs == ()

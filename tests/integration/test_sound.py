@@ -46,7 +46,8 @@ def finish(one, path, target):
     """An MP4 of the encoded sound alone, assembled and proven as every rendition is."""
     for packaged in encode(one, path)[1]:
         one.stage(packaged)
-    one.verify(one.assemble())
+    proof = one.verify(one.assemble())
+    assert all(track.encoded and not track.copied for track in proof.tracks)
     return one.download(target)
 
 
@@ -241,9 +242,31 @@ def test_another_configuration_is_encoded_by_itself(odd, finalizer, recording_of
     assert told == [2, 1]
 
 
-def test_fragmented_sources_are_refused(media, finalizer):
-    path = media.recording(container="fmp4")
-    assert refusal(finalizer(), path) is ErrorCode.CODEC_UNSUPPORTED
+@pytest.mark.parametrize("data", [b"", b"no media" * 99], ids=["empty", "garbage"])
+def test_every_slice_has_its_sound_though_one_is_lost(data, odd, finalizer, recording_of):
+    first, _, last = segments(odd())
+    path = recording_of((first, ""), (data, ""), (last, ""))
+    slices, staged = encode(finalizer(slice_seconds=2.0), path)
+    assert [each.tables.number for each in staged] == [work.number for work in slices]
+    assert [len(each.tables.runs) for each in staged] == [1, 0, 1]
+
+
+def test_fragmented_mp4_keeps_its_sound(odd, media, finalizer, tmp_path):
+    """Behind MPEG-TS whose sound is encoded: each slice has what is to be encoded of it."""
+    fragmented = media.recording(container="fmp4", start=100.0).parent
+    listed = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:2"]
+    for number, data in enumerate(segments(odd())):
+        (tmp_path / f"{number}.ts").write_bytes(data)
+        listed += ["#EXTINF:2,", f"{number}.ts"]
+    listed += ["#EXT-X-DISCONTINUITY", '#EXT-X-MAP:URI="init.mp4"']
+    for each in sorted(fragmented.glob("*.m4s")):
+        listed += ["#EXTINF:2,", each.name]
+    for each in (fragmented / "init.mp4", *fragmented.glob("*.m4s")):
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    path = tmp_path / "index.m3u8"
+    path.write_text("\n".join([*listed, "#EXT-X-ENDLIST", ""]))
+    _, staged = encode(finalizer(slice_seconds=4.0), path)
+    assert [[len(run.tracks) for run in each.tables.runs] for each in staged] == [[1], [1], []]
 
 
 def test_sound_that_gets_lost_in_ffmpeg_is_found_out(odd, finalizer, media_tools, tmp_path):

@@ -365,3 +365,54 @@ def test_sound_that_was_encoded_before_lies_between_pictures(
         assert shown(tables) == pytest.approx(shown(copied), abs=0.001)
     sounds = [packets(media_tools, file, "a:0") for _, file in made.values()]
     assert sounds[0] == sounds[1]
+
+
+#: Closed captions of a picture: cc_data of one pair (CEA-608, ANSI/SCTE 128-1, 8.1), as an SEI
+#: message of H.264 (user_data_registered_itu_t_t35), behind the access unit delimiter.
+CAPTIONS = b"\0\0\0\1\x06\x04\x0e\xb5\0\x31GA94\x03\x41\xff\xfc\x94\x2c\xff\x80"
+DELIMITER = b"\0\0\0\1\x09"
+
+
+@pytest.mark.parametrize("encoder", [(Encoder.H264, "libx264"), (Encoder.HEVC, "libx265")])
+def test_captions_in_the_pictures_are_kept(encoder, media_tools, transcoded, tmp_path):
+    raw = run(
+        media_tools.ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x90:duration=1",
+        "-c:v", "libx264", "-preset", "ultrafast", "-bsf:v", "h264_metadata=aud=insert",
+        "-f", "h264", "-",
+    )  # fmt: skip
+    first, *units = raw.split(DELIMITER)
+    pictures = [DELIMITER + unit[:1] + CAPTIONS + unit[1:] for unit in units]
+    (tmp_path / "raw.h264").write_bytes(first + b"".join(pictures))
+    run(
+        media_tools.ffmpeg, "-v", "error", "-i", "raw.h264", "-c", "copy", "-f", "hls",
+        "-hls_list_size", "0", "index.m3u8", cwd=tmp_path,
+    )  # fmt: skip
+    (tmp_path / "raw.h264").unlink()
+    kind, implementation = encoder
+    asked = small_encoding(encoder=kind, implementation=implementation)
+    [(_, file)] = transcoded(tmp_path / "index.m3u8", v=asked).values()
+    told = run(
+        media_tools.ffprobe, "-v", "error", "-select_streams", "v:0", "-show_entries",
+        "frame_side_data=side_data_type", "-of", "csv=p=0", str(file),
+    ).decode()  # fmt: skip
+    assert told.count("A53") == len(pictures) == 25
+
+
+@pytest.mark.parametrize("seconds", [None, 2.0], ids=["one-slice", "sliced"])
+def test_a_constant_rate_tells_where_the_source_has_no_pictures(
+    seconds, media, transcoded, finalizer
+):
+    """The last one is shown again and again there, as in a copy it lasts."""
+    holed = ("-fps_mode", "vfr", "-force_key_frames", "expr:gte(t,n_forced*2)")
+    lacking = "select='not(between(n,45,90))'"
+    path = media.recording(duration=6.0, filters=lacking, encoder_options=holed)
+    copied, _ = finalizer().finalize(path)
+    asked = small_encoding(constant_rate=True)
+    [(made, _)] = transcoded(path, seconds, v=asked).values()
+    [gap] = copied.tables.gaps
+    assert (gap.track, gap.at) == ("video", pytest.approx(1.5, abs=0.03))
+    assert gap.duration == pytest.approx(46 / 30, abs=0.001)
+    told = [(each.track, each.at, each.duration, each.done) for each in made.tables.gaps]
+    near = [pytest.approx(each, abs=0.001) for each in (gap.at, gap.duration)]
+    assert told == [(gap.track, *near, gap.done)]
+    assert np.diff(shown(made)) == pytest.approx(1 / 30, abs=1e-4)

@@ -49,12 +49,13 @@ def sound(seconds=2.0, *, entry=None, number=AUDIO, **fields):
 
 
 def census(*slices, names=None):
-    """Notes the runs of slices, each a list of tracks; run ``r`` of slice ``n`` is segment 10n+r."""
+    """Notes the runs of slices, each a list of tracks; run ``r`` of slice ``n`` is segment 10n+r, of ten."""
     made = Census()
     for number, runs in enumerate(slices):
         for at, tracks in enumerate(runs):
             run = PackagedRun(Container.MPEGTS, False, True, 10 * number + at, tuple(tracks), at)
             made.note(number, run, names or NAMES)
+        made.end_slice(number, 10 * number + 9)
     return made
 
 
@@ -93,7 +94,7 @@ def test_each_track_becomes_what_most_of_its_media_is_like():
     assert layout.track("video").sample_entry == pictures().sample_entry
     assert layout.track("audio").sample_entry == MONO
     assert layout.slices == {
-        0: (OddRun(0, 0, {VIDEO: "video", AUDIO: "audio"}, ("video", "audio"), ()),)
+        0: (OddRun(0, 0, {VIDEO: "video", AUDIO: "audio"}, ("video", "audio"), (), until=(10, 0)),)
     }
     assert made.reasons() == (
         "video is h264 1280x720 instead of h264 320x180 (first at segment 0)",
@@ -115,9 +116,13 @@ def test_sound_that_a_run_lacks_is_silent_there():
     )
     layout = made.layout(never)
     assert layout.slices == {
-        0: (OddRun(1, 1, {VIDEO: "video", 258: "audio2"}, (), ("audio",)),),
-        1: (OddRun(10, 0, {VIDEO: "video"}, (), ("audio", "audio2")),),
+        0: (OddRun(1, 1, {VIDEO: "video", 258: "audio2"}, (), ("audio",), until=(10, 0)),),
+        1: (OddRun(10, 0, {VIDEO: "video"}, (), ("audio", "audio2"), until=(11, 1)),),
     }
+    # What begins within an odd run is odd as well: a segment before it was given up since.
+    rest = layout.run_at(7, 0)
+    assert (rest.sequence, rest.piece, rest.absent) == (7, 0, ("audio",))
+    assert [layout.run_at(*at) for at in ((0, 0), (1, 0), (11, 1), (12, 0))] == [None] * 4
     assert [each.video for each in layout.tracks] == [None, None, None]
     assert made.reasons() == (
         "audio is absent (first at segment 1)",

@@ -443,7 +443,7 @@ def test_a_segment_is_never_cut_into_more_pieces_than_are_worth_a_process(made):
 
 def test_all_segments_of_a_slice_are_cut_so_often_and_no_more():
     class NoEdges:
-        last = None
+        last = nearest = None
 
         def before(self, _):
             return None
@@ -456,7 +456,9 @@ def test_all_segments_of_a_slice_are_cut_so_often_and_no_more():
 
     count = MAX_CUTS // (MAX_PIECES - 1) + 3
     data = random_clocks(MAX_PIECES + 4)
-    stream = SegmentStream(iter([fetched(data)] * count), NoEdges(), lambda: None)
+    null = b"\x47\x1f\xff\x10" + bytes(184)  # any number of them makes another segment
+    segments = [fetched(data + null * number) for number in range(count)]
+    stream = SegmentStream(iter(segments), NoEdges(), lambda: None)
     taken = 0
     while stream.peek():
         stream.take()

@@ -12,6 +12,7 @@ from pipelines.gap import GapCause, GapDone
 from pipelines.gap_policy import GapPolicy
 from pipelines.loss import LossCause
 from pipelines.media import TrackKind
+from pipelines.missing_media import missing_media
 from pipelines.movie_tables import MovieTables
 from pipelines.packaged_slice import Expectation, TrackMade
 from pipelines.repair import RepairKind
@@ -169,6 +170,75 @@ def test_a_jump_of_all_tracks_is_one_gap_held_and_silent():
     assert np.flatnonzero(expected.inserted)[[0, -1]].tolist() == [SOUNDS, SOUNDS + 233]
     assert shown(tables, "audio")[SOUNDS + 234] == shown(tables, "video")[PICTURES] == 21
     assert expected.pts / RATE == pytest.approx(shown(tables, "audio"), abs=1e-4)
+
+
+def jumping(seconds, *, sound=True, inside=False, damage=()):
+    """Two runs of 16 s, or one, in whose middle the clock jumps forward."""
+    later = SECONDS + seconds
+    if not inside:
+        first = (pictures(), sounds())[: 1 + sound]
+        second = (pictures(later), sounds(later))[: 1 + sound]
+        return merged(packaged(0, *first), packaged(1, *second, sequence=8))
+    tracks = [with_hole(PICTURES, seconds, count=2 * PICTURES)]
+    if sound:
+        dts = np.concatenate((frames(0, SOUNDS), frames(round(later * RATE), SOUNDS)))
+        tracks.append(track(AUDIO, sound_samples(dts), offset=10**6))
+    return merged(packaged(0, *tracks, losses=damage))
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["between", "inside"])
+@pytest.mark.parametrize("seconds", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("sound", [False, True], ids=["alone", "with-sound"])
+def test_a_short_jump_of_all_tracks_is_one_gap_too(seconds, sound, inside):
+    tables = jumping(seconds, sound=sound, inside=inside)
+    [gap] = tables.gaps
+    assert (gap.track, gap.done, gap.cause) == ("all", GapDone.HELD, GapCause.NOT_IN_SOURCE)
+    assert (gap.at, gap.duration) == (SECONDS, pytest.approx(seconds, abs=1e-4))
+    assert shown(tables, "video")[PICTURES] == pytest.approx(SECONDS + seconds)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["between", "inside"])
+@pytest.mark.parametrize("sound", [False, True], ids=["alone", "with-sound"])
+def test_two_frames_of_jitter_are_no_gap_of_all_tracks(sound, inside):
+    gaps = jumping(2 / 30, sound=sound, inside=inside).gaps
+    assert [gap for gap in gaps if gap.track == "all"] == []
+
+
+def test_pictures_that_come_as_something_changes_have_no_short_holes():
+    steps = np.resize([3000, 6000, 27_000, 3000, 18_000], PICTURES)
+    samples = dataclasses.replace(picture_samples(0, PICTURES), dts=np.cumsum(steps))
+    assert merged(packaged(0, track(VIDEO, samples))).gaps == []
+
+
+def test_a_few_pictures_that_a_damaged_segment_lacks_are_a_gap():
+    damaged = lost(0, whole=False, cause=LossCause.SEGMENT_DAMAGED)
+    holed = with_hole(240, 0.3)
+    tables = merged(packaged(0, holed, sounds(count=SOUNDS + 14), losses=(damaged,)))
+    [gap] = tables.gaps
+    assert (gap.track, gap.at, gap.duration) == ("video", 8.0, pytest.approx(0.3))
+    assert (gap.cause, gap.segments) == (GapCause.SEGMENT_DAMAGED, (0,))
+    assert merged(packaged(0, holed, sounds(count=SOUNDS + 14))).gaps == []
+
+
+def test_what_is_missing_is_said_where_there_is_no_gap_too():
+    first, later = pictures(keys=(3,)), pictures(SECONDS)
+    tables = merged(
+        packaged(0, first, sounds()),
+        packaged(1, later, sounds(SECONDS), losses=(lost(1),), sequence=2),
+    )
+    assert tables.gaps == []
+    missing = [*missing_media(tables)]
+    assert missing[0].startswith("segment 1 (")
+    assert missing[1].startswith("3 samples of video at 0.000 s of the recording are left out: ")
+    assert [*missing_media(merged(packaged(0, pictures(), sounds())))] == []
+
+
+def test_collapsing_closes_short_jumps_too():
+    later = packaged(1, pictures(SECONDS + 0.3), sounds(SECONDS + 0.3))
+    tables = merged(packaged(0, pictures(), sounds()), later, policy=GapPolicy.COLLAPSE)
+    [gap] = tables.gaps
+    assert (gap.duration, gap.done) == (pytest.approx(0.3), GapDone.COLLAPSED)
+    assert shown(tables, "video")[PICTURES] == SECONDS
 
 
 def test_a_gap_inside_a_run_is_one_gap_too():
@@ -387,6 +457,17 @@ def test_media_that_comes_twice_is_kept_once():
     assert (repair.kind, repair.sequence, repair.units) == (RepairKind.DUPLICATE, 4, 240 + 375)
     assert tables.expected["video"].repeated == 240
     assert shown(tables, "video") == pytest.approx(np.arange(PICTURES + 240) / 30)
+
+
+def test_encoded_pictures_that_came_twice_are_left_out_up_to_a_key_frame_alone():
+    """Those behind it would refer to pictures that are not theirs."""
+    for keys, kept in (((0, 240), 240), ((0, 60), 480)):
+        made = pictures(8, count=480)
+        made = dataclasses.replace(made, made=TrackMade.ENCODED)
+        made.samples.sync[:] = False
+        made.samples.sync[list(keys)] = True
+        tables = twice((pictures(), sounds()), (made, sounds(8, 750)))
+        assert tables.tracks["video"].count == PICTURES + kept
 
 
 def test_a_segment_that_comes_again_as_a_whole_adds_nothing():

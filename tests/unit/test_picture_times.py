@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import ErrorCode, PermanentError, ToolError
+from pipelines.errors import ErrorCode, ToolError
 from pipelines.location import Location
 from pipelines.packaged_slice import Samples
 from pipelines.playlist import Segment
@@ -18,7 +18,6 @@ from pipelines.transcoding.ownership import (
     NextPictures,
     Ownership,
     ownership,
-    refuse_distant_key,
 )
 from pipelines.transcoding.picture_times import (
     OwnPictures,
@@ -211,9 +210,15 @@ def test_pictures_that_no_slice_can_show_are_lost(next_number, clean, reached, u
     assert found is None or (found.sequence, found.whole) == (last.sequence, False)
 
 
-def test_a_key_frame_that_is_too_far_away_is_no_silent_hole():
-    for key in (None, 5 * FRAME):
-        with pytest.raises(PermanentError, match="no key frame"):
-            refuse_distant_key([1000] * 64, FRAME, key, 99)
-        refuse_distant_key([1000] * 3, FRAME, key, 99)
-    refuse_distant_key([1000] * 64, FRAME, 0, 99)
+@pytest.mark.parametrize(
+    ("keys", "segments_before", "units"),
+    [((), 64, 5), ((4,), 64, 4), ((0,), 64, 0), ((4,), 3, 0)],
+    ids=["none", "later", "in-time", "period-start"],
+)
+def test_pictures_whose_key_frame_is_too_far_away_are_lost(keys, segments_before, units):
+    run = Ownership(7, 2 * FRAME, None, reaches=True)
+    [first] = segments(4)
+    log = log_of(*REORDERED, keys=keys)
+    found = run.undecoded(log, [1000] * segments_before, first)
+    assert (found.units if found else 0) == units
+    assert found is None or (found.sequence, found.whole) == (first.sequence, False)
