@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import openm3u8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pipelines.tools import MediaTools
@@ -32,10 +33,11 @@ _AUDIO_ENCODERS = {"aac": "aac", "mp3": "libmp3lame", "ac3": "ac3", "opus": "lib
 
 @dataclass(frozen=True)
 class BaseSpec:
-    """What a whole recording is like; ``seconds`` and ``start`` (the first picture's clock) in
-    seconds, ``gop`` in pictures."""
+    """What a whole recording is like; ``seconds``, ``segment`` (of each segment) and ``start`` (the
+    first picture's clock) in seconds, ``gop`` in pictures."""
 
     seconds: int = 16
+    segment: float = SEGMENT_SECONDS
     size: str = "160x90"
     video: str | None = "h264"
     audio: str | None = "aac"
@@ -69,7 +71,12 @@ class BaseSegment:
     data: bytes
     seconds: float
     begin: float
-    packets: tuple[Packet, ...] = field(repr=False)
+    _probed: Callable[[bytes], tuple[Packet, ...]] = field(repr=False)
+
+    @cached_property
+    def packets(self) -> tuple[Packet, ...]:
+        """What ffprobe says of it."""
+        return self._probed(self.data)
 
     def offset_of(self, clock: float) -> int:
         """The byte at which the first picture that is shown from a clock time on begins."""
@@ -95,13 +102,12 @@ class Base:
 
     @cached_property
     def segments(self) -> tuple[BaseSegment, ...]:
-        """All segments, with what ffprobe says of each."""
+        """All segments, in order."""
         listed = openm3u8.loads((self.folder / "index.m3u8").read_text(encoding="utf-8")).segments
         found, begin = [], 0.0
         for each in listed:
             data = (self.folder / each.uri).read_bytes()
-            packets = self._packets(data)
-            found.append(BaseSegment(each.uri, data, float(each.duration), begin, packets))
+            found.append(BaseSegment(each.uri, data, float(each.duration), begin, self._probed))
             begin += float(each.duration)
         return tuple(found)
 
@@ -111,7 +117,7 @@ class Base:
         firsts = (self.segments[0].first(video=video) for video in (True, False))
         return min(first for first in firsts if first is not None) - self.spec.start
 
-    def _packets(self, data: bytes) -> tuple[Packet, ...]:
+    def _probed(self, data: bytes) -> tuple[Packet, ...]:
         """What ffprobe sees in a segment (behind its initialization section)."""
         text = _run(
             self.tools.ffprobe, "-v", "quiet", "-show_entries",
@@ -166,8 +172,9 @@ def _arguments(spec: BaseSpec) -> list[str]:
         arguments += ["-f", "lavfi", "-i", f"{picture},{flash}"]
     if spec.audio:
         tone = f"if(lt(mod(t+{1 - WITHIN_SECOND},1),0.1),0.5*sin(2*PI*{spec.pitch}*t),0)"
-        sound = "|".join([f"'{tone}'"] * spec.channels)
-        source = f"aevalsrc={sound}:s={spec.sample_rate}:d={spec.seconds}"
+        spread = "|".join(f"c{channel}=c0" for channel in range(spec.channels))
+        mono = f"aevalsrc='{tone}':s={spec.sample_rate}:d={spec.seconds}"
+        source = f"{mono},pan={spec.channels}c|{spread}"
         arguments += ["-f", "lavfi", "-i", source]
     if spec.video:
         arguments += _video_arguments(spec)
@@ -196,7 +203,7 @@ def _hls_arguments(spec: BaseSpec) -> list[str]:
     pid = ["-hls_segment_options", f"mpegts_start_pid={spec.first_pid}"]
     return [
         "-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", str(spec.start),
-        "-f", "hls", "-hls_time", str(SEGMENT_SECONDS), "-hls_list_size", "0",
+        "-f", "hls", "-hls_time", str(spec.segment), "-hls_list_size", "0",
         "-hls_segment_type", "fmp4" if fragmented else "mpegts",
         "-hls_segment_filename", f"base%03d.{'m4s' if fragmented else 'ts'}",
         *([] if fragmented else pid),

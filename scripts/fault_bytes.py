@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-#: Of every segment that ffmpeg writes: the PIDs of its tables.
+#: Of every segment that ffmpeg writes: the PIDs of its pictures, its sound, and its tables.
+VIDEO_PID, AUDIO_PID = 0x100, 0x101
 PAT_PID, PMT_PID = 0x0000, 0x1000
 #: stream_type of metadata in PES packets (timed ID3), of SCTE-35 sections, of private data.
 TIMED_ID3, SCTE_35, PRIVATE = 0x15, 0x86, 0x06
@@ -72,19 +73,21 @@ def with_stamps(
     """A segment whose PES packets of one PID have other time stamps.
 
     ``change`` gets the number of the PES packet, its PTS and its DTS, and gives PTS and DTS in ticks
-    of 90 kHz, or None for no stamps at all. Only PES packets that have both are changed.
+    of 90 kHz, or None for no stamps at all. The DTS of one that has none is its PTS, and stays so.
     """
     packets = packets_of(segment)
     for number, (row, at) in enumerate(_pes_headers(packets, pid)):
         field = packets[row, at:]
-        if field[7] >> 6 != 3:
+        if (flags := int(field[7]) >> 6) < 2:
             continue
-        changed = change(number, _stamp(field[9:14]), _stamp(field[14:19]))
+        end = 19 if flags == 3 else 14
+        changed = change(number, _stamp(field[9:14]), _stamp(field[end - 5 : end]))
         if changed is None:
             field[7] &= 0x3F
-            field[9:19] = 0xFF
-        else:
-            field[9:14] = _stamp_bytes(3, changed[0])
+            field[9:end] = 0xFF
+            continue
+        field[9:14] = _stamp_bytes(flags, changed[0])
+        if flags == 3:
             field[14:19] = _stamp_bytes(1, changed[1])
     return bytes(packets)
 

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from scripts.fault_entries import ALL, END, Fault, listed
 from scripts.fault_recording import (
     DISCONTINUITY,
     INDEX,
+    INIT,
+    MAP,
     Entry,
     FaultyRecording,
     entries_of,
     files_of,
     media_playlist,
 )
-from scripts.fault_truth import Kept, truth_of
+from scripts.fault_truth import PARTIAL, REPAIRED, DueGap, DueLoss, Kept, truth_of
 from scripts.ts_clocks import CLOCK
 
 if TYPE_CHECKING:
@@ -26,10 +29,6 @@ if TYPE_CHECKING:
 
     from scripts.fault_base import Base, Bases
 
-END = 16.0
-_ALL = (Kept(0, END),)
-_MAP = '#EXT-X-MAP:URI="{}"'
-_COMPLETE, _REPAIRED, _PARTIAL = ("complete",), ("repaired",), ("partial",)
 #: The owner of the ID3 frame that gives packed audio its time (RFC 8216, 3.4).
 _TIME_OWNER = b"com.apple.streaming.transportStreamTimestamp\x00"
 _RUN_TIMEOUT_S = 60
@@ -38,10 +37,7 @@ _RUN_TIMEOUT_S = 60
 def _fragments(**options: object) -> Callable[[Bases], FaultyRecording]:
     def make(bases: Bases) -> FaultyRecording:
         base = bases.get(container="fmp4", **options)
-        entries = entries_of(base)
-        playlist = media_playlist(entries, head=[_MAP.format("init.mp4")])
-        files = files_of(entries, playlist) | {"init.mp4": base.init}
-        return FaultyRecording(files, truth_of(_ALL, base.zero, verdicts=_COMPLETE))
+        return listed(entries_of(base), base.zero, init=base.init)
 
     return make
 
@@ -49,11 +45,11 @@ def _fragments(**options: object) -> Callable[[Bases], FaultyRecording]:
 def _other_map(bases: Bases) -> FaultyRecording:
     base, other = bases.get(container="fmp4"), bases.get(container="fmp4", size="320x180")
     entries = [*entries_of(base)[:5], *entries_of(other, "o")[5:]]
-    entries[0] = replace(entries[0], tags=(_MAP.format("init.mp4"),))
-    entries[5] = replace(entries[5], tags=(DISCONTINUITY, _MAP.format("other.mp4")))
+    entries[0] = replace(entries[0], tags=(MAP.format(INIT),))
+    entries[5] = replace(entries[5], tags=(DISCONTINUITY, MAP.format("other.mp4")))
     files = files_of(entries, media_playlist(entries))
-    files |= {"init.mp4": base.init, "other.mp4": other.init}
-    return FaultyRecording(files, truth_of(_ALL, base.zero, verdicts=_REPAIRED))
+    files |= {INIT: base.init, "other.mp4": other.init}
+    return FaultyRecording(files, truth_of(ALL, base.zero, verdict=REPAIRED))
 
 
 def _truncated_fragment(bases: Bases) -> FaultyRecording:
@@ -62,11 +58,13 @@ def _truncated_fragment(bases: Bases) -> FaultyRecording:
     segment = base.segments[3]
     cut = segment.offset_of(base.spec.start + 7.0) + 100  # the sound of a fragment lies behind
     entries[3] = replace(entries[3], data=segment.data[:cut])
-    playlist = media_playlist(entries, head=[_MAP.format("init.mp4")])
-    files = files_of(entries, playlist) | {"init.mp4": base.init}
     kept = (Kept(0, 6), Kept(6, 7, sound=False), Kept(8, END))
-    truth = truth_of(kept, base.zero, silences=[(6, 8)], verdicts=_PARTIAL)
-    return FaultyRecording(files, truth)
+    gaps = [
+        DueGap("audio", 6.0, 1.0, "segment_damaged", "silence"),
+        DueGap("all", 7.0, 1.0, "segment_damaged"),
+    ]
+    losses = [DueLoss("segment_damaged", 3, whole=False)]
+    return listed(entries, base.zero, kept, PARTIAL, gaps, losses, init=base.init)
 
 
 def _byte_ranges(bases: Bases) -> FaultyRecording:
@@ -79,7 +77,7 @@ def _byte_ranges(bases: Bases) -> FaultyRecording:
         offset += len(entry.data)
     whole = b"".join(segment.data for segment in base.segments)
     files = {"all.ts": whole, INDEX: media_playlist(entries)}
-    return FaultyRecording(files, truth_of(_ALL, base.zero, verdicts=_COMPLETE))
+    return FaultyRecording(files, truth_of(ALL, base.zero))
 
 
 def _encrypted(
@@ -101,7 +99,7 @@ def _encrypted(
             entries.append(replace(entry, data=data, tags=(tag,) if tag != before else ()))
             before = tag
         files = files_of(entries, media_playlist(entries)) | keys
-        return FaultyRecording(files, truth_of(_ALL, base.zero, verdicts=_COMPLETE))
+        return FaultyRecording(files, truth_of(ALL, base.zero))
 
     return make
 
@@ -129,7 +127,7 @@ def _two_languages(bases: Bases) -> FaultyRecording:
     lines.append('#EXT-X-STREAM-INF:BANDWIDTH=600000,RESOLUTION=160x90,AUDIO="a"')
     files[INDEX] = "\n".join([*lines, "video/index.m3u8", ""]).encode()
     zero = min(pictures.zero, sounds["eng"].zero)
-    return FaultyRecording(files, truth_of(_ALL, zero, verdicts=_COMPLETE))
+    return FaultyRecording(files, truth_of(ALL, zero))
 
 
 def _subtitles(bases: Bases) -> FaultyRecording:
@@ -147,7 +145,7 @@ def _subtitles(bases: Bases) -> FaultyRecording:
         b'DEFAULT=YES,AUTOSELECT=YES,URI="text/index.m3u8"\n'
         b'#EXT-X-STREAM-INF:BANDWIDTH=600000,RESOLUTION=160x90,SUBTITLES="s"\nvideo/index.m3u8\n'
     )
-    return FaultyRecording(files, truth_of(_ALL, base.zero, verdicts=_COMPLETE))
+    return FaultyRecording(files, truth_of(ALL, base.zero))
 
 
 def _in_folder(folder: str, entries: list[Entry]) -> dict[str, bytes]:
@@ -156,23 +154,26 @@ def _in_folder(folder: str, entries: list[Entry]) -> dict[str, bytes]:
     return {f"{folder}/{name}": data for name, data in files.items()}
 
 
-def _packed_sound(bases: Bases) -> FaultyRecording:
-    base = bases.get(video=None)
-    entries = [
-        Entry(f"a{number:03}.aac", segment.seconds, _packed(base, number))
-        for number, segment in enumerate(base.segments)
-    ]
-    truth = truth_of([Kept(0, END, pictures=False)], base.zero, verdicts=_COMPLETE)
-    return FaultyRecording(files_of(entries, media_playlist(entries, target="3")), truth)
+def _packed_sound(codec: str, suffix: str, container: str) -> Callable[[Bases], FaultyRecording]:
+    def make(bases: Bases) -> FaultyRecording:
+        base = bases.get(video=None, audio=codec)
+        entries = [
+            Entry(f"a{number:03}.{suffix}", segment.seconds, _packed(base, number, container))
+            for number, segment in enumerate(base.segments)
+        ]
+        truth = truth_of([Kept(0, END, pictures=False)], base.zero)
+        return FaultyRecording(files_of(entries, media_playlist(entries, target="3")), truth)
+
+    return make
 
 
-def _packed(base: Base, number: int) -> bytes:
+def _packed(base: Base, number: int, container: str) -> bytes:
     """A segment's frames behind an ID3 tag with the time of the first one."""
     segment = base.segments[number]
     frames = subprocess.run(
         [
             base.tools.ffmpeg, "-v", "error", "-f", "mpegts", "-i", "pipe:0", "-c", "copy",
-            "-f", "adts", "pipe:1",
+            "-f", container, *(["-write_xing", "0"] if container == "mp3" else []), "pipe:1",
         ],
         input=segment.data,
         stdout=subprocess.PIPE,
@@ -186,17 +187,26 @@ def _packed(base: Base, number: int) -> bytes:
     return b"ID3\x04\x00\x00\x00\x00\x00" + bytes([len(frame)]) + frame + frames
 
 
-#: Name, what it is, and how it is made.
-PACKAGINGS: tuple[tuple[str, str, Callable[[Bases], FaultyRecording]], ...] = (
-    ("fmp4", "fragmented MP4 with B-frames", _fragments(b_frames=2)),
-    ("vp9-opus", "VP9 and Opus in fragmented MP4", _fragments(video="vp9", audio="opus")),
-    ("fmp4-other-map", "another encoder, with another EXT-X-MAP", _other_map),
-    ("fmp4-truncated", "a segment of fragmented MP4 is cut", _truncated_fragment),
-    ("byte-ranges", "all segments are byte ranges of one file", _byte_ranges),
-    ("aes-implicit", "AES-128, the sequence number as IV", _encrypted()),
-    ("aes-explicit", "AES-128 with an IV for each segment", _encrypted(explicit=True)),
-    ("aes-rotated", "AES-128 with another key from the middle on", _encrypted(rotated=True)),
-    ("two-languages", "sound in playlists of its own, in two languages", _two_languages),
-    ("packed-sound", "sound alone: AAC in ADTS behind ID3 times", _packed_sound),
-    ("subtitles", "WebVTT in a playlist of its own", _subtitles),
-)
+def _written_oddly(bases: Bases) -> FaultyRecording:
+    """A byte order mark, CR LF, a fraction as target duration, and no end."""
+    base = bases.get()
+    entries = entries_of(base)
+    playlist = media_playlist(entries, target="2.000", ended=False).replace(b"\n", b"\r\n")
+    return FaultyRecording(files_of(entries, b"\xef\xbb\xbf" + playlist), truth_of(ALL, base.zero))
+
+
+PACKAGINGS = (
+    Fault("fmp4", "fragmented MP4 with B-frames", _fragments(b_frames=2)),
+    Fault("vp9-opus", "VP9 and Opus in fragmented MP4", _fragments(video="vp9", audio="opus")),
+    Fault("fmp4-other-map", "another encoder, with another EXT-X-MAP", _other_map),
+    Fault("fmp4-truncated", "a segment of fragmented MP4 is cut", _truncated_fragment),
+    Fault("byte-ranges", "all segments are byte ranges of one file", _byte_ranges),
+    Fault("aes-implicit", "AES-128, the sequence number as IV, another key from the middle on", _encrypted(rotated=True)),
+    Fault("aes-explicit", "AES-128 with an IV for each segment", _encrypted(explicit=True)),
+    Fault("two-languages", "sound in playlists of its own, in two languages", _two_languages),
+    Fault("packed-sound", "sound alone: AAC in ADTS behind ID3 times", _packed_sound("aac", "aac", "adts")),
+    Fault("packed-mp3", "sound alone: MP3 behind ID3 times", _packed_sound("mp3", "mp3", "mp3")),
+    Fault("packed-ac3", "sound alone: AC-3 behind ID3 times", _packed_sound("ac3", "ac3", "ac3")),
+    Fault("subtitles", "WebVTT in a playlist of its own", _subtitles),
+    Fault("odd-playlist", "a byte order mark, CR LF, a fraction as target duration, no end", _written_oddly),
+)  # fmt: skip

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 INDEX = "index.m3u8"
 TRUTH = "truth.json"
 DISCONTINUITY = "#EXT-X-DISCONTINUITY"
+MAP, INIT = '#EXT-X-MAP:URI="{}"', "init.mp4"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scripts.api_client import ApiClient
-from scripts.fault_truth import differences
-from scripts.flash_and_beep import MediaFailedError
+from scripts.fault_judge import complaints
 from scripts.s3_access import Credentials, s3_client
 from scripts.stack_settings import stack_variables
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.fault_base import Bases
-    from scripts.fault_kit import Fault
+    from scripts.fault_entries import Fault
     from scripts.fault_truth import Truth
 
 _READ_S = 60.0
@@ -66,13 +65,9 @@ class FaultStack:
         session = self._ended(begun.session_id)
         if session["phase"] != "ready":
             return [f"it is {session['phase']}: {session['error']}"]
-        verdict = self._api.report(begun.session_id)["verdict"]
-        allowed = begun.truth.verdicts
-        found = [] if verdict in allowed else [f"the verdict is {verdict}, not {allowed}"]
-        try:
-            return found + differences(self._bases.tools, session["mp4Url"], begun.truth)
-        except MediaFailedError as error:
-            return [*found, str(error)]
+        report = self._api.report(begun.session_id)
+        media = {each["name"]: each["url"] for each in report["renditions"]}
+        return complaints(self._bases.tools, report, media, begun.truth)
 
     def _ended(self, session_id: str) -> dict[str, Any]:
         """The session once it is ready or has failed, or as it is when that takes too long."""

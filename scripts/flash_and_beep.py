@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,62 +23,99 @@ WINDOWS_PER_SECOND = 100
 _FLASH_LUMA = 200
 _BEEP_LEVEL = 0.05
 _RUN_TIMEOUT_S = 240
+#: What showinfo writes of a picture: when it is shown, and the mean of its only plane.
+_SHOWN = re.compile(rb"\] n: *\d+ .* pts_time:(\S+) .* mean:\[(\d+)")
+#: What ffmpeg complains of, with ``level`` among its flags of logging.
+_ERROR = re.compile(rb"^.*\[(?:error|fatal)\] (.*)$", re.MULTILINE)
 
 
 class MediaFailedError(Exception):
     """A file cannot be decoded; the message says what ffmpeg said."""
 
 
-def flash_times(tools: MediaTools, path: Path | str) -> list[float]:
-    """When white pictures begin to show, in seconds from the clock's zero.
+@dataclass(frozen=True)
+class Showing:
+    """What a file shows and sounds like; times in seconds from the clock's zero."""
 
-    Raises MediaFailedError, as everything here does, when the file cannot be read.
+    pictures: np.ndarray  #: float64[n], when each begins to show
+    luma: np.ndarray  #: float64[n], the mean of each, 0 to 255
+    begins: float  #: when the sound begins
+    levels: np.ndarray  #: float32[m], its peak in every window from there, 0 to 1
+    errors: tuple[str, ...]  #: what the decoders complain of
+
+    @property
+    def flashes(self) -> list[float]:
+        """When white pictures begin to show."""
+        return [float(self.pictures[index]) for index in _rising_edges(self.luma >= _FLASH_LUMA)]
+
+    @property
+    def beeps(self) -> list[float]:
+        """When the tone sets in, to a hundredth."""
+        edges = _rising_edges(self.levels > _BEEP_LEVEL)
+        return [self.begins + edge / WINDOWS_PER_SECOND for edge in edges]
+
+    def loudest(self, begin: float, end: float) -> float:
+        """The peak of the sound between two times; infinite where there is none."""
+        first, last = (round((at - self.begins) * WINDOWS_PER_SECOND) for at in (begin, end))
+        if first < 0 or last > len(self.levels):
+            return float("inf")
+        return float(self.levels[first:last].max(initial=0.0))
+
+
+def watch(
+    tools: MediaTools, path: Path | str, *, pictures: bool = True, sound: int | None = 0
+) -> Showing:
+    """Decode a file's pictures and one of its tracks of sound, in one go.
+
+    Raises MediaFailedError, as everything here does, when it cannot be read, or lacks one of them.
     """
-    probe = _run(
-        tools.ffprobe, "-v", "error", "-select_streams", "v:0", "-show_entries",
-        "frame=best_effort_timestamp_time", "-of", "csv=p=0", str(path),
+    outputs: list[str] = []
+    if pictures:
+        shown = "scale=1:1:flags=area,format=gray,showinfo"
+        outputs += ["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", shown, "-f", "null", "-"]
+    begins = 0.0
+    if sound is not None:
+        begins = _begin_of_sound(tools, path, sound)
+        heard = ["-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "f32le", "pipe:1"]
+        outputs += ["-map", f"0:a:{sound}", *heard]
+    done = _run(
+        tools.ffmpeg, "-hide_banner", "-nostats", "-loglevel", "level+info", "-copyts",
+        "-i", str(path), *outputs,
     )  # fmt: skip
-    times = [float(line.strip(",")) for line in probe.decode().split()]
-    raw = _run(
-        tools.ffmpeg, "-v", "error", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough",
-        "-vf", "scale=1:1:flags=area,format=gray", "-f", "rawvideo", "-",
-    )  # fmt: skip
-    white = np.frombuffer(raw, dtype=np.uint8) >= _FLASH_LUMA
-    if len(white) != len(times):
-        raise MediaFailedError(f"{path}: {len(white)} pictures decoded, {len(times)} probed")
-    return [times[index] for index in _rising_edges(white)]
+    shows = np.array(_SHOWN.findall(done.stderr), dtype=np.float64).reshape(-1, 2)
+    if pictures and not len(shows):
+        raise MediaFailedError(f"{path}: not one picture could be decoded")
+    errors = tuple(line.decode(errors="replace") for line in _ERROR.findall(done.stderr))
+    return Showing(shows[:, 0], shows[:, 1], begins, _peaks(done.stdout), errors)
 
 
-def levels(tools: MediaTools, path: Path | str, stream: int = 0) -> tuple[float, np.ndarray]:
-    """When a track of sound begins (seconds), and its peak in every window from there, 0 to 1."""
-    raw = _run(
-        tools.ffmpeg, "-v", "error", "-i", str(path), "-map", f"0:a:{stream}", "-ac", "1",
-        "-ar", str(SAMPLE_RATE), "-f", "f32le", "-",
-    )  # fmt: skip
-    probe = _run(
-        tools.ffprobe, "-v", "error", "-select_streams", f"a:{stream}", "-show_entries",
-        "stream=start_time", "-of", "csv=p=0", str(path),
-    )  # fmt: skip
-    start = float(probe.decode().split()[0].strip(","))
-    window = SAMPLE_RATE // WINDOWS_PER_SECOND
-    samples = np.frombuffer(raw, dtype=np.float32)
-    whole = len(samples) // window * window
-    return start, np.abs(samples[:whole].reshape(-1, window)).max(axis=1, initial=0.0)
+def flash_times(tools: MediaTools, path: Path | str) -> list[float]:
+    """When white pictures begin to show, in seconds from the clock's zero."""
+    return watch(tools, path, sound=None).flashes
 
 
 def beep_times(tools: MediaTools, path: Path | str, stream: int = 0) -> list[float]:
     """When the tone sets in, in seconds from the clock's zero, to a hundredth."""
-    start, level = levels(tools, path, stream)
-    return [start + edge / WINDOWS_PER_SECOND for edge in _rising_edges(level > _BEEP_LEVEL)]
+    return watch(tools, path, pictures=False, sound=stream).beeps
 
 
-def loudest(tools: MediaTools, path: Path | str, begin: float, end: float) -> float:
-    """The peak of the first track of sound between two times; infinite where it has no sound."""
-    start, level = levels(tools, path)
-    first, last = (round((at - start) * WINDOWS_PER_SECOND) for at in (begin, end))
-    if first < 0 or last > len(level):
-        return float("inf")
-    return float(level[first:last].max(initial=0.0))
+def _begin_of_sound(tools: MediaTools, path: Path | str, stream: int) -> float:
+    probe = _run(
+        tools.ffprobe, "-v", "error", "-select_streams", f"a:{stream}", "-show_entries",
+        "stream=start_time", "-of", "csv=p=0", str(path),
+    )  # fmt: skip
+    told = probe.stdout.decode().split()
+    if not told:
+        raise MediaFailedError(f"{path}: there is no track of sound {stream}")
+    return float(told[0].strip(","))
+
+
+def _peaks(raw: bytes) -> np.ndarray:
+    window = SAMPLE_RATE // WINDOWS_PER_SECOND
+    samples = np.frombuffer(raw, dtype=np.float32)
+    whole = len(samples) // window * window
+    peaks: np.ndarray = np.abs(samples[:whole].reshape(-1, window)).max(axis=1, initial=0.0)
+    return peaks
 
 
 def _rising_edges(states: np.ndarray) -> list[int]:
@@ -84,7 +123,7 @@ def _rising_edges(states: np.ndarray) -> list[int]:
     return [int(index) for index in np.flatnonzero(states & ~before)]
 
 
-def _run(program: str, *arguments: str) -> bytes:
+def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run(
         [program, *arguments],
         env=child_environment(),  # without a proxy
@@ -95,4 +134,4 @@ def _run(program: str, *arguments: str) -> bytes:
     )
     if done.returncode != 0:
         raise MediaFailedError(f"{program} failed: {done.stderr.decode(errors='replace')[-2000:]}")
-    return done.stdout
+    return done

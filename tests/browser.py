@@ -123,7 +123,8 @@ class HeldFile:
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves the viewer's page, and held files below ``/held/``, on the loopback interface."""
+    """Serves the viewer's page, held files below ``/held/`` and, in ranges, shared ones below
+    ``/shared/``, on the loopback interface."""
 
     daemon_threads = True
 
@@ -131,6 +132,12 @@ class PageServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.held: dict[str, HeldFile] = {}
+        self.shared: dict[str, bytes] = {}
+
+    def share(self, path: Path) -> str:
+        """The URL of a file; of those that were shared before it nothing is there any more."""
+        self.shared = {f"/shared/{path.parent.name}/{path.name}": path.read_bytes()}
+        return self.url + next(iter(self.shared))[1:]
 
     def hold(self, name: str, body: bytes, first: int) -> tuple[str, HeldFile]:
         """The URL of a file whose end is held back, and the file to release."""
@@ -145,6 +152,8 @@ class _Answers(BaseHTTPRequestHandler):
         if file := self.server.held.get(self.path):
             self._begin(200, "video/mp4", len(file.body))
             self._send_held(file)
+        elif (body := self.server.shared.get(self.path)) is not None:
+            self._send_range(body)
         elif self.path == "/":
             page = PAGE.read_bytes()
             self._begin(200, "text/html", len(page))
@@ -152,11 +161,23 @@ class _Answers(BaseHTTPRequestHandler):
         else:
             self._begin(404, "text/plain", 0)
 
-    def _begin(self, status: int, content_type: str, size: int) -> None:
+    def _begin(self, status: int, content_type: str, size: int, **fields: str) -> None:
         self.send_response(status)
+        for name, value in fields.items():
+            self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(size))
         self.end_headers()
+
+    def _send_range(self, body: bytes) -> None:
+        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        begin, end = int(first), min(int(last or len(body)) + 1, len(body))
+        told = f"bytes {begin}-{end - 1}/{len(body)}"
+        self._begin(206, "video/mp4", end - begin, Content_Range=told, Accept_Ranges="bytes")
+        try:
+            self.wfile.write(body[begin:end])
+        except ConnectionError:
+            self.close_connection = True  # the viewer went away
 
     def _send_held(self, file: HeldFile) -> None:
         try:

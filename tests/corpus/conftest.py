@@ -1,27 +1,50 @@
 """Fixtures of the tests that finalize damaged recordings: from their files to the published MP4."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.session import Phase
 from scripts.fault_base import Bases
+from scripts.fault_judge import complaints
+from scripts.fault_kit import BY_NAME
+from scripts.fault_truth import Truth
+from tests.browser import PageServer, Viewer, page_server, watching
 from tests.by_hand import ID, Worker
 from tests.integration.conftest import worker as worker
 from tests.packaging import upload_folder
+from tests.report_laws import broken_laws
+
+#: Faults of different kinds that are put before an encoder too: its pictures are judged alike.
+TRANSCODED = frozenset({
+    "missing-middle", "truncated", "hole-inside", "lost-packets", "twice-two-uris",
+    "reset-untagged", "jump-short", "wrap-inside", "sound-vanishes", "other-size", "other-rate",
+    "fmp4-jump", "two-languages", "vp9-opus",
+})  # fmt: skip
+SMALL = {"name": "small", "width": 128, "height": 128, "bitrate": 100_000, "fps": 0}
 
 
 @dataclass(frozen=True)
 class Finalized:
-    """What became of a recording: its session's record, its report, and its MP4 when there is one."""
+    """What became of a recording: its session's record, its report, and its MP4s by the names of
+    their renditions."""
 
     record: Any
     report: dict[str, Any]
-    mp4: Path | None
-    url: str = ""  #: of the MP4, for a viewer without credentials
+    files: dict[str, Path]
+
+    def rendition(self, name: str) -> dict[str, Any]:
+        """What the report says of one rendition."""
+        return next(each for each in self.report["renditions"] if each["name"] == name)
+
+    @property
+    def mp4(self) -> Path | None:
+        """The one whose media are the source's own."""
+        return self.files.get("source")
 
 
 @pytest.fixture(scope="session")
@@ -35,26 +58,77 @@ def finalized(worker, tmp_path) -> Callable[..., Finalized]:
     """Finalizes the recording of a playlist, as a worker process does; further options are
     settings. Once in a test."""
 
-    def make(playlist: Path, **settings: Any) -> Finalized:
+    def make(playlist: Path, *, profiles: Sequence[Any] = (), **settings: Any) -> Finalized:
         one = worker(**{"slice_seconds": 6, **settings})
         upload_folder(one.s3, playlist.parent, "recordings", ID)
-        one.put(sourceUrl=f"s3://recordings/{ID}/{playlist.name}")
+        one.put(sourceUrl=f"s3://recordings/{ID}/{playlist.name}", profiles=list(profiles))
         one.finalize()
-        return _found(one, tmp_path / "made.mp4")
+        return _found(one, tmp_path)
 
     return make
 
 
-def _found(one: Worker, target: Path) -> Finalized:
-    objects = {
-        item["Key"]: item for item in one.s3.list_objects_v2(Bucket="vod").get("Contents", [])
-    }
-    report, mp4, url = {}, None, ""
-    for key in objects:
-        body = one.s3.get_object(Bucket="vod", Key=key)["Body"].read()
-        if key.endswith("/recording.json"):
-            report = json.loads(body)
-        elif key.endswith("/source.mp4"):
-            target.write_bytes(body)
-            mp4, url = target, f"{one.s3.meta.endpoint_url}/vod/{key}"
-    return Finalized(one.record(), report, mp4, url)
+@pytest.fixture(scope="session")
+def known() -> dict[str, Finalized]:
+    """What became of recordings that tests of this process finalized before, by their names."""
+    return {}
+
+
+@pytest.fixture
+def faulty(bases, finalized, known, tmp_path) -> Callable[[str], tuple[Finalized, Truth]]:
+    """A recording with a fault, finalized once, and what is true of it."""
+
+    def look(name: str) -> tuple[Finalized, Truth]:
+        recording = BY_NAME[name].make(bases)
+        if name not in known:
+            playlist = recording.write(tmp_path / name)
+            known[name] = finalized(playlist, profiles=[SMALL] if name in TRANSCODED else [])
+        return known[name], recording.truth
+
+    return look
+
+
+@pytest.fixture
+def assert_true(faulty, media_tools) -> Callable[[str], None]:
+    """Asserts that what was made of a recording with a fault, and its report, are true to it."""
+
+    def judge(name: str) -> None:
+        made, truth = faulty(name)
+        assert made.record.phase is Phase.READY, made.record.error
+        assert ("small" in made.files) == (name in TRANSCODED)
+        media = {name: str(path) for name, path in made.files.items()}
+        found = complaints(media_tools, made.report, media, truth)
+        assert not found, "\n".join(found)
+
+    return judge
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[PageServer]:
+    """The server of the viewer's page and files."""
+    with page_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def viewer(chromium, pages) -> Iterator[Viewer]:
+    """Somebody in front of Chromium."""
+    with watching(pages.url) as viewer:
+        yield viewer
+
+
+def _found(one: Worker, folder: Path) -> Finalized:
+    objects = one.s3.list_objects_v2(Bucket="vod").get("Contents", [])
+    written = [each["Key"] for each in objects if each["Key"].endswith("/recording.json")]
+    if not written:
+        return Finalized(one.record(), {}, {})
+    report = json.loads(one.s3.get_object(Bucket="vod", Key=written[0])["Body"].read())
+    assert broken_laws(report) == []
+    files = {}
+    for rendition in report["renditions"]:
+        if rendition["state"] == "ready":
+            name = f"{rendition['name']}.mp4"
+            key = f"{written[0].rpartition('/')[0]}/{name}"
+            files[rendition["name"]] = folder / f"made-{name}"
+            one.s3.download_file("vod", key, str(files[rendition["name"]]))
+    return Finalized(one.record(), report, files)

@@ -1,5 +1,9 @@
 """The fault kit: what it does to packets, and what it says to be true of the recording."""
 
+from dataclasses import replace
+
+import pytest
+
 from pipelines.mpegts.packets import read_packets
 from pipelines.mpegts.tables import announced_streams
 from scripts.fault_bytes import (
@@ -12,8 +16,9 @@ from scripts.fault_bytes import (
     with_streams,
     without_pid,
 )
+from scripts.fault_judge import gap_complaints
 from scripts.fault_kit import BY_NAME, FAULTS
-from scripts.fault_truth import Kept, Truth, truth_of
+from scripts.fault_truth import PARTIAL, DueGap, DueLoss, Kept, Truth, truth_of
 from tests.unit.mpegts_by_hand import AAC, AUDIO, H264, VIDEO, adts, packet, pat, pes, pmt
 
 
@@ -24,16 +29,34 @@ def test_faults_have_names_that_can_be_told_apart():
 
 def test_what_comes_once_a_second_is_where_the_recording_has_it():
     kept = [Kept(0, 2), Kept(2, 4, sound=False), Kept(6, 7.5, moved=3)]
-    truth = truth_of(kept, -0.25, silences=[(4, 6)], verdicts=["partial"], lost=["a.ts"])
+    gap, loss = DueGap("all", 4.0, 2.0, "segment_lost"), DueLoss("gap_tag", 3)
+    truth = truth_of(kept, -0.25, verdict=PARTIAL, gaps=[gap], losses=[loss])
     assert truth.flashes == (0.75, 1.75, 2.75, 3.75, 9.75)
     assert truth.beeps == (0.75, 1.75, 9.75)
-    assert truth.silences == ((4.25, 6.25),)
+    assert truth.gaps == (replace(gap, at=4.25),)
     assert Truth.from_json(truth.to_json()) == truth
 
 
 def test_an_event_at_the_end_of_what_is_kept_is_not_in_it():
-    assert truth_of([Kept(0, 0.5)], 0, verdicts=["complete"]).flashes == ()
-    assert truth_of([Kept(0.5, 1)], 0, verdicts=["complete"]).flashes == (0.5,)
+    assert truth_of([Kept(0, 0.5)], 0).flashes == ()
+    assert truth_of([Kept(0.5, 1)], 0).flashes == (0.5,)
+
+
+TOLD = {"track": "all", "at": 4.0, "duration": 2.0, "cause": "segment_lost", "done": "held"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({}, 0), ({"at": 4.05, "duration": 1.95}, 0)]
+    + [({name: wrong}, 2) for name, wrong in [
+        ("track", "audio"), ("at", 4.06), ("duration", 2.06), ("cause", "gap_tag"),
+        ("done", "collapsed"),
+    ]],
+)  # fmt: skip
+def test_a_gap_is_told_as_it_is_and_no_other_one(changed, told):
+    due = [DueGap("all", 4.0, 2.0, "segment_lost")]
+    assert len(gap_complaints([TOLD | changed], due)) == told
+    assert len(gap_complaints([], due)) == len(gap_complaints([TOLD], [])) == 1
 
 
 def small_segment():
@@ -75,3 +98,10 @@ def test_time_stamps_are_set_anew_or_taken_away():
     assert seen == [(0, 1, 5)]
     assert with_stamps(bare, VIDEO, lambda *told: seen.append(told)) == bare
     assert len(seen) == 1
+
+
+def test_a_unit_of_sound_has_one_time_stamp():
+    changed = with_stamps(small_segment(), AUDIO, lambda _, pts, dts: (pts + 7, 0))
+    seen = []
+    assert with_stamps(changed, AUDIO, lambda *told: seen.append(told) or told[1:]) == changed
+    assert seen == [(0, 9007, 9007)]
