@@ -1,4 +1,4 @@
-"""Recordings with faults, to see what becomes of them: ``./scripts/faults list|make|run|fuzz``."""
+"""Recordings with faults, to see what becomes of them: ``./scripts/faults list|make|run``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pipelines.errors import FinalizerError
 from pipelines.tools import locate
 from scripts.api_client import ApiFailedError
 from scripts.fault_base import Bases
-from scripts.fault_kit import BY_NAME, FAULTS, Fault
+from scripts.fault_kit import BY_NAME, FAULTS
 from scripts.fault_run import FaultStack, scratch_folder
-from scripts.fuzz import fuzz, numbers_for
 from worker.settings import InvalidSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scripts.fault_entries import Fault
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 _console = Console(highlight=False)
@@ -36,7 +37,6 @@ _Folder = Annotated[
 _Stack = Annotated[
     Path, typer.Option("--stack", help="The folder of a running stack.", metavar="DIR")
 ]
-_Seconds = Annotated[float, typer.Option("--seconds", min=1, help="How long to go on.")]
 
 
 @app.command("list")
@@ -79,20 +79,6 @@ def run(names: _AnyNames = None, stack: _Stack = Path(".stack")) -> None:
         except (ApiFailedError, InvalidSettings) as error:
             _end(str(error), 2)
     raise typer.Exit(1 if failed else 0)
-
-
-@app.command("fuzz")
-def fuzz_readers(seconds: _Seconds = 300.0) -> None:
-    """Feed mutated playlists and segments to every reader of foreign bytes.
-
-    Exits with 0 when none did anything but read or refuse them.
-    """
-    with scratch_folder() as scratch:
-        tried, wrong = fuzz(_bases(Path(scratch)), numbers_for(seconds))
-    for line in wrong:
-        _console.print(f"[red]✗[/] {escape(line)}")
-    _console.print(f"{sum(tried.values())} inputs: {dict(tried)}")
-    raise typer.Exit(1 if wrong else 0)
 
 
 def _bases(folder: Path) -> Bases:

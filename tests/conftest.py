@@ -28,6 +28,16 @@ class Buckets(NamedTuple):
     staging: str = "staging"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--fuzz-seconds`` lets tests/integration/test_fuzz.py go on."""
+    parser.addoption(
+        "--fuzz-seconds",
+        type=float,
+        default=0.0,
+        help="seconds to look for what readers stumble over",
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _environment_without_settings() -> None:
     """The caller's settings and credentials are none of the tests' business."""
