@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.run_spans import spans_of
 from pipelines.segment_index import Container
+from pipelines.sound_run import TRACK_NUMBERS
 from pipelines.timeline import Relation, step
 
 if TYPE_CHECKING:

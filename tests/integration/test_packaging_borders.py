@@ -41,5 +41,6 @@ def test_pictures_behind_a_lost_border_begin_with_a_key(lacking, finalizer):
     left_out = pictures.dropped + sum(loss.units for loss in made.losses if not loss.whole)
     assert (pictures.copied, left_out) == (180 - undecodable, undecodable)
     assert proof.undecoded == ()
+    assert one.staging.tables(one.receipts[1]).runs[0].broken is bool(undecodable)
     [gap] = [gap for gap in made.tables.gaps if gap.track == "all"]
     assert (gap.cause, gap.segments) == (GapCause.SEGMENT_LOST, (MISSING,))

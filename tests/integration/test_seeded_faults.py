@@ -9,7 +9,6 @@ import pytest
 from pipelines import assemble as assembly
 from pipelines import copied_runs, demuxed_sound
 from pipelines.cutter import SampleCutter
-from pipelines.demuxed_sound import SoundHandOut
 from pipelines.errors import ErrorCode, FinalizerError, PermanentError, ToolError
 from pipelines.movie_tables import MovieTables
 from pipelines.object_store import ObjectStore
@@ -17,6 +16,7 @@ from pipelines.package import Packaged
 from pipelines.parts import PartWriter
 from pipelines.playback import play
 from pipelines.session import Phase
+from pipelines.sound_hand_out import SoundHandOut
 from pipelines.staging import SliceLost
 from pipelines.store_errors import ObjectMissing
 from pipelines.transcoding import slice_attempt, sound_walk

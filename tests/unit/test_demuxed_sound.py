@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.copied_runs import RunStart
-from pipelines.demuxed_sound import TRACK_NUMBERS, DemuxedSound, SoundRun
+from pipelines.demuxed_sound import DemuxedSound
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.interleaver import Interleaver, pieces_of
 from pipelines.location import Location
@@ -20,6 +20,7 @@ from pipelines.playlist import Segment
 from pipelines.segment_index import TS_WRAP, Container
 from pipelines.slices import PeriodStart, Slice
 from pipelines.sound_account import SoundAccount
+from pipelines.sound_run import TRACK_NUMBERS, SoundRun
 from pipelines.sound_track import SoundTrack, parted, regrouped
 from pipelines.sound_windows import SoundWindow
 from tests.unit.mp4_by_hand import audio_entry, esds

@@ -1,6 +1,7 @@
 """The staged result of a slice: what is written comes back equal, what is not ours is known as such."""
 
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -88,6 +89,8 @@ repairs = st.builds(
     detail=st.text(max_size=40),
     units=st.integers(0, 2**40),
     rendition=st.text(max_size=10),
+    whole=st.booleans(),
+    by_track=st.lists(st.tuples(st.integers(0, 2**33), st.integers(0, 99)), max_size=2).map(tuple),
 )
 runs = st.builds(
     PackagedRun,
@@ -99,6 +102,7 @@ runs = st.builds(
     piece=st.integers(-3, 2**20),
     broken=st.booleans(),
     wall_clock=st.none() | st.floats(-1e10, 1e10),
+    sequences=st.lists(st.integers(0, 2**40), max_size=3).map(tuple),
 )
 slices = st.builds(
     PackagedSlice,
@@ -192,3 +196,10 @@ def test_a_steady_clock_takes_next_to_no_room():
     )  # fmt: skip
     run = PackagedRun(Container.MPEGTS, False, True, 0, (track,))
     assert len(encode(empty(runs=(run,)))) < 32_000
+
+
+def test_what_has_no_time_has_none_in_another_round_of_the_clock():
+    dts, pts = np.array([0, NO_TIME, 6000]), np.array([NO_TIME, 3000, 6000])
+    moved = Expectation(90_000, dts, pts, np.ones(3, np.bool_)).moved(Fraction(1, 2))
+    assert moved.dts.tolist() == [45_000, NO_TIME, 51_000]
+    assert moved.pts.tolist() == [NO_TIME, 48_000, 51_000]

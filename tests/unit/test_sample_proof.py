@@ -4,17 +4,23 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.location import Location
+from pipelines.loss import Loss, LossCause
 from pipelines.media import Codec, Configuration
 from pipelines.packaged_slice import Expectation
 from pipelines.payload_hash import UNKNOWN_HASH
+from pipelines.playlist import Segment
+from pipelines.repair import Repair, RepairKind
 from pipelines.sample_proof import (
     as_left_out,
     compare_configuration,
     compare_hashes,
+    compare_listed,
     compare_sizes,
 )
 from pipelines.segment_index import UNKNOWN_SIZE
 from tests.unit.mp4_by_hand import audio_entry, avcc, esds, visual_entry
+from tests.unit.tracks_by_hand import run_of
 
 
 def refused(check, *arguments):
@@ -82,3 +88,31 @@ def test_another_codec_and_another_audio_configuration_are_refused():
     other = Configuration(Codec.AAC, (("asc", b"\x12\x10"),), ())
     assert "asc" in refused(compare_configuration, entry, other)
     assert "codec" in refused(compare_configuration, entry, sets(b"\x67ONE"))
+
+
+LISTED = [Segment(n, Location.parse(f"s3://recordings/one/{n}.ts"), 2.0) for n in range(4)]
+
+
+def told(*, whole=True):
+    """What is told of segments 2 and 3: one is lost, the other came twice."""
+    loss = Loss(2, "two", LossCause.SEGMENT_DAMAGED, "", whole=whole)
+    return [loss], [Repair(3, RepairKind.DUPLICATE, "", whole=whole)]
+
+
+def test_a_listed_segment_is_in_a_run_or_told_as_a_whole():
+    compare_listed(LISTED, [run_of(0, sequences=(0, 1))], *told())
+    compare_listed(LISTED, [run_of(0, sequences=(0, 1, 2)), run_of(3, sequences=(3,))], [], [])
+
+
+@pytest.mark.parametrize(
+    ("sequences", "whole", "words"),
+    [
+        ((0,), True, r"segment 1 \(s3://recordings/one/1.ts\) is neither"),
+        ((0, 1), False, r"segment 2 .* is neither"),
+        ((0, 1, 4), True, "segment 4 is in a run, and is not listed"),
+    ],
+)
+def test_a_segment_that_is_nowhere_or_from_elsewhere_is_refused(sequences, whole, words):
+    with pytest.raises(ToolError, match=words) as caught:
+        compare_listed(LISTED, [run_of(0, sequences=sequences)], *told(whole=whole))
+    assert caught.value.code is ErrorCode.VERIFICATION_FAILED
