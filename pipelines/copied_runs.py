@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pipelines.edges import Edges
 from pipelines.fmp4_run import edit_shifts, package_fmp4_run
 from pipelines.fmp4_stream import Fmp4Stream, earlier_segments, is_lost_before
+from pipelines.indexed_segment import IndexedSegment
 from pipelines.init_sections import InitSections
-from pipelines.segment_stream import IndexedSegment, SegmentStream
+from pipelines.segment_stream import SegmentStream
 from pipelines.source import measure, read_ahead
 from pipelines.ts_feed import TsRunFeed
 from pipelines.ts_run import package_ts_run

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.indexed_segment import (
+    MAX_LEAD_IN_BYTES,
+    IndexedSegment,
+    begins_with_key,
+    needs_lead_in,
+    with_tables,
+)
 from pipelines.media import TrackKind
 from pipelines.mpegts.index import absent, announced, continues_previous
 from pipelines.mpegts.mend import TORN, Seam, seam
@@ -15,18 +22,7 @@ from pipelines.mpegts.nal import SET_LIMIT
 from pipelines.mpegts.packets import read_packets
 from pipelines.mpegts.salvage import DELIMITERS
 from pipelines.repeated_segments import EarlierSegments
-from pipelines.segment_stream import (
-    HEAD_BYTES,
-    MAX_LEAD_IN_BYTES,
-    IndexedSegment,
-    SegmentPieces,
-    begins_with_key,
-    needs_lead_in,
-    orphaned,
-    pieces_of,
-    units_of,
-    with_tables,
-)
+from pipelines.segment_pieces import HEAD_BYTES, SegmentPieces, orphaned, pieces_of, units_of
 from pipelines.source import Patience, fetch_head, fetch_segment
 from pipelines.timeline import Relation, step
 

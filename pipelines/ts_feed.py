@@ -9,18 +9,19 @@ import numpy as np
 
 from pipelines.cutter import Window
 from pipelines.errors import ErrorCode, PermanentError
+from pipelines.indexed_segment import ticks_90k
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import Expectation
 from pipelines.payload_hash import UNKNOWN_HASH
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE, TrackIndex
-from pipelines.segment_stream import ticks_90k
 from pipelines.timeline import GAP, Relation, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pipelines.indexed_segment import IndexedSegment
     from pipelines.media import Codec
-    from pipelines.segment_stream import IndexedSegment, SegmentStream
+    from pipelines.segment_stream import SegmentStream
     from pipelines.timeline import Span
 
 

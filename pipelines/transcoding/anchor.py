@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.fmp4_stream import open_segment
 from pipelines.media import TrackKind
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
-from pipelines.segment_stream import pieces_of
+from pipelines.segment_pieces import pieces_of
 from pipelines.source import fetch_segment
 from pipelines.transcoding.fmp4_pictures import pictures
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.fmp4_stream import Fmp4Segment
+    from pipelines.indexed_segment import IndexedSegment
     from pipelines.init_sections import InitSections
     from pipelines.segment_index import TrackIndex
-    from pipelines.segment_stream import IndexedSegment
     from pipelines.slices import PeriodStart
     from pipelines.source import SourceReader
 

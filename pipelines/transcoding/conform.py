@@ -61,7 +61,7 @@ def conform_slice(
     done = SliceProgress(work.duration, 1, progress)
     with telling_of(work, [output]):
         conformer = Conformer(work, packager, layout, checkpoint)
-        conformed = _Conformed(layout, packager.ffmpeg, AsAsked(sound), conformer)
+        conformed = _Conformed(layout, packager.ffmpeg, AsAsked(sound, packager), conformer)
         attempt = SliceAttempt(
             work,
             packager,

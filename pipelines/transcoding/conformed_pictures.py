@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.indexed_segment import IndexedSegment
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import Expectation, PackagedTrack
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
-from pipelines.segment_stream import IndexedSegment
 from pipelines.transcoding.picture_times import scaled
 
 if TYPE_CHECKING:

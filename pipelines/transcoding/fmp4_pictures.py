@@ -10,11 +10,11 @@ from pipelines.cutter import SampleCutter, Window
 from pipelines.fmp4_run import belongs, source_track
 from pipelines.fmp4_stream import Fmp4Segment, open_segment
 from pipelines.fragment_units import FragmentUnits
+from pipelines.indexed_segment import MAX_LEAD_IN_BYTES
 from pipelines.interleaver import SoundPiece
 from pipelines.media import TrackKind
 from pipelines.mp4.samples import starts
 from pipelines.payload_hash import payload_hash
-from pipelines.segment_stream import MAX_LEAD_IN_BYTES
 from pipelines.source import fetch_segment
 from pipelines.timeline import Relation, step
 from pipelines.transcoding.ownership import NextPictures, ownership

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.interleaver import LaidIn
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import TrackMade
 from pipelines.silence import silent_sound
+from pipelines.sound_run import TRACK_NUMBERS
 from pipelines.sound_samples import SoundSamples, made_track, samples_of
 from pipelines.transcoding.conformed_sound import conformed_sound
 from pipelines.transcoding.run_sound import Sides, SliceSound

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.indexed_segment import MAX_LEAD_IN_BYTES
 from pipelines.loss import Loss, LossCause
-from pipelines.segment_stream import MAX_LEAD_IN_BYTES
 from pipelines.slices import MAX_LEAD_IN
 from pipelines.transcoding.filter_chain import PictureWindow
 

@@ -33,12 +33,12 @@ from pipelines.ts_run import package_ts_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from pipelines.indexed_segment import IndexedSegment
     from pipelines.loss import Loss
     from pipelines.package import Packager
     from pipelines.packaged_slice import PackagedRun
     from pipelines.playlist import Segment
     from pipelines.repair import Repair
-    from pipelines.segment_stream import IndexedSegment
     from pipelines.slices import Slice
     from pipelines.source import FetchedSegment
     from pipelines.transcoding.transcode import RenditionOutput

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.indexed_segment import ticks_90k
 from pipelines.media import TrackKind
 from pipelines.mpegts.packets import read_packets
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
-from pipelines.segment_stream import ticks_90k
 from pipelines.timeline import Relation, step
 from pipelines.transcoding.browsers import PLAYABLE_SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from pipelines.indexed_segment import IndexedSegment
     from pipelines.media import Configuration
     from pipelines.segment_index import TrackIndex
-    from pipelines.segment_stream import IndexedSegment
     from pipelines.timeline import Span
     from pipelines.transcoding.sound_walk import SliceRun, SoundWalk
 

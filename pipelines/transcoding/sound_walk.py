@@ -15,11 +15,11 @@ from pipelines.ts_feed import TsRunFeed
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from pipelines.indexed_segment import IndexedSegment
     from pipelines.loss import Loss
     from pipelines.media import Codec
     from pipelines.package import Packager
     from pipelines.repair import Repair
-    from pipelines.segment_stream import IndexedSegment
     from pipelines.slices import Slice
 
 

@@ -72,7 +72,7 @@ def transcode_slice(
             work,
             packager,
             batch,
-            AsAsked(sound),
+            AsAsked(sound, packager),
             staged_bytes,
             checkpoint,
             at,

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.indexed_segment import IndexedSegment
 from pipelines.interleaver import LaidIn
 from pipelines.mp4.fragments import FragmentReader
-from pipelines.segment_stream import IndexedSegment
 from pipelines.transcoding.renumbering_reader import RenumberingReader
 from pipelines.transcoding.sound_stretch import encoded_tracks
+from pipelines.transcoding.spared_sound import spared_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.fmp4_stream import Fmp4Segment
     from pipelines.mp4.hevc_sets import HevcRenumbering
-    from pipelines.package import Packaged
+    from pipelines.package import Packaged, Packager
     from pipelines.packaged_slice import PackagedRun
     from pipelines.slices import Slice
     from pipelines.transcoding.encoding import VideoEncoding
@@ -68,6 +69,8 @@ class AsAsked:
     """Pictures as the rendition wants them, its sound copied, or taken from the encoded one."""
 
     sound: Packaged | None  #: of the slice, when a rendition ``encodes_audio``
+    packager: Packager
+    without_sound: bool = False  #: what is to be encoded is left out
 
     def __call__(self, out: RenditionOutput, first: FirstSegment, demuxed: LaidIn) -> Treatment:
         """As ``Treat``; raises ``ToolError`` when sound that was to be encoded is not there."""
@@ -76,6 +79,8 @@ class AsAsked:
         wanted = encoded_tracks(first.index.tracks)
         if not wanted:
             return Treatment(out.video, demuxed)
+        if self.without_sound:
+            return Treatment(out.video, demuxed, frozenset(wanted))
         place = first.segment.sequence, first.piece
         runs = self.sound.tables.runs if self.sound else ()
         run = next((r for r in runs if (r.first_sequence, r.piece) == place), None)
@@ -87,5 +92,9 @@ class AsAsked:
         return Treatment(out.video, laid_in, frozenset(wanted))
 
     def of(self, work: Slice) -> AsAsked:
-        """As ``Treat``."""
-        return self
+        """As ``Treat``; of a segment beside the slice no sound is encoded."""
+        if self.sound is None:
+            return self
+        if work.segments[:1] == (work.beside,):
+            return replace(self, without_sound=True)
+        return replace(self, sound=spared_sound(self.sound, work, self.packager))

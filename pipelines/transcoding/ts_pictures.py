@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.indexed_segment import ticks_90k
 from pipelines.media import TrackKind
 from pipelines.mpegts.packets import read_packets
 from pipelines.picture_format import PLAIN, configured_format
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
-from pipelines.segment_stream import ticks_90k
 from pipelines.transcoding.anchor import earliest_picture
 from pipelines.transcoding.ownership import NextPictures, ownership
 from pipelines.transcoding.picture_times import PictureLog
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from pipelines.edges import Edges
+    from pipelines.indexed_segment import IndexedSegment
     from pipelines.media import Codec
     from pipelines.picture_format import PictureFormat
     from pipelines.playlist import Segment
     from pipelines.segment_index import TrackIndex
-    from pipelines.segment_stream import IndexedSegment, SegmentStream
+    from pipelines.segment_stream import SegmentStream
     from pipelines.transcoding.anchor import TsAnchor
     from pipelines.transcoding.filter_chain import PictureWindow
     from pipelines.transcoding.picture_times import OwnPictures

@@ -9,7 +9,7 @@ from pipelines.errors import ErrorCode, ToolError
 from pipelines.loss import LossCause
 from pipelines.package import package_slice
 from tests.demuxed import Sound, demuxed_recording
-from tests.media import run
+from tests.media import beep_times, flash_times, run
 from tests.packaging import Finalizer, Transcoder, never_cancelled, small_encoding
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -123,6 +123,22 @@ def test_a_transcode_gives_up_no_more(options, position, recording, choking, s3)
         assert not options or told[-1] == (4, LossCause.SEGMENT_DAMAGED, False)
         [video] = [each for each in proof.tracks if each.encoded]
         assert video.encoded >= 330 - (15 if options else 0)
+
+
+@pytest.mark.parametrize("position", [6, 8, 11], ids=["first", "middle", "last"])
+def test_sound_that_was_encoded_before_is_given_up_with_its_segment(
+    position, choking, recording, s3, media_tools, tmp_path
+):
+    one = Transcoder(s3, choking(among="libx264"), {"v": small_encoding()}, 6.0, encodes_audio=True)
+    made = one.finalize(recording(position, encoder_options=("-c:a", "mp2")))["v"]
+    assert losses(one.renditions["v"]) == [(position, LossCause.SEGMENT_DAMAGED, True)]
+    assert made[1].tracks[0].encoded == 330
+    file = one.renditions["v"].download(tmp_path / "made.mp4")
+    heard = [n for n in range(12) if n != position]
+    # The segment before may hold the first sounds of the beep.
+    beeps = [each for each in beep_times(media_tools, file) if abs(each - position) > 0.05]
+    assert beeps == pytest.approx(heard, abs=0.05)
+    assert flash_times(media_tools, file) == pytest.approx(heard, abs=0.05)
 
 
 @pytest.mark.parametrize("position", [6, 7, 9], ids=["first", "middle", "last"])

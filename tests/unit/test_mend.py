@@ -13,7 +13,8 @@ from pipelines.mpegts.transport_writer import made_tables
 from pipelines.playlist import Segment as Listed
 from pipelines.repair import RepairKind
 from pipelines.segment_index import MAX_CUTS, MAX_PIECES, Damage
-from pipelines.segment_stream import SegmentStream, pieces_of
+from pipelines.segment_pieces import pieces_of
+from pipelines.segment_stream import SegmentStream
 from pipelines.source import FetchedSegment
 from tests.unit.mpegts_by_hand import (
     AAC,

@@ -1,10 +1,10 @@
 """The command that encodes sound, and what of a segment it is fed."""
 
+from pipelines.indexed_segment import IndexedSegment
 from pipelines.location import Location
 from pipelines.media import Codec
 from pipelines.mpegts.index import index_segment
 from pipelines.playlist import Segment as ListedSegment
-from pipelines.segment_stream import IndexedSegment
 from pipelines.transcoding.sound import sound_argv
 from pipelines.transcoding.sound_stretch import encoded_tracks, sound_packets
 from tests.unit.mpegts_by_hand import H264, IDR, PPS, SPS, VIDEO, Segment, adts, pes, unit
