@@ -29,6 +29,7 @@ from pipelines.object_store import (
 )
 from pipelines.silence import silent_sound
 from pipelines.store_errors import ObjectExists, ObjectMissing, PartsRefused, UploadMissing
+from pipelines.wall_clock import ListedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from pipelines.location import Location
     from pipelines.loss import Loss
     from pipelines.media import Codec
-    from pipelines.playlist import AudioRendition
+    from pipelines.playlist import AudioRendition, Segment
     from pipelines.rendition_layout import RenditionLayout
     from pipelines.repair import Repair
     from pipelines.silence import SilentSound
@@ -145,6 +146,7 @@ class Assembly:
     layout: RenditionLayout | None = None  #: to which odd runs have been conformed
     encoding_of: EncodingOf | None = None  #: how pictures of another kind are to be conformed
     sound: Sequence[AudioRendition] = ()  #: that is listed, in playlists of its own
+    listed: Sequence[Segment] = ()  #: of the variant's own playlist
 
 
 def assemble(assembly: Assembly) -> AssembledObject:
@@ -160,7 +162,7 @@ def assemble(assembly: Assembly) -> AssembledObject:
     _settle_layout(assembly, tables)
     try:
         size = len(tables.silence) + layout.payload_size
-        header = write_header(tables.movie(), size, tables.silence)
+        header = write_header(tables.taken(), size, tables.silence)
     except Mp4Error as error:
         message = f"the tables of {assembly.rendition} cannot be written: {error}"
         raise PermanentError(ErrorCode.VERIFICATION_FAILED, message) from error
@@ -254,6 +256,7 @@ def _empty_tables(assembly: Assembly, detours: Collection[Place]) -> MovieTables
         silence,
         assembly.layout,
         detours,
+        ListedClock(assembly.listed),
     )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
-from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.sample_entry import configuration_fingerprint, read_sample_entry
 from pipelines.packaged_slice import TrackMade
 from pipelines.picture_format import PLAIN, PictureFormat, entry_format
 from pipelines.rendition_layout import OddRun, RenditionLayout, TrackLayout
 from pipelines.sequence_header import frame_rate
+from pipelines.sound_run import TRACK_NUMBERS
 from pipelines.transcoding.encoding import VideoEncoding
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Seconds of a run that may lack sound: a hole so short is filled where the movie is put together.
 TOLERATED_SILENCE = Fraction(1, 2)
+#: Ticks per second from which on times of pictures are exact enough to be rounded to, a 20th of a
+#: millisecond: MPEG-TS has 90,000, fragmented MP4 of the same encoder some other number.
+FINE = 10_000
 #: In the place of a fingerprint: pictures that a transcode has made, which are alike in all slices.
 _ENCODED = "encoded"
 
@@ -246,19 +249,20 @@ def _differences(run: _Run, mains: Mapping[str, _Stretch]) -> Iterator[str]:
     for each in run.stretches:
         main = mains[each.name]
         if each.likeness != main.likeness:
-            same = each.words == main.words
-            yield f"{each.name} is {_apart(each, main) if same else f'{each.words} instead of {main.words}'}"
+            yield f"{each.name} is {_apart(each, main)}"
     for name in _absent(run, mains):
         yield f"{name} is absent"
 
 
 def _apart(other: _Stretch, main: _Stretch) -> str:
-    """For people, what sets a stretch apart from the main one, which the same words describe."""
+    """For people, what sets a stretch apart from the main one."""
+    if other.words != main.words:
+        return f"{other.words} instead of {main.words}"
     if other.likeness.matrix != main.likeness.matrix:
         return f"{other.words} that players turn otherwise"
     if other.likeness.fingerprint == main.likeness.fingerprint:
-        ticks = f"{other.likeness.timescale} ticks per second"
-        return f"{other.words} at {ticks} instead of {main.likeness.timescale}"
+        ticks = f"{other.first.timescale} ticks per second"
+        return f"{other.words} at {ticks} instead of {main.first.timescale}"
     if main.first.kind is TrackKind.VIDEO:
         return f"{other.words} with other parameter sets than the rest"
     return f"{other.words} with another decoder configuration than the rest"

@@ -11,7 +11,6 @@ import numpy as np
 
 from pipelines.census import Census
 from pipelines.clock_detours import ClockDetours, Place
-from pipelines.demuxed_sound import TRACK_NUMBERS
 from pipelines.errors import ErrorCode, PermanentError, ToolError
 from pipelines.gap import ALL_TRACKS, Gap, GapCause, GapDone, GapReason, Hole, gaps_of
 from pipelines.gap_policy import GapPolicy
@@ -24,18 +23,20 @@ from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.mp4.samples import starts
 from pipelines.packaged_slice import PackagedTrack, TrackMade
 from pipelines.payload_hash import payload_hash
+from pipelines.placed_samples import PlacedSamples
 from pipelines.placed_tail import PlacedTail
 from pipelines.player_breaks import PlayerBreaks
 from pipelines.repair import Repair, RepairKind
 from pipelines.run_spans import in_ticks, span_of, spans_of, without_silence
 from pipelines.segment_index import Container
 from pipelines.silent_blocks import SilentBlocks
+from pipelines.sound_run import TRACK_NUMBERS
 from pipelines.stretches import stretches
 from pipelines.timeline import PlacedRun, Relation, Span, Step, Timeline, rounds
 from pipelines.track_cut import cut
 from pipelines.track_names import TrackNames
-from pipelines.track_tables import LONGEST_SAMPLE, PlacedSamples, TrackTables
-from pipelines.wall_clock import WallClock
+from pipelines.track_tables import LONGEST_SAMPLE, TrackTables
+from pipelines.wall_clock import ListedClock, WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -110,8 +111,9 @@ class MovieTables:
     """One rendition's movie while its slices are added in order; ``finish`` ends it.
 
     ``layout`` is what odd runs were conformed to, if there was need; without it, ``census`` tells
-    whether there is. ``detours`` are those of a first attempt, if it found any. Raises ``PermanentError`` for what one MP4 cannot hold, ``ToolError`` for
-    slices that are not what they claim.
+    whether there is. ``detours`` are those of a first attempt, if it found any; ``listed`` is what
+    the playlist tells of the clock on the wall. Raises ``PermanentError`` for what one MP4 cannot
+    hold, ``ToolError`` for slices that are not what they claim.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class MovieTables:
         silence: SilenceSource,
         layout: RenditionLayout | None = None,
         detours: Collection[Place] = (),
+        listed: ListedClock | None = None,
     ) -> None:
         self._detours = ClockDetours(max_hole)
         self._known_detours = frozenset(detours)
@@ -135,6 +138,8 @@ class MovieTables:
         self._pending: tuple[Loss, ...] = ()  # lost before what comes next
         self._own_end = Fraction(0)  # media seconds up to which the variant's own playlist goes
         self._wall = WallClock()
+        self._listed = listed or ListedClock()
+        self._begin: Fraction | None = None  # media seconds at which the run in hand begins
         self._shift: Fraction | None = None
         self._leading = LeadingPictures()
         self._breaks = PlayerBreaks(max_hole, layout)
@@ -167,6 +172,8 @@ class MovieTables:
         for run, following in zip(runs, [*runs, None][1:], strict=True):
             until = following.first_sequence if following else None
             self._add_run(packaged.number, run, until, payload_offset)
+            behind = packaged.last_sequence if until is None else until - 1
+            self._tell_wall_jumps(run, run.first_sequence if behind is None else behind)
         self.census.end_slice(packaged.number, packaged.last_sequence)
         for repair in packaged.repairs:
             self._count_repeated(repair)
@@ -235,6 +242,13 @@ class MovieTables:
             tracks.append(replace(track, sample_entry=entry, chunk_offsets=offsets))
         return Movie(tuple(tracks), MOVIE_TIMESCALE, self._creation_time)
 
+    def taken(self) -> Movie:
+        """The finished movie, whose own tables are not kept: those of a day take 100 MB."""
+        movie = self.movie()
+        for tables in self.tracks.values():
+            tables.release()
+        return movie
+
     def ordered_names(self) -> list[str]:
         """Names of the tracks in the order in which the movie has them."""
         return sorted(self.tracks, key=lambda name: (name != "video", len(name), name))
@@ -264,6 +278,7 @@ class MovieTables:
         sounding = without_silence(run)
         if not sounding.tracks:
             return
+        self._begin = None
         missing = self._pending
         if _is_own(sounding):
             missing += self._losses.before(run.first_sequence)
@@ -386,6 +401,9 @@ class MovieTables:
         self._note_place(run, placed, spans, names, before, reason)
         if related is None and away.seconds:
             self._tell(Fraction(0), away.seconds, reason, GapDone.REPORTED)
+        # A run of that one segment alone may lie before it, of what can be decoded.
+        alone = self._last_sequence == run.first_sequence - 1
+        start = self._losses.damage(run.first_sequence - alone, run.first_sequence)
         inner = self._losses.damage(run.first_sequence, until)
         jumped = placed.hole > 0 or bool(missing) or reason.cause is GapCause.SEGMENT_DAMAGED
         self._drop(left_out, placed.shift)
@@ -396,10 +414,14 @@ class MovieTables:
             self._note_conformed(name, track, run, placed)
             moved = in_ticks(track, placed.shift, tables.timescale)
             steady = run.container is Container.MPEGTS
+            lacks = self._losses.of_sound() if track.track >= TRACK_NUMBERS else inner
+            if track.made is TrackMade.SILENCE and until != run.first_sequence + 1:
+                lacks = None  # damage tells why a segment has no sound, not why many have none
+            if not tables.count:
+                tables.late = start
             samples = PlacedSamples(
                 moved, placed.shift, payload_offset, steady, placed.starts_period,
-                reason if jumped else None,
-                self._losses.of_sound() if track.track >= TRACK_NUMBERS else inner,
+                reason if jumped else None, lacks,
             )  # fmt: skip
             tables.append(samples)
             if track.made is not TrackMade.SILENCE:
@@ -479,13 +501,34 @@ class MovieTables:
             self.clocks.append(point)
             self._shift = placed.shift
         begin = min(span.first_pts for span in spans_of(without_silence(run), names).values())
+        self._begin = begin + placed.shift if self._begin is None else self._begin
+        jumps = self._listed.jumps(run.first_sequence, run.first_sequence + 1)
         seconds = self._wall.note(
-            begin + placed.shift, run.wall_clock, starts_period=placed.starts_period
+            begin + placed.shift, run.wall_clock, starts_period=placed.starts_period or bool(jumps)
         )
         if seconds:
-            detail = f"nothing was recorded for {seconds:.3f} s before segment {run.first_sequence}"
-            told = GapReason(GapCause.WALL_CLOCK, detail)
-            self._tell(media, Fraction(seconds), told, GapDone.REPORTED)
+            self._tell_not_recorded(media, seconds, run.first_sequence)
+
+    def _tell_wall_jumps(self, run: PackagedRun, last: int) -> None:
+        """Tell where nothing was recorded inside a run, up to segment ``last``, although its clock
+        goes on: media time is by EXTINF there. Where the clock jumps as well, that is told."""
+        jumps = self._listed.jumps(run.first_sequence + 1, last + 1)
+        if self._begin is None or not jumps or not _is_own(run):
+            return
+        since = self._listed.elapsed(run.first_sequence)
+        spans = [span_of(track) for track in run.tracks if track.track < TRACK_NUMBERS]
+        lasts = max(span.end_pts for span in spans) - min(span.first_pts for span in spans)
+        more = float(lasts) - (self._listed.elapsed(last + 1) - since)
+        for jump in jumps:
+            if more < jump.seconds / 2:
+                at = self._begin + Fraction(jump.elapsed - since).limit_denominator(1_000_000)
+                self._tell_not_recorded(at, jump.seconds, jump.sequence)
+                self._wall.move_up(at, Fraction(jump.seconds))
+
+    def _tell_not_recorded(self, at: Fraction, seconds: float, sequence: int) -> None:
+        detail = f"nothing was recorded for {seconds:.3f} s before segment {sequence}"
+        told = GapReason(GapCause.WALL_CLOCK, detail)
+        self._tell(at, Fraction(seconds), told, GapDone.REPORTED)
 
     def _tell(self, at: Fraction, seconds: Fraction, reason: GapReason, done: GapDone) -> None:
         """Report a gap that is no hole of the movie."""

@@ -16,17 +16,17 @@ from pipelines.mp4.movie import MovieTrack
 from pipelines.mp4.movie_header import Edit
 from pipelines.mp4.samples import RunLengths, narrowed, sync_numbers
 from pipelines.packaged_slice import TrackMade
+from pipelines.steady_clock import STEADY, SteadyClock
 from pipelines.timeline import GAP_SAMPLES
-from pipelines.track_cut import UNEVEN, cut, even_duration, usual_duration
+from pipelines.track_cut import UNEVEN, even_duration, usual_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pipelines.packaged_slice import PackagedTrack
+    from pipelines.placed_samples import PlacedSamples
     from pipelines.silent_blocks import SilentBlock
 
-#: Audio keeps counting whole frames while the source's clock stays within this (seconds).
-STEADY = Fraction(2, 1000)
 #: A step of the audio clock that is larger than this is reported (seconds).
 REPORTED = Fraction(20, 1000)
 #: Most ticks that a sample can last (``stts``, ISO/IEC 14496-12, 8.6.1.2).
@@ -55,27 +55,6 @@ class Filled:
     done: GapDone
 
 
-@dataclass(frozen=True, eq=False)
-class PlacedSamples:
-    """Samples of one run (or of a stretch of it), ready to be merged.
-
-    ``track`` has the timescale of the movie's track, its samples' decode times are media ticks; its
-    expectation is still on the source's clock, ``shift`` seconds away.
-    """
-
-    track: PackagedTrack
-    shift: Fraction
-    payload_offset: int  #: where the slice's payload starts in the mdat payload
-    steady: bool  #: audio whose times were rounded on the way (MPEG-TS) and are rebuilt
-    starts_period: bool
-    hole: GapReason | None = None  #: why no track has anything right before it; None: some have
-    inner: GapReason | None = None  #: why it may have holes of its own
-
-    def cut(self, begin: int, end: int) -> PlacedSamples:
-        """A stretch of them."""
-        return replace(self, track=cut(self.track, begin, end))
-
-
 class TrackTables:
     """The tables of one track while slices are added; memory grows with runs of equal values.
 
@@ -91,6 +70,7 @@ class TrackTables:
         self.kind = first.kind
         self.timescale = first.timescale
         self.expected = ExpectedTrack(first.timescale)
+        self.late: GapReason | None = None  #: why it may begin after the others
         self.audio_steps: list[AudioStep] = []
         self.holes: list[Hole] = []
         self.filled: list[Filled] = []  #: what is too short to be told as a hole
@@ -107,7 +87,7 @@ class TrackTables:
         self._sync: list[np.ndarray] = []
         self._offsets: list[np.ndarray] = []
         self._counts: list[np.ndarray] = []
-        self._next: int | None = None  # where the steady clock of the sound expects a frame
+        self._clock = SteadyClock(first.timescale)
         self._last_dts = 0
         self._last_duration = 0
         self._limit = 0  # ticks of a longer pause between two samples, which is a hole
@@ -131,8 +111,8 @@ class TrackTables:
         """Let the track last as long as the movie does; once it is settled."""
         start = Fraction(self.presentation_start, self.timescale)
         if start > TOLD and self.kind is TrackKind.VIDEO:
-            detail = "the pictures begin after the sound"
-            self._note(Fraction(0), start, _absent(detail), GapDone.REPORTED)
+            reason = self.late or _absent("the pictures begin after the sound")
+            self._note(Fraction(0), start, reason, GapDone.REPORTED)
         missing = round(movie_end * self.timescale) - self.end_pts
         if missing <= self._limit:
             return
@@ -201,6 +181,11 @@ class TrackTables:
             matrix=self.first.matrix,
         )
 
+    def release(self) -> None:
+        """Forget what only the movie's track is made of, once that is taken."""
+        self._deltas, self._composition = RunLengths(), RunLengths()
+        self._sizes, self._sync, self._offsets, self._counts = [], [], [], []
+
     def _refuse_overlong(self, longest: int) -> None:
         """Refuse a pause of this track alone that no sample can last for: others go on in it."""
         if longest > LONGEST_SAMPLE:
@@ -246,35 +231,53 @@ class TrackTables:
         begin = self.end if self.count else Fraction(int(samples.dts[0]), self.timescale)
         self._add(held.cut(0, last))
         detail = f"the source has no {self._name} there"
-        self._note(begin, self.end, _absent(detail), GapDone.SILENCE)
+        self._note(begin, self.end, held.inner or _absent(detail), GapDone.SILENCE)
 
     def _add(self, placed: PlacedSamples) -> None:
-        """Add samples, and silence in their holes."""
-        track, usual = placed.track, usual_duration(placed.track)
+        """Add samples, and silence in holes of the sound."""
+        if self.kind is TrackKind.VIDEO:
+            self._add_pictures(placed)
+        else:
+            self._add_sound(placed)
+        self._note_repeats(placed)
+
+    def _add_pictures(self, placed: PlacedSamples) -> None:
+        usual = usual_duration(placed.track)
         self._limit = round(max(TOLD * self.timescale, Fraction(SLOW * usual)))
-        if self.kind is TrackKind.AUDIO:
-            self._limit = round(TOLD * self.timescale)
-        steps: dict[int, int] = {}
-        dts = track.samples.dts
-        if placed.steady and self.kind is TrackKind.AUDIO:
-            dts, steps = self._counted(placed)
-        holes = [*self._holes(placed, dts, usual)]
-        if self.count and self.kind is TrackKind.VIDEO:
-            placed = self._decoded_later(placed, usual)
-            dts = placed.track.samples.dts
+        for begin, end, at in self._pauses(placed, usual):
+            times = Fraction(begin, self.timescale), Fraction(end, self.timescale)
+            self._tell(placed, *times, GapDone.HELD, seam=begin == self.end_pts)
+            self.edges.append(self.count + at)
         if self.count:
-            dts = np.maximum(dts, self._last_dts + 1 + np.arange(len(dts)))
+            placed = self._decoded_later(placed, usual)
+        self._put(placed, self._forward(placed.track.samples.dts))
+
+    def _add_sound(self, placed: PlacedSamples) -> None:
+        self._limit = round(TOLD * self.timescale)
+        steps: dict[int, int] = {}
+        dts = placed.track.samples.dts
+        if placed.steady:
+            dts, steps = self._clock.counted(
+                placed.track.samples, starts_period=placed.starts_period
+            )
+        dts = self._forward(dts)
         begin = 0
-        for at in (*holes, len(dts)):
+        for at in (*self._holes(placed, dts), len(dts)):
             if at > begin:
                 self._put(placed.cut(begin, at), dts[begin:at])
             if at < len(dts):
                 steps.pop(at, None)
                 self._bridge(placed, at, int(dts[at]))
             begin = at
-        if track.made is not TrackMade.SILENCE:
+        if placed.track.made is not TrackMade.SILENCE:
             self._note_steps(steps, dts)
-        self._note_repeats(placed)
+
+    def _forward(self, dts: np.ndarray) -> np.ndarray:
+        """Decode times that go forward from the last sample on."""
+        if not self.count:
+            return dts
+        forward: np.ndarray = np.maximum(dts, self._last_dts + 1 + np.arange(len(dts)))
+        return forward
 
     def _decoded_later(self, placed: PlacedSamples, usual: int) -> PlacedSamples:
         """Pictures of an encoder that decodes further ahead than the one before it, whose first ones
@@ -307,51 +310,78 @@ class TrackTables:
                 media = int(dts[at]) / self.timescale
                 self.audio_steps.append(AudioStep(media, step / self.timescale))
 
-    def _holes(self, placed: PlacedSamples, dts: np.ndarray, usual: int) -> Iterator[int]:
-        """Numbers of the samples that come so late that there is a hole before them."""
-        seam = int(dts[0]) - self.end_dts
-        if self.kind is TrackKind.VIDEO:
-            seam = int(placed.track.samples.pts.min()) - self.end_pts
-        if not self.count:
-            late = self.kind is TrackKind.AUDIO and int(dts[0]) > TOLD * self.timescale
-            seam = int(dts[0]) if late else 0
-        if seam >= self._shortest_hole(placed, placed.hole):
-            yield 0
-        late_ones = np.flatnonzero(
-            np.diff(dts) - usual >= self._shortest_hole(placed, placed.inner)
-        )
-        yield from (late_ones + 1).tolist()
+    def _pauses(self, placed: PlacedSamples, usual: int) -> Iterator[tuple[int, int, int]]:
+        """Media ticks from when to when pictures are missing, and the number of the one behind. Only
+        where none is decoded, either, can that be told: others may be shown there."""
+        samples = placed.track.samples
+        pts = samples.pts
+        first = int(pts.min())
+        if self.count and first - self.end_pts > self._longest_pause(placed, placed.hole):
+            yield self.end_pts, first, int(np.argmin(pts))
+        longest = usual + self._longest_pause(placed, placed.inner)
+        dts, before = samples.dts, 0
+        if self.count and first < self.end_pts:
+            # The picture behind the pause may have been decoded before it, and before these.
+            dts, before = np.append(self._last_dts, dts), 1
+            pts = np.append(self.end_pts - usual, pts)
+        if not (np.diff(dts) > longest).any():
+            return
+        order = np.argsort(pts, kind="stable")
+        for at in np.flatnonzero(np.diff(pts[order]) > longest).tolist():
+            begin, end = (int(pts[order[each]]) for each in (at, at + 1))
+            yield begin + usual, end, int(order[at + 1]) - before
 
-    def _shortest_hole(self, placed: PlacedSamples, reason: GapReason | None) -> int:
-        """Ticks from which on a pause is a hole; of even sound, a frame that is not there. Pictures
-        may pause, unless they never do and there is a ``reason`` why some should be missing."""
-        if self.kind is TrackKind.VIDEO:
-            even = even_duration(placed.track) if reason is not None else None
-            return self._limit + 1 if even is None else min(self._limit, GAP_SAMPLES * even) + 1
+    def _longest_pause(self, placed: PlacedSamples, reason: GapReason | None) -> int:
+        """Ticks beyond which a pause of the pictures is a hole. They may pause, unless they never do
+        and there is a ``reason`` why some should be missing."""
+        even = even_duration(placed.track) if reason is not None else None
+        return self._limit if even is None else min(self._limit, GAP_SAMPLES * even)
+
+    def _holes(self, placed: PlacedSamples, dts: np.ndarray) -> Iterator[int]:
+        """Numbers of the frames of sound that come so late that there is a hole before them."""
+        usual = usual_duration(placed.track)
+        shortest = self._shortest_hole(usual)
+        seam = int(dts[0]) - self.end_dts
+        if not self.count:
+            seam = int(dts[0]) if int(dts[0]) > TOLD * self.timescale else 0
+        if seam >= shortest:
+            yield 0
+        yield from (np.flatnonzero(np.diff(dts) - usual >= shortest) + 1).tolist()
+
+    def _shortest_hole(self, usual: int) -> int:
+        """Ticks from which on a pause of the sound is a hole: a frame of it that is not there."""
         if self.first.codec in UNEVEN:
             return self._limit + 1
-        usual = usual_duration(placed.track)
         return max(usual, int(REPORTED * self.timescale)) - int(STEADY * self.timescale)
 
     def _bridge(self, placed: PlacedSamples, at: int, until: int) -> None:
-        """Bridge the hole before sample ``at`` of a run, which begins at tick ``until``."""
+        """Fill the hole before frame ``at`` of a run, which begins at tick ``until``."""
         begin = self.end if self.count else Fraction(0)
-        end, before = Fraction(until, self.timescale), self.count
-        if self.kind is TrackKind.VIDEO:
-            end = Fraction(int(placed.track.samples.pts[at:].min()), self.timescale)
-            done: GapDone = GapDone.HELD
-        else:
-            done = self._fill(until)
-        between = placed.hole if at == 0 else placed.inner
-        silent = placed.track.made is TrackMade.SILENCE  # told as a whole, with what is put before
-        told = end - begin > TOLD or not (at == 0 and placed.starts_period)
-        if told and not silent:
-            reason = between or placed.inner or _absent(f"the source has no {self._name} there")
-            self._note(begin, end, reason, done)
-        elif not silent:
-            filled = Filled(float(begin), float(end - begin), self.count - before, done)
-            self.filled.append(filled)
+        before = self.count
+        done = self._fill(until)
+        if placed.track.made is not TrackMade.SILENCE:  # told as a whole, with what is put before
+            end = Fraction(until, self.timescale)
+            self._tell(placed, begin, end, done, seam=at == 0, inserted=self.count - before)
         self.edges.append(self.count)
+
+    def _tell(
+        self,
+        placed: PlacedSamples,
+        begin: Fraction,
+        end: Fraction,
+        done: GapDone,
+        *,
+        seam: bool,
+        inserted: int = 0,
+    ) -> None:
+        """Tell of a hole from ``begin`` to ``end``, inside a run or (``seam``) before it; at the
+        start of a period a short one is none, since others went on before it."""
+        if end - begin > TOLD or not (seam and placed.starts_period):
+            between = placed.hole if seam else None
+            absent = _absent(f"the source has no {self._name} there")
+            self._note(begin, end, between or placed.inner or absent, done)
+        else:
+            self.filled.append(Filled(float(begin), float(end - begin), inserted, done))
 
     def _fill(self, until: int) -> GapDone:
         """Put silence from the end of the sound to tick ``until``, in whole frames; the last lasts
@@ -403,33 +433,6 @@ class TrackTables:
         self._sizes.append(sizes)
         self._last_dts = int(dts[-1])
         self.count += len(dts)
-
-    def _counted(self, placed: PlacedSamples) -> tuple[np.ndarray, dict[int, int]]:
-        """Decode times rebuilt as whole frames from an anchor, t = anchor + n · frame, and by sample
-        number the ticks by which the clock stepped there.
-
-        MPEG-TS rounds them to 90 kHz and each run to the sample rate again; counting makes the
-        result independent of slicing, and ``stts`` a single run. Where the clock of the source
-        leaves the count by more than ``STEADY``, a new anchor is taken.
-        """
-        dts = placed.track.samples.dts.copy()
-        frame = placed.track.samples.last_duration
-        tolerance = int(STEADY * self.timescale)
-        steps: dict[int, int] = {}
-        at = 0
-        if self._next is None or placed.starts_period:
-            self._next = int(dts[0])
-        while at < len(dts):
-            count = self._next + frame * np.arange(len(dts) - at)
-            off = np.flatnonzero(np.abs(dts[at:] - count) > tolerance)
-            kept = int(off[0]) if len(off) else len(dts) - at
-            if len(off):
-                steps[at + kept] = int(dts[at + kept] - count[kept])
-                self._next = int(dts[at + kept])
-            dts[at : at + kept] = count[:kept]
-            at += kept
-        self._next = int(dts[-1]) + frame
-        return dts, steps
 
     def _note(self, begin: Fraction, end: Fraction, reason: GapReason, done: GapDone) -> None:
         last = self.holes[-1] if self.holes else None

@@ -323,15 +323,17 @@ def check_silence(
         raise _differs(f"{name}: silence lies elsewhere than where it was put in")
     if not silent.any():
         return
-    beside = silent[1:] | silent[:-1]
-    known = (expected.pts[1:] != NO_TIME) & (expected.pts[:-1] != NO_TIME)
     frame = min(float(np.median(track.durations)), float(track.durations[silent].min()))
-    lasts = np.full(len(silent), frame)
-    for first, units in expected.units():  # the last frame of a source may be told shorter
-        end_of = first + len(units) - 1
-        lasts[end_of] = min(frame, units.last_duration)
-    early = (lasts[:-1] - np.diff(expected.pts)) / track.header.timescale > STEADY_SECONDS
-    if (early & beside & known).any():
+    told = {  # the last frame of a source may be told shorter
+        first + len(units) - 1: units.last_duration for first, units in expected.units()
+    }
+    beside = np.flatnonzero(silent[1:] | silent[:-1])
+    pts = expected.pts
+    begins, ends = pts[beside], pts[beside + 1]
+    known = (begins != NO_TIME) & (ends != NO_TIME)
+    lasts = np.array([min(frame, told.get(each, frame)) for each in beside.tolist()])
+    early = (lasts - (ends - begins)) / track.header.timescale > STEADY_SECONDS
+    if (early & known).any():
         raise _differs(f"{name}: silence was put in where the source has sound")
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from fractions import Fraction
+
+    from pipelines.playlist import Segment
 
 #: A hole of the wall clock that is longer than this is told (seconds).
 TOLD = 1.0
@@ -47,3 +51,49 @@ class WallClock:
         place = bisect_left(self._known, media, key=lambda known: known[0])
         ahead = self._known[max(0, place - 1)][1] if self._known else None
         return None if ahead is None else float(media) + ahead
+
+
+@dataclass(frozen=True)
+class WallJump:
+    """A segment before which the clock on the wall goes further than EXTINF says."""
+
+    sequence: int
+    elapsed: float  #: sum of EXTINF before it (s)
+    seconds: float  #: by how much further
+
+
+class ListedClock:
+    """Where EXT-X-PROGRAM-DATE-TIME jumps between listed segments, whatever their own clock does.
+
+    Each segment may be off by ``TOLD``: EXTINF may be rounded to whole seconds.
+    """
+
+    def __init__(self, segments: Iterable[Segment] = ()) -> None:
+        self._sequences: list[int] = []
+        self._elapsed: list[float] = []
+        self._jumps: list[WallJump] = []
+        at, last, last_at, since = 0.0, None, 0.0, 0
+        for segment in segments:
+            self._sequences.append(segment.sequence)
+            self._elapsed.append(at)
+            if segment.program_date_time is not None:
+                wall = segment.program_date_time.timestamp()
+                further = wall - last - (at - last_at) if last is not None else 0.0
+                if further > TOLD * since:
+                    self._jumps.append(WallJump(segment.sequence, at, further))
+                last, last_at, since = wall, at, 0
+            at += segment.duration
+            since += 1
+        self._elapsed.append(at)
+
+    def jumps(self, first: int, until: int) -> Sequence[WallJump]:
+        """Those before the segments ``first`` up to ``until`` (media sequences)."""
+        begin, end = (
+            bisect_left(self._jumps, each, key=lambda jump: jump.sequence)
+            for each in (first, until)
+        )
+        return self._jumps[begin:end]
+
+    def elapsed(self, sequence: int) -> float:
+        """The sum of EXTINF before a listed segment (s), or of all behind the last."""
+        return self._elapsed[bisect_left(self._sequences, sequence)]

@@ -22,7 +22,7 @@ from pipelines.gap_policy import GapPolicy
 from pipelines.location import Location
 from pipelines.object_store import ObjectStore, UploadedPart
 from pipelines.package import Packaged, Packager, package_slice
-from pipelines.playlist import AudioRendition, MediaPlaylist
+from pipelines.playlist import AudioRendition, MediaPlaylist, Segment
 from pipelines.profile import Encoder
 from pipelines.read_recording import read_recording
 from pipelines.rendition_layout import RenditionLayout
@@ -116,6 +116,7 @@ class Finalizer:
         self.receipts: list[SliceReceipt] = []
         self.layout: RenditionLayout | None = None
         self.sound: Sequence[AudioRendition] = ()
+        self.listed: Sequence[Segment] = ()
 
     def playlist(self, path: Path) -> MediaPlaylist:
         """Upload the recording beside ``path`` and read its playlist from the store.
@@ -126,6 +127,7 @@ class Finalizer:
         location = Location.parse(f"s3://recordings/{self.name}/{path.name}")
         best = read_recording(self.reader, location, ()).source
         self.sound = best.sound
+        self.listed = best.segments
         return best.playlists[0]
 
     def package(self, playlist: MediaPlaylist) -> None:
@@ -165,6 +167,7 @@ class Finalizer:
                 gap_policy=self.gap_policy,
                 ffmpeg=self.tools.ffmpeg,
                 layout=self.layout,
+                listed=self.listed,
                 encoding_of=lambda main: conforming_encoding(
                     main, probe_kit(self.tools.ffmpeg), "ultrafast"
                 ),

@@ -29,9 +29,9 @@ from worker.decided_layout import DecidedLayout
 from worker.planning import plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from pipelines.playlist import AudioRendition, Recording
+    from pipelines.playlist import Recording, Variant
     from pipelines.staging import SliceReceipt
     from worker.run import Run
     from worker.run_plan import PlannedRendition, RunPlan
@@ -58,8 +58,8 @@ def assemble_and_prove(run: Run, rendition: str, checkpoint: Callable[[], None])
     if planned is None or receipts is None:
         raise InterruptedWork(f"the slices of {rendition} are not all there any more")
     recording = run.read_recording()
-    sound = recording.variant(planned.variant).sound
-    assembly = _assembly(run, standing, planned, receipts, sound, checkpoint)
+    variant = recording.variant(planned.variant)
+    assembly = _assembly(run, standing, planned, receipts, variant, checkpoint)
     made = _assembled(run, standing, planned, assembly)
     assembled = time.monotonic()
     _refuse_missing(recording, plan, planned, made)
@@ -76,7 +76,7 @@ def _assembly(
     standing: Standing,
     planned: PlannedRendition,
     receipts: list[SliceReceipt],
-    sound: Sequence[AudioRendition],
+    variant: Variant,
     checkpoint: Callable[[], None],
 ) -> Assembly:
     rendition = planned.name
@@ -97,7 +97,8 @@ def _assembly(
         ffmpeg=ffmpeg,
         layout=standing.layout(planned),
         encoding_of=lambda main: conforming_encoding(main, probe_kit(ffmpeg), settings.preset),
-        sound=sound,
+        sound=variant.sound,
+        listed=variant.segments,
     )
 
 

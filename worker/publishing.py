@@ -55,8 +55,15 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
     recording = _unchanged(run, plan)
     proven = _proven(run, standing, renditions)
     begin_anew_if_any_came(run, recording, proven, checkpoint)
+    copies = [each for each in plan.renditions if each.kind is RenditionKind.COPY]
+    shown = {each.variant: renditions[each.name] for each in copies}
     made = {
-        planned.name: _published(recording, planned, renditions[planned.name])
+        planned.name: _published(
+            recording,
+            planned,
+            renditions[planned.name],
+            shown.get(planned.variant, renditions[planned.name]),
+        )
         for planned in plan.renditions
     }
     clocks = renditions[plan.mp4].clocks
@@ -65,10 +72,8 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
     written = _report(run, recording, plan, proven, subtitles, timings)
     publisher = run.runtime.publisher(run.session_id)
     texts = [each.published for each in subtitles if each.published is not None]
-    copies = [
-        made[planned.name] for planned in plan.renditions if planned.kind is RenditionKind.COPY
-    ]
-    publisher.publish(run.revision, copies, texts, written, checkpoint)
+    vods = [made[each.name] for each in copies]
+    publisher.publish(run.revision, vods, texts, written, checkpoint)
     _commit(run, standing, written, time.monotonic() - began)
     return ""
 
@@ -149,9 +154,16 @@ def _report(
 
 
 def _published(
-    recording: Recording, planned: PlannedRendition, made: AssembledRendition
+    recording: Recording,
+    planned: PlannedRendition,
+    made: AssembledRendition,
+    shown: AssembledRendition,
 ) -> PublishedRendition:
-    """A copy with the playlists that it was made of: those are what its VOD plays."""
+    """A rendition with the playlists that it was made of: those are what the VOD of a copy plays.
+
+    ``shown`` is the copy of its variant, if there is one: how the segments themselves go on, what
+    is encoded anew does not tell, and subtitles follow the VOD's pictures.
+    """
     variant = recording.variant(planned.variant)
     return PublishedRendition(
         planned.name,
@@ -164,10 +176,10 @@ def _published(
         lost=frozenset(
             (segment.sequence, str(segment.location))
             for playlist in recording.media_playlists
-            for segment, _ in segments_of(playlist.segments, made.lost)
+            for segment, _ in segments_of(playlist.segments, shown.lost)
         ),
-        repeated=frozenset(_repeated(variant, made.repeated)),
-        starts=frozenset(made.starts),
+        repeated=frozenset(_repeated(variant, shown.repeated)),
+        starts=frozenset(shown.starts),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -74,16 +74,34 @@ def write_header(movie: Movie, payload_size: int, begin: bytes = b"") -> bytes:
     The bytes depend on nothing but the arguments. Raises ``Mp4Error`` when tables contradict each
     other, reach beyond the payload, or hold what MP4 cannot say.
     """
-    for track in movie.tracks:
-        _check(track, payload_size)
+    _check(movie, payload_size)
     head = _file_type(movie)
     tables = [_tables(track) for track in movie.tracks]
     unplaced = sum(map(len, [head, *_moov(movie, tables)])) + LONG_HEADER
     width, shift = _placement(movie, unplaced, payload_size)
-    for track, boxes in zip(movie.tracks, tables, strict=True):
-        boxes += chunk_offsets(track.chunk_offsets.astype(np.int64) + shift, width)
+    tables = [
+        [*boxes, *chunk_offsets(track.chunk_offsets.astype(np.int64) + shift, width)]
+        for track, boxes in zip(movie.tracks, tables, strict=True)
+    ]
+    movie = replace(movie, tracks=tuple(map(_without_tables, movie.tracks)))
     payload = struct.pack(">I4sQ", 1, b"mdat", LONG_HEADER + payload_size)
     return b"".join([head, *_moov(movie, tables), payload, begin])
+
+
+def _without_tables(track: MovieTrack) -> MovieTrack:
+    """What is told of a track beside its tables: those of a day take 100 MB, once they are boxes."""
+    none = np.zeros(0, np.int64)
+    return replace(
+        track,
+        time_counts=none,
+        time_deltas=none,
+        composition_counts=None,
+        composition_offsets=None,
+        sync_samples=None,
+        sizes=none,
+        chunk_offsets=none,
+        chunk_samples=none,
+    )
 
 
 def _placement(movie: Movie, unplaced: int, payload_size: int) -> tuple[int, int]:
@@ -95,7 +113,12 @@ def _placement(movie: Movie, unplaced: int, payload_size: int) -> tuple[int, int
     return (4, narrow) if narrow + payload_size <= 1 << 32 else (8, wide)
 
 
-def _check(track: MovieTrack, payload_size: int) -> None:
+def _check(movie: Movie, payload_size: int) -> None:
+    for track in movie.tracks:
+        _check_track(track, payload_size)
+
+
+def _check_track(track: MovieTrack, payload_size: int) -> None:
     """Refuse what would be written wrong without a word; the sizes of runs are seen to later."""
     numbers = (track.duration, *(edit.duration for edit in track.edits))
     if min(numbers) < 0 or any(edit.media_time < -1 for edit in track.edits):

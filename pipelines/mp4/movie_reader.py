@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,6 @@ class ParsedTrack:
 
     header: TrackHeader
     durations: np.ndarray  #: int32, or int64 where one is too long for that
-    dts: np.ndarray  #: int64, from 0
     pts: np.ndarray  #: int64, before the edit list is applied
     sync: np.ndarray  #: bool
     sizes: np.ndarray  #: uint32
@@ -61,6 +61,11 @@ class ParsedTrack:
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    @cached_property
+    def dts(self) -> np.ndarray:
+        """Decode times, int64, from 0; not all who read a track need their 40 MB a day."""
+        return starts(self.durations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +101,12 @@ def read_tracks(moov: bytes | memoryview) -> tuple[MovieHeader, Iterator[ParsedT
 def _track(header: TrackHeader, stbl: memoryview) -> ParsedTrack:
     sizes = _sizes(stbl)
     durations = _durations(stbl, len(sizes))
-    dts = starts(durations)
+    pts = starts(durations)
+    pts += _composition(stbl, len(sizes))
     return ParsedTrack(
         header=header,
         durations=durations,
-        dts=dts,
-        pts=dts + _composition(stbl, len(sizes)),
+        pts=pts,
         sync=_sync(stbl, len(sizes)),
         sizes=sizes,
         offsets=_offsets(stbl, sizes),

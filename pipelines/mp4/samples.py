@@ -116,10 +116,12 @@ class RunLengths:
             self._values.append(narrowed(values))
 
     def encoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Counts and values of all that was added, int64 unless all of them have room in int32."""
+        """Counts and values of all that was added, int64 unless all of them have room in int32; not
+        to be changed, since they are held on to."""
         if not self._counts:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return np.concatenate(self._counts), np.concatenate(self._values)
+        self._counts, self._values = [np.concatenate(self._counts)], [np.concatenate(self._values)]
+        return self._counts[0], self._values[0]
 
 
 def narrowed(values: np.ndarray) -> np.ndarray:

@@ -89,7 +89,8 @@ def forward(dts: Offsets, pts: Offsets) -> tuple[Offsets, Offsets, int]:
     """The times of one line, with those that are astray set between their neighbours'.
 
     Returns decode and presentation times, and how many units were changed. Presentation times are
-    kept, unless they are as far away as their decode times; none is before its decode time.
+    kept, unless they are as far away as their decode times, or the very same (as of all sound); none
+    is before its decode time.
     """
     known = np.flatnonzero(dts != NO_TIME)
     kept = known[_longest_rising(dts[known].tolist())]
@@ -115,7 +116,7 @@ def _fit(dts: Offsets, pts: Offsets, unit: int, neighbours: tuple[int, int], usu
     else:
         wanted = before + (usual if after is None else max((after - before) // count, 1))
     offset = int(pts[unit] - dts[unit])
-    if abs(wanted - int(dts[unit])) > STRAY_LIMIT // 20:
+    if not offset or abs(wanted - int(dts[unit])) > STRAY_LIMIT // 20:
         pts[unit] = wanted + offset
     lowest = wanted if before is None else before + 1
     dts[unit] = max(min(wanted, int(pts[unit])), lowest)

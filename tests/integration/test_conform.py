@@ -521,3 +521,22 @@ def test_a_transcode_whose_clock_counts_otherwise_from_a_header_on(
     [(_, file)] = transcoded(path, v=small_encoding()).values()
     assert in_time(flash_times(media_tools, file), 10, 2)
     assert decodes(media_tools, file)
+
+
+def test_another_container_is_no_reason_to_encode_pictures(finalizer, media_tools, tmp_path):
+    folder = tmp_path / "recording"
+    folder.mkdir()
+    parts = [
+        connection(media_tools, Part(seconds=4, start=start), folder, number, container)
+        for number, (container, start) in enumerate((("mpegts", 10.0), ("fmp4", 500.0)))
+    ]
+    for each in folder.glob("part*.m3u8"):
+        each.unlink()
+    media_playlist(folder / "index.m3u8", parts, ["", f'{TAG}\n#EXT-X-MAP:URI="init1.mp4"'])
+    one = finalizer()
+    _, proof = one.finalize(folder / "index.m3u8")
+    assert [(each.copied > 0, each.encoded > 0) for each in proof.tracks] == [
+        (True, False),
+        (True, True),  # the decoder's configuration is written down in more bytes
+    ]
+    check_sync(media_tools, one.download(tmp_path / "made.mp4"), 8, 2)

@@ -2,20 +2,24 @@
 
 import base64
 import json
+import subprocess
 
-import jsonschema
 import pytest
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from pipelines.location import Location
 from pipelines.m3u8 import parse
+from pipelines.object_store import ObjectStore
 from pipelines.payload_hash import payload_hash
-from pipelines.report import schema_text
+from pipelines.playlist import MediaPlaylist, PlaylistKind, Segment
 from pipelines.session import Phase
+from pipelines.source import SourceReader
+from pipelines.subtitles import SubtitleBudget, read_subtitles
 from pipelines.webvtt import parse as parse_webvtt
 from tests.by_hand import ID
-from tests.packaging import upload_folder
+from tests.packaging import never_cancelled, upload_folder
+from tests.report_laws import broken_laws
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -34,7 +38,7 @@ def finalized(worker):
         made.put()
         made.finalize()
         assert made.record().phase is Phase.READY, made.record().error
-        jsonschema.validate(report_of(made), json.loads(schema_text()))
+        assert broken_laws(report_of(made)) == []
         return made
 
     return make
@@ -110,6 +114,32 @@ def test_hostile_subtitles_take_nothing_away(finalized, corpus):
     assert (lost["segment"], lost["lastSegment"], lost["segments"]) == (0, 1, 2)
     assert lost["cause"] == "segment_unreadable"
     assert body_of(worker, "r1/source.en-us.vtt") == b"WEBVTT\n"
+
+
+@pytest.mark.parametrize(
+    ("budget", "kept", "why"),
+    [
+        (SubtitleBudget(), [0, 1, 2], None),
+        (SubtitleBudget(size=120), [0, 1], "larger than 128 MiB"),
+        (SubtitleBudget(cues=3), [0, 1], "too many cues"),
+    ],
+    ids=["all", "bytes", "cues"],
+)
+def test_what_goes_beyond_the_budget_of_subtitles_is_told(s3, budget, kept, why):
+    """Segments of 1, 2 and 3 cues, 41, 74 and 107 bytes."""
+    place = Location.parse("s3://recordings/budget/index.m3u8")
+    segments = []
+    for number in range(3):
+        cue = "00:00:01.000 --> 00:00:02.000\nx\n\n"
+        key = f"budget/{number}.vtt"
+        s3.put_object(Bucket="recordings", Key=key, Body=f"WEBVTT\n\n{cue * (number + 1)}".encode())
+        segments.append(Segment(number, place.folder.child(f"{number}.vtt"), 2.0))
+    playlist = MediaPlaylist(place, tuple(segments), True, 2.0, PlaylistKind.VOD)
+    reader = SourceReader(ObjectStore(s3))
+    read = read_subtitles(reader, playlist, budget, never_cancelled)
+    assert [text.segment.sequence for text in read.texts] == kept
+    assert [loss.sequence for loss in read.losses] == [n for n in range(3) if n not in kept]
+    assert all(loss.whole and why in loss.detail for loss in read.losses)
 
 
 def test_sound_in_playlists_of_its_own_is_a_group_of_the_vod(finalized, corpus):
@@ -227,24 +257,51 @@ def test_encrypted_fragments_and_their_init_section_are_copied_in_the_clear(
     assert told == [(clear / name).read_bytes() for name in wanted]
 
 
-def test_a_clock_that_resets_without_a_tag_begins_a_period_of_the_vod(
+def packets_of(tools, path):
+    """The packets that ffmpeg's HLS demuxer reads of each kind; it must find no error."""
+    probed = subprocess.run(
+        [tools.ffprobe, "-v", "error", "-count_packets", "-show_entries",
+         "stream=codec_type,nb_read_packets", "-of", "csv=p=0", str(path)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert probed.stderr == ""
+    told = (line.split(",") for line in probed.stdout.split())
+    return {kind: int(packets) for kind, packets in told}
+
+
+def test_where_the_segments_change_untagged_players_of_the_vod_are_told(
     finalized, media, tmp_path, media_tools
 ):
+    """Another clock, a segment twice, and pictures of another size while the clock goes on."""
     lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2"]
-    for start in (50.0, 7.0):
-        part = media.recording(duration=4.0, start=start)
+    for start, size in ((50.0, "320x180"), (7.0, "320x180"), (11.05, "160x90")):
+        part = media.recording(duration=4.0, start=start, size=size)
         for path in sorted(part.parent.glob("*.ts")):
             (tmp_path / f"{start:g}-{path.name}").write_bytes(path.read_bytes())
             lines += ["#EXTINF:2.0,", f"{start:g}-{path.name}"]
+        lines += lines[-2:] if start == 50.0 else []
     (tmp_path / "index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
     worker = finalized(tmp_path)
+    report = report_of(worker)
+    [rendition] = report["renditions"]
     listed = playlist_of(worker, "r1/source/index.m3u8").segments
-    assert [each.discontinuity for each in listed] == [False, False, True, False]
-    (rendition,) = report_of(worker)["renditions"]
+    assert [(each.sequence, each.discontinuity) for each in listed] == [
+        (0, False), (1, False), (2, True), (3, False), (4, True), (5, False),
+    ]  # fmt: skip
     assert [(each["segment"], each["tagged"]) for each in rendition["periods"]] == [
         (0, False),
-        (2, False),
+        (3, False),
     ]
+    folder = tmp_path / "vod"
+    folder.mkdir()
+    for name in published(worker, "r1/source/"):
+        (folder / name.rpartition("/")[2]).write_bytes(body_of(worker, name))
+    video, audio = rendition["tracks"]
+    assert video["expected"] - video["repeated"] == 360
+    assert packets_of(media_tools, folder / "index.m3u8") == {
+        "video": 360,
+        "audio": audio["expected"] - audio["repeated"],
+    }
 
 
 def test_the_checksum_in_the_report_is_that_of_the_file(finalized, media):

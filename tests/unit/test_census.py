@@ -140,12 +140,24 @@ def test_tracks_are_told_by_name_whatever_their_pid():
 
 
 @pytest.mark.parametrize(
-    "other",
-    [{"timescale": 45_000}, {"matrix": bytes(36)}],
+    ("other", "words"),
+    [
+        ({"timescale": 9000}, "at 9000 ticks per second instead of"),
+        ({"matrix": bytes(36)}, "that players turn otherwise"),
+        ({"entry": visual_entry(avcc(b"\x67other"))}, "with other parameter sets than the rest"),
+    ],
+    ids=["ticks", "rotation", "parameter-sets"],
 )
-def test_other_ticks_and_another_rotation_are_odd(other):
-    layout = census([[pictures(5)]], [[pictures(2, **other)]]).layout(encoding)
-    assert [*layout.slices] == [1]
+def test_what_looks_alike_and_is_not_is_told_apart(other, words):
+    made = census([[pictures(5)]], [[pictures(0.2, **other)]])
+    assert [*made.layout(encoding).slices] == [1]
+    [reason] = made.reasons()
+    assert words in reason
+
+
+def test_pictures_whose_ticks_are_fine_enough_are_alike():
+    """As MPEG-TS and fragmented MP4 of one encoder have them."""
+    assert census([[pictures(5)]], [[pictures(2, timescale=15_360)]]).layout(never) is None
 
 
 def test_pictures_of_a_transcode_are_alike_and_its_sound_need_not_be():

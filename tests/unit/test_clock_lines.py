@@ -81,3 +81,12 @@ def test_clocks_that_alternate_are_put_in_order_as_fast_as_any_other():
     assert changed == 29_999
     assert (np.diff(decoded) > 0).all()
     assert (shown >= decoded).all()
+
+
+def test_frames_of_sound_are_at_the_times_of_which_they_fell_out():
+    steady = STEP * np.arange(20, dtype=np.int64)
+    astray = steady.copy()
+    astray[[5, 6, 12]] -= 3 * STEP
+    decoded, shown, changed = forward(astray, astray)
+    assert decoded.tolist() == shown.tolist() == steady.tolist()
+    assert changed == 3

@@ -12,6 +12,7 @@ from pipelines.media import Codec, TrackKind
 from pipelines.movie_tables import MovieTables
 from pipelines.packaged_slice import TrackMade
 from pipelines.rendition_layout import OddRun, RenditionLayout, TrackLayout
+from pipelines.repair import RepairKind
 from tests.unit.tracks_by_hand import (
     VIDEO,
     VIDEO_ENTRY,
@@ -30,8 +31,8 @@ def pictures(at, made=TrackMade.COPIED):
     return dataclasses.replace(one, made=made)
 
 
-def merged(*slices, policy=GapPolicy.HOLD, layout=None):
-    tables = MovieTables(Fraction(600), None, policy, silence, layout)
+def merged(*slices, policy=GapPolicy.HOLD, layout=None, detours=()):
+    tables = MovieTables(Fraction(600), None, policy, silence, layout, detours)
     for number, each in enumerate(slices):
         tables.add(each, number * 10**6)
     tables.finish()
@@ -83,3 +84,48 @@ def test_what_a_layout_has_had_encoded_is_told_with_its_place():
     assert (told.track, told.sequence, told.was) == ("video", 1, "h264 640x360")
     assert (told.at, told.seconds) == (pytest.approx(2.0), pytest.approx(2.0))
     assert merged(*slices).conformed == []
+
+
+def settled(*clocks, walls=(), policy=GapPolicy.HOLD, tags=()):
+    """Two seconds of pictures at each of these clock times: the tables of the last attempt."""
+    slices = [
+        packaged(
+            number, pictures(at), sequence=number, tagged=number in tags,
+            wall_clock=walls[number] if walls else None,
+        )
+        for number, at in enumerate(clocks)
+    ]  # fmt: skip
+    first = merged(*slices, policy=policy)
+    return merged(*slices, policy=policy, detours=first.detours) if first.detours else first
+
+
+BACK_AND_FORTH = {
+    "two-counters": [at for n in range(10) for at in (10 + 2 * n, 500 + 2 * n)],
+    "one-counter": [10 + 2 * n + 488 * (n % 2) for n in range(20)],
+    "the-same-times": [10 + 4 * (n // 2) + 2 * (n % 2) + 300 * (n % 2) for n in range(20)],
+}
+
+
+@pytest.mark.parametrize("clocks", BACK_AND_FORTH.values(), ids=BACK_AND_FORTH)
+@pytest.mark.parametrize("policy", [GapPolicy.HOLD, GapPolicy.COLLAPSE])
+def test_a_clock_that_goes_back_and_forth_loses_no_time(clocks, policy):
+    tables = settled(*clocks, policy=policy)
+    assert tables.gaps == []
+    assert tables.tracks["video"].end == 2 * len(clocks)
+    assert [each.kind for each in tables.repairs] == [RepairKind.TIMESTAMPS] * 10
+    assert "taken back later" in tables.repairs[0].detail
+
+
+def test_a_jump_that_is_not_taken_back_is_lost_time():
+    held = [gap.duration for gap in settled(10, 500, 502).gaps]
+    assert held == [488.0]
+    # Another encoder begins at a time of its own, or says that it is another one.
+    assert [gap.duration for gap in settled(1000, 1488, 3).gaps] == [486.0]
+    assert [gap.duration for gap in settled(10, 500, 12, tags=(2,)).gaps] == [488.0]
+
+
+def test_a_jump_that_the_clock_on_the_wall_confirms_is_lost_time():
+    clocks = 10, 500, 14
+    real = settled(*clocks, walls=(1000.0, 1490.0, 1492.0))
+    assert next(gap.duration for gap in real.gaps if gap.track == "all") == 488.0
+    assert settled(*clocks, walls=(1000.0, 1002.0, 1004.0)).gaps == []

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pipelines.gap import GapDone
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import TrackMade
+from pipelines.placed_samples import PlacedSamples
 from pipelines.silent_blocks import SilentBlock
-from pipelines.track_tables import PlacedSamples, TrackTables
+from pipelines.track_tables import TrackTables
 from tests.unit.tracks_by_hand import (
     FRAME,
     PICTURE,
@@ -216,6 +217,20 @@ def test_a_new_period_counts_from_its_own_first_frame():
     assert times(tables)[20] == later
 
 
+def test_sound_that_ends_just_before_its_period_is_filled_up_and_told_apart_from_holes():
+    later = 30 * FRAME
+    tables = sounds(frames(0, 20), frames(later, 20), periods=(0, 1))
+    assert filled(tables) == list(range(20, 30))
+    begin, seconds = 20 * FRAME / RATE, 10 * FRAME / RATE
+    [told_of] = tables.filled
+    assert (told_of.at, told_of.samples, told_of.done) == (begin, 10, GapDone.SILENCE)
+    assert told_of.seconds == pytest.approx(seconds)
+    assert told(tables) == []
+    # Inside a period the very same is a hole.
+    within = sounds(frames(0, 20), frames(later, 20))
+    assert (told(within), within.filled) == ([(begin, later / RATE, GapDone.SILENCE)], [])
+
+
 @settings(deadline=None)
 @given(st.integers(1, 90), cuts, st.integers(0, 6), st.integers(0, 10**10))
 def test_tables_of_pictures_do_not_depend_on_slicing(count, places, delay, first):
@@ -323,3 +338,12 @@ def test_a_pause_makes_up_for_pictures_that_are_decoded_later():
     tables = tables_of(TrackKind.VIDEO, before, late)
     assert shown(tables)[30:].tolist() == late.pts.tolist()
     assert tables.end_dts == late.dts[-1] + PICTURE
+
+
+def test_pictures_are_missing_where_none_is_shown_not_where_none_is_decoded():
+    """The key behind a hole may be decoded before the pictures that are shown before the hole."""
+    samples = pictures_in_order(0, 3, 1, 2, 33, 4, 5, 34, 35, 36)
+    late = replace(samples, dts=PICTURE * np.array([-1, 0, 1, 2, 3, 31, 32, 33, 34, 35]))
+    composition = (samples.pts - late.dts).astype(np.int32)
+    [hole] = tables_of(TrackKind.VIDEO, replace(late, composition=composition)).holes
+    assert (hole.begin, hole.end) == (Fraction(6, 30), Fraction(33, 30))
