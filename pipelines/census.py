@@ -60,7 +60,8 @@ class Likeness:
         """The likeness of a packaged track."""
         encoded = track.made is TrackMade.ENCODED and track.kind is TrackKind.VIDEO
         fingerprint = _ENCODED if encoded else configuration_fingerprint(track.sample_entry)
-        fine = track.kind is TrackKind.VIDEO and track.timescale >= FINE
+        # Encoders write the ticks into their parameter sets.
+        fine = track.kind is TrackKind.VIDEO and not encoded and track.timescale >= FINE
         return cls(fingerprint, FINE if fine else track.timescale, track.matrix)
 
 

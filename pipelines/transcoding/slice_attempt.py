@@ -209,12 +209,14 @@ class _Way:
     ) -> Iterator[list[PackagedRun]]:
         edges = Edges(stretch, self._packager)
         stream = SegmentStream(fetched, edges, self._attempt.checkpoint)
+        feed: TsPictureFeed | None = None
         while (first := stream.peek()) is not None:
             treatments = self._treatments(first)
             if len(treatments) == 1 and treatments[0].copies:
-                made = [self._copied_ts_run(stream, edges, treatments[0])]
+                made, feed = [self._copied_ts_run(stream, edges, treatments[0])], None
             else:
-                made = self._ts_run(stream, edges, treatments)
+                feed = self._picture_feed(stream, edges, treatments, feed)
+                made = self._ts_run(feed, treatments)
             yield _finished(made, treatments)
         self.losses += stream.losses
         self.repairs += stream.repairs
@@ -232,13 +234,18 @@ class _Way:
             treatment.laid_in,
         )
 
-    def _ts_run(
-        self, stream: SegmentStream, edges: Edges, treatments: Sequence[Treatment]
-    ) -> list[PackagedRun]:
+    def _picture_feed(
+        self,
+        stream: SegmentStream,
+        edges: Edges,
+        treatments: Sequence[Treatment],
+        before: TsPictureFeed | None,
+    ) -> TsPictureFeed:
+        """The next run, which comes behind ``before``."""
         first = _first(stream)
         period = self._attempt.work.period_at(first.segment.sequence)
         on_grid = _on_grid(treatments)
-        feed = TsPictureFeed(
+        return TsPictureFeed(
             stream,
             edges,
             self._coming(first.segment),
@@ -246,12 +253,15 @@ class _Way:
             neighbours=_neighbours(treatments),
             reaches=self._attempt.reaching.get((first.segment.sequence, first.piece)),
             anchor=ts_anchor(period, first, self._packager.reader) if on_grid else None,
+            before=before,
         )
+
+    def _ts_run(self, feed: TsPictureFeed, treatments: Sequence[Treatment]) -> list[PackagedRun]:
         renditions = [
             TsRendition(feed, writer, each.video, each.laid_in, each.replaced, each.reader())
             for each, writer in zip(treatments, self._writers, strict=True)
         ]
-        return transcode_ts_run(feed, renditions, self._execution(first.segment))
+        return transcode_ts_run(feed, renditions, self._execution(feed.first.segment))
 
     def _fmp4_runs(
         self, stretch: Slice, fetched: Iterator[FetchedSegment]

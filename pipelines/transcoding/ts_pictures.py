@@ -11,6 +11,7 @@ from pipelines.indexed_segment import ticks_90k
 from pipelines.media import TrackKind
 from pipelines.mpegts.packets import read_packets
 from pipelines.picture_format import PLAIN, configured_format
+from pipelines.repair import Repair, RepairKind
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 from pipelines.transcoding.anchor import earliest_picture
 from pipelines.transcoding.ownership import NextPictures, ownership
@@ -57,11 +58,13 @@ class TsPictureFeed(TsRunFeed):
         neighbours: bool,
         reaches: bool | None,
         anchor: TsAnchor | None = None,
+        before: TsPictureFeed | None = None,
     ) -> None:
         """``coming``: the slice's segments from the run's first on. ``neighbours``: pictures depend
         on those beside them, so that some of each side are fed too. ``reaches``: whether the run
         reaches the slice's end, None to judge that by the clock. ``anchor``: that of constant
-        rates; None to count from the clock's zero."""
+        rates; None to count from the clock's zero. ``before``: the slice's run before this one,
+        whose last pictures may come once more."""
         first = stream.peek()
         if first is None:
             raise LookupError("a run needs a segment")
@@ -74,6 +77,8 @@ class TsPictureFeed(TsRunFeed):
         self.video = next((t for t in self.tracks if t.kind is TrackKind.VIDEO), None)
         self._behind = edges.following({track.track: track.codec for track in self.tracks})
         shown = self._first_picture(first)
+        if before is not None and shown is not None:
+            shown = self._new_pictures(first, before, shown)
         following = self._next_pictures(shown)
         begin = 0 if anchor is None or shown is None else anchor.on_clock(shown)
         self._ownership = ownership(
@@ -120,6 +125,32 @@ class TsPictureFeed(TsRunFeed):
         if self._log.first_key is None and len(keys):
             shown = max(shown, int(keys[0]))
         return shown + ticks_90k(self._unwrap(first))
+
+    def _new_pictures(self, first: IndexedSegment, before: TsPictureFeed, shown: int) -> int:
+        """From when on pictures are shown that the run before has not shown.
+
+        Those are told as repeated that are shown within its time, if each is one of its, byte for
+        byte: else they are another take of that time.
+        """
+        track = first.index.track(self.video.track) if self.video else None
+        latest = before._log.latest  # noqa: SLF001 - of its own class
+        if track is None or track.hashes is None or latest is None or first.segment.discontinuity:
+            return shown
+        unwrap = ticks_90k(self._unwrap(first))
+        moved = TS_WRAP * round((latest - shown) / TS_WRAP)
+        pts = np.where(track.pts == NO_TIME, latest + 1, track.pts + unwrap + moved)
+        again = pts <= latest
+        told = before.expectation(track.track)
+        own = set(zip(told.pts.tolist(), told.hashes.tolist(), strict=True))
+        repeated = list(zip(pts[again].tolist(), track.hashes[again].tolist(), strict=True))
+        if not repeated or not own.issuperset(repeated):
+            return shown
+        sequence, count = first.segment.sequence, len(repeated)
+        detail = f"pictures that segment {sequence} begins with came twice and are kept once"
+        by_track = ((track.track, count),)
+        repair = Repair(sequence, RepairKind.DUPLICATE, detail, count, by_track=by_track)
+        self._stream.repairs.append(repair)
+        return max(shown, latest + 1 - moved)
 
     def _next_pictures(self, shown: int | None) -> NextPictures | None:
         """The pictures behind the slice, on the round of the clock next to ``shown``."""

@@ -105,14 +105,36 @@ def test_a_part_that_is_killed_comes_back_on_the_same_port_and_data(stack, name)
     assert _remembered(stack, name)
 
 
-def test_two_stacks_run_side_by_side(stack, tmp_path):
-    with running_stack(tmp_path / "other", "--workers", "1") as other:
-        assert list(other.pids) == [*PARTS[:4], "worker-1", "transcode-1"]
-        assert not _addresses(stack) & _addresses(other)
-        assert not set(stack.pids.values()) & set(other.pids.values())
-        other.s3().put_object(Bucket="vod", Key="only-here", Body=b"x")
-        with pytest.raises(ClientError, match="404"):
-            stack.s3().head_object(Bucket="vod", Key="only-here")
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A second stack beside it, whose caller has settings of its own."""
+    with running_stack(
+        tmp_path_factory.mktemp("other") / "st", "--workers", "1",
+        FINALIZER_IDLE_TIMEOUT="5", FINALIZER_REDIS_URL="redis://elsewhere:1/0",
+    ) as running:  # fmt: skip
+        yield running
+
+
+def test_two_stacks_run_side_by_side(stack, other):
+    assert list(other.pids) == [*PARTS[:4], "worker-1", "transcode-1"]
+    assert not _addresses(stack) & _addresses(other)
+    assert not set(stack.pids.values()) & set(other.pids.values())
+    other.s3().put_object(Bucket="vod", Key="only-here", Body=b"x")
+    with pytest.raises(ClientError, match="404"):
+        stack.s3().head_object(Bucket="vod", Key="only-here")
+
+
+def test_the_callers_settings_win_unless_they_lead_away(other):
+    assert other.environment["FINALIZER_IDLE_TIMEOUT"] == "5"
+    assert "elsewhere" not in other.environment["FINALIZER_REDIS_URL"]
+
+
+def test_a_stack_that_is_killed_leaves_no_process_and_no_socket(other):
+    pids = other.pids
+    port = urllib.parse.urlsplit(other.environment["AWS_ENDPOINT_URL_S3"]).port
+    other.process.kill()
+    eventually(lambda: not any(group_members(pid) for pid in pids.values()))
+    eventually(lambda: not list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock")))
 
 
 def test_a_stack_ends_without_a_trace_and_goes_on_where_it_ended_unless_it_is_told_to_forget(
@@ -130,24 +152,8 @@ def test_a_stack_ends_without_a_trace_and_goes_on_where_it_ended_unless_it_is_to
     with running_stack(directory, "--workers", "1", "--fresh") as third:
         assert not _remembered(third, "both")
         assert third.environment["FINALIZER_API_TOKEN"] != facts["FINALIZER_API_TOKEN"]
-
-
-def test_a_stack_that_is_killed_leaves_no_process_and_no_socket(tmp_path):
-    with running_stack(tmp_path / "st", "--workers", "1") as stack:
-        pids = stack.pids
-        port = urllib.parse.urlsplit(stack.environment["AWS_ENDPOINT_URL_S3"]).port
-        stack.process.kill()
-        eventually(lambda: not any(group_members(pid) for pid in pids.values()))
-        eventually(lambda: not list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock")))
-
-
-def test_the_callers_settings_win_unless_they_lead_away(tmp_path):
-    with running_stack(
-        tmp_path / "st", "--workers", "1",
-        FINALIZER_IDLE_TIMEOUT="5", FINALIZER_REDIS_URL="redis://elsewhere:1/0",
-    ) as stack:  # fmt: skip
-        assert stack.environment["FINALIZER_IDLE_TIMEOUT"] == "5"
-        assert "elsewhere" not in stack.environment["FINALIZER_REDIS_URL"]
+        host, port = sorted(_addresses(third))[0]
+    _names_a_port_that_somebody_else_took(directory, host, port)
 
 
 def test_an_unknown_setting_stops_the_start_with_a_sentence(tmp_path):
@@ -168,11 +174,7 @@ def test_a_directory_with_other_things_in_it_is_never_wiped(tmp_path):
     assert [entry.name for entry in directory.iterdir()] == ["redis"]
 
 
-def test_a_port_that_somebody_else_took_is_named(tmp_path):
-    directory = tmp_path / "st"
-    with running_stack(directory, "--workers", "1") as first:
-        host, port = sorted(_addresses(first))[0]
-        first.stop()
+def _names_a_port_that_somebody_else_took(directory: Path, host: str, port: int) -> None:
     with socket.create_server((host, port)) as rival:
         rival.listen()
         process = start_stack(directory)

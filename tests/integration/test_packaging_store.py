@@ -34,6 +34,16 @@ def packaged(media, finalizer):
     return one
 
 
+@pytest.fixture
+def opened(media, finalizer):
+    """A finalizer after packaging a small recording whose upload was opened before: what becomes of
+    an upload does not depend on how much is in it."""
+    one = finalizer(slice_seconds=1.0)
+    one.upload.open()
+    one.package(one.playlist(media.recording()))
+    return one
+
+
 class LosingAnswers(ObjectStore):
     """A store whose answer to `complete` is lost on the way, after the work was done."""
 
@@ -93,61 +103,61 @@ def test_a_part_that_is_not_there_names_its_slice(packaged):
     assert not exists(packaged)
 
 
-def test_an_aborted_upload_is_lost(packaged):
-    packaged.store.abort_upload(packaged.output, packaged.upload.opened.upload_id)
+def test_an_aborted_upload_is_lost(opened):
+    opened.store.abort_upload(opened.output, opened.upload.opened.upload_id)
     with pytest.raises(UploadLost):
-        packaged.assemble()
-    assert not exists(packaged)
+        opened.assemble()
+    assert not exists(opened)
 
 
 @pytest.mark.parametrize("what", ["tables", "payload"])
-def test_a_lost_staged_result_names_its_slice(packaged, what):
-    last = packaged.receipts[-1]
+def test_a_lost_staged_result_names_its_slice(opened, what):
+    last = opened.receipts[-1]
     [found] = [
         each
-        for each in packaged.store.list(packaged.staging._folder)
+        for each in opened.store.list(opened.staging._folder)
         if each.key.endswith(f"{last.name}.{what}")
     ]
-    packaged.store.delete([found])
+    opened.store.delete([found])
     with pytest.raises(SliceLost) as caught:
-        packaged.assemble()
+        opened.assemble()
     assert caught.value.number == last.number
 
 
-def test_a_lost_answer_of_complete_is_recognized(packaged):
-    packaged.store = LosingAnswers(packaged.client)
-    packaged.verify(packaged.assemble())
-    assert open_uploads(packaged) == ()
+def test_a_lost_answer_of_complete_is_recognized(opened):
+    opened.store = LosingAnswers(opened.client)
+    opened.verify(opened.assemble())
+    assert open_uploads(opened) == ()
 
 
-def test_assembling_again_finds_the_finished_object(packaged):
-    first = packaged.assemble()
-    again = packaged.assemble()
+def test_assembling_again_finds_the_finished_object(opened):
+    first = opened.assemble()
+    again = opened.assemble()
     assert (again.header, again.etag, again.size) == (first.header, first.etag, first.size)
-    assert packaged.verify(again).checksum == first.checksum
+    assert opened.verify(again).checksum == first.checksum
 
 
-def test_the_object_of_another_run_is_not_taken_for_ours(packaged):
-    packaged.store.write(packaged.output, b"older", MP4, {NONCE: "another"})
-    packaged.verify(packaged.assemble())
+def test_the_object_of_another_run_is_not_taken_for_ours(opened):
+    opened.store.write(opened.output, b"older", MP4, {NONCE: "another"})
+    opened.verify(opened.assemble())
 
 
-def test_an_outage_before_complete_is_an_outage(packaged):
+def test_an_outage_before_complete_is_an_outage(opened):
     class Failing(ObjectStore):
         def complete_upload(self, location, upload_id, parts):
             raise TransientError("no answer")
 
-    packaged.store = Failing(packaged.client)
+    opened.store = Failing(opened.client)
     with pytest.raises(TransientError):
-        packaged.assemble()
-    assert not exists(packaged)
+        opened.assemble()
+    assert not exists(opened)
 
 
-def test_uploads_of_other_runs_are_aborted(packaged):
-    others = {packaged.store.create_upload(packaged.output, MP4, {}) for _ in range(2)}
-    assert others < set(open_uploads(packaged))
-    packaged.assemble()
-    assert open_uploads(packaged) == ()
+def test_uploads_of_other_runs_are_aborted(opened):
+    others = {opened.store.create_upload(opened.output, MP4, {}) for _ in range(2)}
+    assert others < set(open_uploads(opened))
+    opened.assemble()
+    assert open_uploads(opened) == ()
 
 
 def test_a_small_recording_opens_no_upload_and_staging_is_emptied(media, finalizer):
@@ -160,11 +170,9 @@ def test_a_small_recording_opens_no_upload_and_staging_is_emptied(media, finaliz
     assert exists(one)
 
 
-def test_a_small_recording_whose_upload_was_opened_before_uses_it(media, finalizer):
-    one = finalizer(slice_seconds=1.0)
-    one.upload.open()
-    one.finalize(media.recording())
-    assert open_uploads(one) == ()
+def test_a_small_recording_whose_upload_was_opened_before_uses_it(opened):
+    opened.verify(opened.assemble())
+    assert open_uploads(opened) == ()
 
 
 def test_two_runs_are_equal_bit_by_bit(media, finalizer, tmp_path):
@@ -216,8 +224,8 @@ def test_a_store_where_the_last_upload_of_a_part_wins(moto_server, media, media_
     assert open_uploads(one) == ()
 
 
-def test_an_upload_is_known_by_its_nonce(packaged, s3):
-    made = packaged.assemble()
+def test_an_upload_is_known_by_its_nonce(opened, s3):
+    made = opened.assemble()
     head = s3.head_object(Bucket=made.location.bucket, Key=made.location.key)
-    opened: OpenUpload = packaged.upload.opened
-    assert head["Metadata"][NONCE] == opened.nonce
+    upload: OpenUpload = opened.upload.opened
+    assert head["Metadata"][NONCE] == upload.nonce

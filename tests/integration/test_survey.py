@@ -1,6 +1,7 @@
 """The survey tells what a recording's first segments hold, from any container, and trusts none."""
 
 import dataclasses
+import json
 import stat
 from fractions import Fraction
 
@@ -306,6 +307,17 @@ def test_an_encrypted_variant_without_its_key_holds_nothing(media, finalizer, me
     locked = dataclasses.replace(playlist, segments=segments)
     seen = survey(one.reader, variant_of(locked), media_tools.ffprobe)
     assert seen == SourceMedia(None, (), Container.MPEGTS)
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"), [((16_384, 16), True), ((16_385, 16), False), ((16, 16_385), False)]
+)
+def test_pictures_larger_than_any_screen_are_none(size, seen, media, surveyed, tmp_path):
+    teller = tmp_path / "ffprobe"
+    stream = json.dumps({"codec_name": "h264", "width": size[0], "height": size[1]})
+    teller.write_text(f"#!/bin/sh\ncat >/dev/null; echo '{{\"streams\": [{stream}]}}'\n")
+    teller.chmod(teller.stat().st_mode | stat.S_IXUSR)
+    assert (surveyed(media.recording(), ffprobe=str(teller)).video is not None) == seen
 
 
 @pytest.mark.parametrize(
