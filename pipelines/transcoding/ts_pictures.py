@@ -133,7 +133,7 @@ class TsPictureFeed(TsRunFeed):
         byte: else they are another take of that time.
         """
         track = first.index.track(self.video.track) if self.video else None
-        latest = before._log.latest  # noqa: SLF001 - of its own class
+        latest = before._log.latest
         if track is None or track.hashes is None or latest is None or first.segment.discontinuity:
             return shown
         unwrap = ticks_90k(self._unwrap(first))

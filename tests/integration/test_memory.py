@@ -11,6 +11,9 @@ import pytest
 from pipelines.gap_policy import GapPolicy
 from pipelines.media import TrackKind
 from pipelines.movie_tables import MovieTables
+from pipelines.mpegts.index import announced, index_segment
+from pipelines.mpegts.mend import mend
+from scripts.ts_clocks import PACKET
 from tests.unit.tracks_by_hand import (
     FRAME,
     PICTURES_PER_SECOND,
@@ -56,6 +59,19 @@ def test_packaging_takes_no_more_of_a_longer_recording(media, finalizer):
         peaks += found
     size = sum(segment.stat().st_size for segment in path.parent.glob("segment*"))
     assert peaks[1] - peaks[0] < size / 20
+
+
+@pytest.mark.ffmpeg
+def test_a_segment_is_mended_in_a_few_times_its_size(media):
+    path = media.recording(duration=10.0, size="160x90", encoder_options=NOISE)
+    whole = b"".join(part.read_bytes() for part in sorted(path.parent.glob("segment*")))
+    middle = len(whole) // 2 // PACKET * PACKET
+    holed = whole[:middle] + whole[middle + 7 * PACKET :]
+    index = index_segment(holed)
+    with peak() as found:
+        mended = mend(holed, index, announced(holed))
+    assert (len(mended.pieces), mended.left_out > 0) == (1, True)
+    assert len(holed) + found[0] < 5 * len(holed)
 
 
 def test_the_tables_of_a_week_fit_into_memory():

@@ -55,3 +55,21 @@ def test_a_segment_that_comes_twice_is_shown_once(
         rendition = one.renditions.get(name, copying)
         file = rendition.download(tmp_path / f"{name}.mp4")
         assert picture_numbers(media_tools, file) == list(range(180))
+
+
+@pytest.mark.parametrize("audio", ["aac", None])
+def test_a_segment_that_begins_with_the_one_before_shows_it_once(
+    audio, media, media_tools, recording_of, s3, tmp_path
+):
+    path = media.recording(**{**SPEC, "audio": audio, "gop": 20})
+    data = [each.read_bytes() for each in sorted(path.parent.glob("*.ts"))]
+    data[3] = data[2] + data[3]
+    one = Transcoder(s3, media_tools, {"encoded": small_encoding(gop=2.0)})
+    path = recording_of(*((each, "") for each in data), seconds=1.0)
+    found, proof = one.finalize(path)["encoded"]
+    assert (proof.tracks[0].encoded, proof.tracks[0].repeated) == (180, 30)
+    assert {each.kind for each in found.repairs} == {RepairKind.DUPLICATE}
+    assert found.tables.gaps == []
+    assert len(found.tables.periods) == 1
+    file = one.renditions["encoded"].download(tmp_path / "made.mp4")
+    assert picture_numbers(media_tools, file) == list(range(180))
