@@ -105,8 +105,10 @@ def recording_arguments(spec: RecordingSpec) -> list[str]:
         picture = f"testsrc2=size={spec.size}:rate={spec.fps}:duration={spec.duration}"
         flash = f"drawbox=color=white:t=fill:enable='lt(mod(t+0.0001,1),1/({spec.fps}))'"
         if spec.numbered:
-            bit = f"mod(floor(N/pow(2,floor(X*{_BITS}/W))),2)"
-            flash = f"geq=lum='16+219*{bit}':cb=128:cr=128"
+            # Written small and then enlarged: an expression for each of many pixels takes its time.
+            bit = "mod(floor(N/pow(2,floor(X/2))),2)"
+            bars = f"scale={2 * _BITS}:2,geq=lum='16+219*{bit}':cb=128:cr=128"
+            flash = f"{bars},scale={spec.size.replace('x', ':')}:flags=neighbor,setsar=1"
         arguments += ["-f", "lavfi", "-i", f"{picture},{flash},{spec.filters}"]
     if spec.audio:
         tone = "if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)"
