@@ -29,13 +29,24 @@ class Buckets(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--fuzz-seconds`` lets tests/integration/test_fuzz.py go on."""
+    """``--fuzz-seconds`` lets tests/integration/test_fuzz.py go on, ``--long`` adds long tests."""
+    parser.addoption("--long", action="store_true", help="also run the tests that are marked long")
     parser.addoption(
         "--fuzz-seconds",
         type=float,
         default=0.0,
         help="seconds to look for what readers stumble over",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests marked long out, where ``--long`` is not given: others show the same."""
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session", autouse=True)

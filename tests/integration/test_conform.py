@@ -368,7 +368,9 @@ TOLD = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("video", ["libx264", "libx265", "mpeg2video"])
+@pytest.mark.parametrize(
+    "video", ["libx264", "libx265", pytest.param("mpeg2video", marks=pytest.mark.long)]
+)
 def test_what_odd_runs_say_of_themselves_makes_no_second_description(
     video, reconnected, finalized, media_tools
 ):

@@ -28,6 +28,7 @@ from pipelines.transcoding.filter_chain import PictureWindow
 from pipelines.transcoding.picture_grid import PictureGrid
 
 pytestmark = pytest.mark.ffmpeg
+LONG = pytest.mark.long
 
 RUN_TIMEOUT_S = 120
 TS_TIMESCALE = 90_000
@@ -307,7 +308,10 @@ def _points(result: Probed, grid: PictureGrid) -> list[int]:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("rate", ["24", "25", "30000/1001", "50", "60000/1001"])
+@pytest.mark.parametrize(
+    "rate", ["24", pytest.param("25", marks=LONG), "30000/1001", pytest.param("50", marks=LONG),
+             pytest.param("60000/1001", marks=LONG)],
+)  # fmt: skip
 def test_key_frames_lie_at_the_asked_distance(make, encode, encoder, rate):
     source = make(f"testsrc2=s=192x108:r={rate}", seconds=5)
     result = encode(source, encoding(encoder, gop=2.0, nominal_rate=Fraction(rate)))
@@ -333,7 +337,9 @@ def test_every_picture_or_the_encoders_choice_may_be_key(make, encode, encoder):
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize(
-    "changes", [{}, {"quality": 10}, {"gop": 0.0}], ids=["bitrate", "quality", "intra"]
+    "changes",
+    [{}, pytest.param({"quality": 10}, marks=LONG), pytest.param({"gop": 0.0}, marks=LONG)],
+    ids=["bitrate", "quality", "intra"],
 )
 def test_noise_takes_the_bit_rate_and_no_more(make, encode, encoder, changes):
     source = make(NOISE.replace("320x180", "128x72"), "-crf", "30", "-bf", "0", seconds=60)
@@ -351,8 +357,8 @@ def test_a_short_slice_of_noise_is_never_far_above_the_bit_rate(make, encode, en
     assert result.bits / 6 <= 1.1 * 800_000
 
 
-@pytest.mark.parametrize("preset", ["ultrafast", "superfast", "fast"])
-@pytest.mark.parametrize("seconds", [1, 3])
+@pytest.mark.parametrize("preset", ["ultrafast", pytest.param("superfast", marks=LONG), "fast"])
+@pytest.mark.parametrize("seconds", [1, pytest.param(3, marks=LONG)])
 @pytest.mark.parametrize(
     "changes", [{}, {"quality": 20}, {"gop": 0.0}], ids=["bitrate", "quality", "intra"]
 )
@@ -367,7 +373,12 @@ def test_seconds_of_noise_are_never_far_above_the_bit_rate(
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"quality": 20}, {"gop": 0.5}, {"preset": "medium", "bitrate": 150_000}],
+    [
+        {},
+        pytest.param({"quality": 20}, marks=LONG),
+        pytest.param({"gop": 0.5}, marks=LONG),
+        pytest.param({"preset": "medium", "bitrate": 150_000}, marks=LONG),
+    ],
     ids=["bitrate", "quality", "short-gop", "good"],
 )
 def test_a_slice_of_noise_takes_the_bit_rate_in_vp9_too(make, encode, changes):

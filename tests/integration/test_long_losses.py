@@ -46,7 +46,7 @@ def asked(monkeypatch):
     return watch
 
 
-@pytest.mark.parametrize("survivors", [1, 50])
+@pytest.mark.parametrize("survivors", [1, pytest.param(50, marks=pytest.mark.long)])
 def test_lost_segments_are_not_asked_for_again_for_each_other(
     survivors, media, finalizer, holed, asked
 ):
@@ -59,7 +59,7 @@ def test_lost_segments_are_not_asked_for_again_for_each_other(
     assert max(count.values()) <= ASKED
 
 
-@pytest.mark.parametrize("lost", [1, 2, 3])
+@pytest.mark.parametrize("lost", [1, pytest.param(2, marks=pytest.mark.long), 3])
 def test_pictures_behind_a_loss_get_the_parameter_sets_from_before_it(
     lost, media, finalizer, holed, media_tools, tmp_path
 ):

@@ -48,7 +48,17 @@ SOURCES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("spec", SOURCES.values(), ids=SOURCES.keys())
+#: Of each kind there is another one among the sources.
+MORE = ("24", "50", "59.94", "fmp4-hevc-open-gop")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec, id=name, marks=pytest.mark.long if name in MORE else ())
+        for name, spec in SOURCES.items()
+    ],
+)
 def test_slicing_leaves_no_trace(spec, media, media_tools, transcoded):
     path = media.recording(duration=5.0, numbered=True, **spec)
     rate = Fraction(spec.get("fps", "30"))

@@ -81,9 +81,17 @@ OFF_GRID = {
         Fraction(30_000, 1001), 1,
     ),
 }  # fmt: skip
+#: Of each kind there is another one.
+MORE = ("30-30", "59.94-29.97", "23.98-wrap", "fmp4")
 
 
-@pytest.mark.parametrize(("spec", "rate", "every"), OFF_GRID.values(), ids=OFF_GRID.keys())
+@pytest.mark.parametrize(
+    ("spec", "rate", "every"),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.long if name in MORE else ())
+        for name, case in OFF_GRID.items()
+    ],
+)
 def test_pictures_that_have_the_rate_keep_their_times(
     spec, rate, every, media, media_tools, transcoded, finalizer
 ):
