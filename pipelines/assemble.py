@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from pipelines.census import EncodingOf, MainPictures
     from pipelines.clock_detours import Place
+    from pipelines.conformance import Conformance
     from pipelines.location import Location
     from pipelines.loss import Loss
     from pipelines.media import Codec
@@ -159,7 +160,7 @@ def assemble(assembly: Assembly) -> AssembledObject:
     layout = lay_out([receipt.payload for receipt in assembly.receipts])
     tables, totals = _merge(assembly, layout)
     _refuse_gaps(assembly, tables)
-    _settle_layout(assembly, tables)
+    _settle_layout(assembly, tables.conformance)
     try:
         size = len(tables.silence) + layout.payload_size
         header = write_header(tables.taken(), size, tables.silence)
@@ -269,13 +270,13 @@ def _refuse_gaps(assembly: Assembly, tables: MovieTables) -> None:
             raise PermanentError(ErrorCode.GAP_REFUSED, message)
 
 
-def _settle_layout(assembly: Assembly, tables: MovieTables) -> None:
+def _settle_layout(assembly: Assembly, conformance: Conformance) -> None:
     """Raise ``LayoutNeeded`` when runs are not alike and were not conformed yet."""
     if assembly.layout is None:
-        layout = tables.census.layout(assembly.encoding_of or _no_encoding)
+        layout = conformance.census.layout(assembly.encoding_of or _no_encoding)
         if layout is not None:
-            raise LayoutNeeded(layout, tables.census.reasons())
-    tables.refuse_odd()
+            raise LayoutNeeded(layout, conformance.census.reasons())
+    conformance.refuse_odd()
 
 
 def _no_encoding(main: MainPictures) -> VideoEncoding:

@@ -67,7 +67,7 @@ class Edges:
             return ()
         found: list[IndexedSegment] = []
         held = 0
-        for piece in self._pieces_before(first):
+        for piece in self.pieces_before(first):
             earlier = _fitting(piece, [first, *found])
             if earlier is None or not self._same_clock(earlier, found[0] if found else first):
                 break
@@ -89,6 +89,22 @@ class Edges:
         if not earlier or not (goes_on or not begins_with_key(first)):
             return None
         return self._pieces(earlier[-1], first)
+
+    def pieces_before(self, first: IndexedSegment) -> Iterator[IndexedSegment]:
+        """Pieces before ``first`` in its tagged period, the nearest first, up to one that is lost."""
+        later = first
+        if first.piece:
+            own = self._pieces(first.segment, first).pieces[: first.piece]
+            yield from reversed(own)
+            later = own[0]
+        for segment in reversed(self._earlier(first.segment)):
+            pieces = self._pieces(segment, later).pieces
+            if not pieces:
+                return
+            if pieces[0].data == later.data:
+                continue  # ``later`` repeats it
+            yield from reversed(pieces)
+            later = pieces[0]
 
     def announced_before(self) -> Mapping[int, Codec]:
         """The PIDs that the nearest segment with program tables before the slice announces."""
@@ -166,22 +182,6 @@ class Edges:
         packager = self._packager
         final, patience = packager.missing_is_final, self._patience
         return fetch_segment(packager.reader, segment, missing_is_final=final, patience=patience)
-
-    def _pieces_before(self, first: IndexedSegment) -> Iterator[IndexedSegment]:
-        """Pieces before ``first`` in its tagged period, the nearest first, up to one that is lost."""
-        later = first
-        if first.piece:
-            own = self._pieces(first.segment, first).pieces[: first.piece]
-            yield from reversed(own)
-            later = own[0]
-        for segment in reversed(self._earlier(first.segment)):
-            pieces = self._pieces(segment, later).pieces
-            if not pieces:
-                return
-            if pieces[0].data == later.data:
-                continue  # ``later`` repeats it
-            yield from reversed(pieces)
-            later = pieces[0]
 
     def _pieces(self, segment: Segment, later: IndexedSegment) -> SegmentPieces:
         """An earlier segment as its own slice has it; ``later`` comes behind it."""

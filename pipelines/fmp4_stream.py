@@ -16,6 +16,7 @@ from pipelines.media import TrackKind
 from pipelines.mp4.fragment_bytes import fragment_bytes
 from pipelines.mp4.media_segment import read_segment
 from pipelines.mp4.samples import starts
+from pipelines.overlapping_fragments import repeated_samples, without_first
 from pipelines.repair import Repair, RepairKind
 from pipelines.repeated_segments import EarlierSegments, RepeatedSegments, units_of_all
 from pipelines.segment_index import MAX_CUTS
@@ -232,7 +233,7 @@ class Fmp4Stream:
     """Fragmented MP4 segments in order, piece by piece, with one of look-ahead.
 
     What cannot be read is noted in ``losses``, what was mended in ``repairs``. Segments that came
-    before are left out.
+    before are left out, as is what one begins with of the end of the one before.
     """
 
     def __init__(
@@ -255,6 +256,8 @@ class Fmp4Stream:
         self._tagged = False
         self._cuts = 0
         self._repeated = RepeatedSegments(earlier)
+        self._earlier = earlier
+        self._before: Fmp4Segment | None = None  # what a segment may begin with once more
         self.losses: list[Loss] = []
         self.repairs: list[Repair] = []
 
@@ -290,8 +293,9 @@ class Fmp4Stream:
         if opened.loss is not None:
             self.losses.append(opened.loss)
         self.repairs += opened.repairs
-        if opened.pieces:
-            first, *others = opened.pieces
+        pieces = self._new(opened)
+        if pieces:
+            first, *others = pieces
             self._broken = self._broken or self._begins_broken(first)
             first = replace(first, broken=self._broken, tagged=self._tagged)
             self._next.extend((first, *others))
@@ -300,6 +304,41 @@ class Fmp4Stream:
         if opened.ends_broken:
             self._broken = True
             self._clocks.ends.clear()
+            self._before = None
+
+    def _new(self, opened: OpenedSegment) -> tuple[Fmp4Segment, ...]:
+        """The pieces of a segment without what it repeats of the end of the one before."""
+        if not opened.pieces:
+            return ()
+        first, *others = opened.pieces
+        before = None if self._tagged or self._broken else self._nearest()
+        self._earlier = None
+        self._before = opened.pieces[-1] if opened.timed else None
+        counts = repeated_samples(first, before) if before and opened.timed else {}
+        if not counts:
+            return opened.pieces
+        kept = without_first(first, counts)
+        detail = "samples that it begins with came before, and are kept once"
+        self.repairs.append(
+            Repair(
+                first.segment.sequence,
+                RepairKind.DUPLICATE,
+                detail,
+                sum(counts.values()),
+                whole=kept is None and not others,
+                by_track=tuple(counts.items()),
+            )
+        )
+        return (*([kept] if kept else []), *others)
+
+    def _nearest(self) -> Fmp4Segment | None:
+        """What comes directly before the segment that is read, if its times are known."""
+        fetched = self._earlier.nearest() if self._earlier else None
+        if fetched is None:
+            return self._before
+        opened = open_segment(fetched, self._inits)
+        known = opened.timed and opened.pieces and not opened.ends_broken
+        return opened.pieces[-1] if known else None
 
     def _begins_broken(self, first: Fmp4Segment) -> bool:
         """Whether the slice begins with pictures whose references are lost."""

@@ -25,6 +25,20 @@ class Undecodable:
     count: int
     cause: str
 
+    def dropped(self, at: Fraction) -> Dropped:
+        """The same once it is known at which media time that would have been."""
+        return Dropped(self.name, max(0.0, float(at)), self.count, self.cause)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Samples left out because nothing before them lets them be decoded."""
+
+    track: str
+    at: float  #: media seconds
+    samples: int
+    cause: str
+
 
 class LeadingPictures:
     """Leaves out what comes before a key frame that it needs; over several runs, until one comes."""

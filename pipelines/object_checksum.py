@@ -12,7 +12,7 @@ from pipelines.payload_hash import joined_hash, payload_hash
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipelines.movie_tables import PayloadGroups
+    from pipelines.payload_groups import PayloadGroups
 
 
 def crc64nvme(header: bytes, groups: Iterable[PayloadGroups], payload_size: int) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 _MAGIC = b"RFSL"
 _PREFIX = struct.Struct(">4sHI")
@@ -83,8 +83,7 @@ class Expectation:
     sizes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  #: int64[n], bytes as
     #: MP4 holds them, UNKNOWN_SIZE where that cannot be told; int64[0] where none is told
     hashes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))  #: uint64[n],
-    #: CRC-64/NVME of those bytes, UNKNOWN_HASH where they cannot be told; uint64[0] where none are,
-    #: and once staged: samples are compared with them before, groups of samples afterwards
+    #: CRC-64/NVME of those bytes, UNKNOWN_HASH where they cannot be told; uint64[0] where none are
 
     def __len__(self) -> int:
         return len(self.dts)
@@ -303,6 +302,7 @@ def _track_header(track: PackagedTrack, arrays: _ArrayWriter) -> dict[str, Any]:
         "expectedPts": arrays.add_times(expected.pts),
         "expectedSync": arrays.add(np.packbits(expected.sync), "u1"),
         "expectedSizes": arrays.add(expected.sizes, "<i8"),
+        "expectedHashes": arrays.add(expected.hashes, "<u8"),
         "matrix": track.matrix.hex(),
         "made": track.made,
         "repeats": track.repeats,
@@ -356,6 +356,7 @@ def _track(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedTrack:
             pts=arrays.get_times(header["expectedPts"]),
             sync=_bits(arrays, header["expectedSync"], header["expectedUnits"]),
             sizes=arrays.get(header["expectedSizes"], "<i8"),
+            hashes=arrays.get(header["expectedHashes"], "<u8"),
         ),
         matrix=bytes.fromhex(header["matrix"]),
         made=TrackMade(header["made"]),

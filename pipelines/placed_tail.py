@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import TrackMade
+from pipelines.payload_hash import UNKNOWN_HASH
 from pipelines.segment_index import TS_TIMESCALE
 
 if TYPE_CHECKING:
@@ -21,13 +22,25 @@ if TYPE_CHECKING:
 REMEMBERED = 1 << 16
 #: Seconds by which the times of equal samples may differ: rounding, and for sound ffmpeg's sums.
 TOLERANCES = {TrackKind.VIDEO: Fraction(2, TS_TIMESCALE), TrackKind.AUDIO: Fraction(2, 1000)}
+#: Silence, or a picture that stands still, has so many kinds of samples: any two takes agree in it.
+SILENT_KINDS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class _Tail:
     dts: np.ndarray  #: int64[n], ticks of the track on the clock of the period
     sizes: np.ndarray  #: uint32[n], bytes
+    hashes: np.ndarray  #: uint64[n], of the source's units; UNKNOWN_HASH
     timescale: int
+
+
+@dataclass(frozen=True)
+class _Repeat:
+    """What one track has again: so many first samples, and what that says of the others."""
+
+    count: int
+    telling: bool = False  #: they are the source's own, and like no other media
+    untold: bool = False  #: they were encoded anew, and may be another take
 
 
 class PlacedTail:
@@ -43,37 +56,41 @@ class PlacedTail:
     def note(self, name: str, track: PackagedTrack, unwrap: Fraction) -> None:
         """Remember samples that were placed; ``unwrap`` seconds make their clock the period's."""
         dts = track.samples.dts + round(unwrap * track.timescale)
-        sizes = track.samples.sizes
+        sizes, hashes = track.samples.sizes, _hashes(track)
         before = self._tails.get(name)
         if before is not None and before.timescale == track.timescale:
             dts, sizes = np.append(before.dts, dts), np.append(before.sizes, sizes)
-        self._tails[name] = _Tail(dts[-REMEMBERED:], sizes[-REMEMBERED:], track.timescale)
+            hashes = np.append(before.hashes, hashes)
+        last = slice(-REMEMBERED, None)
+        self._tails[name] = _Tail(dts[last], sizes[last], hashes[last], track.timescale)
 
     def repeated(
         self, run: PackagedRun, names: Mapping[int, str], unwrap: Fraction
     ) -> dict[int, int]:
         """How many first samples of each track of a run were placed already, by PID or track_ID.
 
-        Empty unless all that overlaps what was placed is the same in every track, by time, and by
-        size in those that are the source's own: else it is another take of that time. What was
-        encoded anew tells nothing of its source; its pictures refer to no others, so that they can
-        only be left out up to a key frame.
+        Empty unless all that overlaps what was placed is the same in every track, by time, and byte
+        for byte in those that are the source's own: else it is another take of that time. What was
+        encoded anew tells nothing of its source, so that others must tell what silence cannot; its
+        pictures refer to no others, so that they can only be left out up to a key frame.
         """
-        counts = {}
-        told = False
+        found = {}
         for track in run.tracks:
             tail = self._tails.get(names.get(track.track, ""))
             if tail is None or not len(track.samples):
                 continue
-            count = _repeated(tail, track, unwrap)
-            if count is None:
+            repeat = _repeated(tail, track, unwrap)
+            if repeat is None:
                 return {}
-            counts[track.track] = count
-            told = told or (count > 0 and track.made is TrackMade.COPIED)
-        return counts if told else {}
+            found[track.track] = repeat
+        known = any(each.count and not each.untold for each in found.values())
+        if any(each.untold for each in found.values()):
+            known = any(each.telling for each in found.values())
+        return {number: each.count for number, each in found.items()} if known else {}
 
 
-def _repeated(tail: _Tail, track: PackagedTrack, unwrap: Fraction) -> int | None:
+def _repeated(tail: _Tail, track: PackagedTrack, unwrap: Fraction) -> _Repeat | None:
+    """What a track has again; None when what it has at that time is something else."""
     if tail.timescale != track.timescale:
         return None
     allowed = max(1, int(TOLERANCES[track.kind] * track.timescale))
@@ -81,13 +98,24 @@ def _repeated(tail: _Tail, track: PackagedTrack, unwrap: Fraction) -> int | None
     count = int(np.searchsorted(dts, tail.dts[-1] + allowed, side="right"))
     first = int(np.searchsorted(tail.dts, dts[0] - allowed))
     same = slice(first, first + count)
-    if first + count > len(tail.dts):
+    if first + count > len(tail.dts) or not _can_begin(track, count):
         return None
-    near = np.abs(tail.dts[same] - dts[:count]) <= allowed
-    equal = near
-    if track.made is TrackMade.COPIED:
-        equal = near & (tail.sizes[same] == track.samples.sizes[:count])
-    return count if bool(equal.all()) and _can_begin(track, count) else None
+    if bool((np.abs(tail.dts[same] - dts[:count]) > allowed).any()):
+        return None
+    if track.made is not TrackMade.COPIED:
+        return _Repeat(count, untold=count > 0)
+    before, again = tail.hashes[same], _hashes(track)[:count]
+    told = (before != UNKNOWN_HASH) & (again != UNKNOWN_HASH)
+    equal = np.where(told, before == again, tail.sizes[same] == track.samples.sizes[:count])
+    if not equal.all():
+        return None
+    return _Repeat(count, telling=len(np.unique(again[told])) > SILENT_KINDS)
+
+
+def _hashes(track: PackagedTrack) -> np.ndarray:
+    """The hashes of a track's units in the source, uint64[n]; UNKNOWN_HASH where none is told."""
+    told = track.expected.hashes
+    return told if len(told) else np.full(len(track.samples), UNKNOWN_HASH, np.uint64)
 
 
 def _can_begin(track: PackagedTrack, number: int) -> bool:

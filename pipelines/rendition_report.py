@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipelines.assemble import AssembledObject
+    from pipelines.conformance import Conformed
     from pipelines.gap import Gap
     from pipelines.loss import Loss
-    from pipelines.movie_tables import Conformed
     from pipelines.transcoding.encoding import VideoEncoding
     from pipelines.verify import Proof, TrackProof, Undecoded
 
@@ -104,7 +104,7 @@ def rendition_report(
         gaps_not_listed=not_listed(gaps),
         losses_not_listed=not_listed(losses),
         repairs_not_listed=not_listed(repairs),
-        reencoded=[_reencoded(each, made) for each in made.tables.conformed],
+        reencoded=[_reencoded(each, made) for each in made.tables.conformance.conformed],
         source_segments=made.source_segments,
         source_segments_lost=sum(loss.whole for loss in made.losses),
         source_bytes=made.source_bytes,
@@ -300,7 +300,7 @@ def _repairs(made: AssembledObject) -> Iterator[RepairReport]:
                 units=0,
                 detail="the clock of the sound stepped; counting began anew there",
             )
-        for filled in tables.filled:
+        for filled in tables.holes.filled:
             yield RepairReport(
                 kind=FILLED,
                 track=name,

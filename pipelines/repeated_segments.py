@@ -43,6 +43,10 @@ class EarlierSegments:
         period = work.lead_in[max(tags, default=0) :]
         return cls(reader, period[-NEAREST:], units_of)
 
+    def nearest(self) -> FetchedSegment | None:
+        """The one directly before the slice; None at the start of a period."""
+        return fetch_segment(self.reader, self.segments[-1]) if self.segments else None
+
     def equal_to(self, fetched: FetchedSegment) -> Mapping[int, int] | None:
         """The units of the one that has the very same bytes; None when none has, or it has none."""
         for segment, size in self._sizes():

@@ -49,6 +49,11 @@ class SoundRun:
         return replace(self, tracks=tuple(each.moved(by) for each in self.tracks)) if by else self
 
 
+def is_own(run: PackagedRun) -> bool:
+    """Whether a run has media of the variant's own playlist, not sound of another one alone."""
+    return any(track.track < TRACK_NUMBERS for track in run.tracks)
+
+
 def track_number(window: SoundWindow, track: PackagedTrack) -> int:
     """The number of a window's track among those of all playlists."""
     return TRACK_NUMBERS * (window.position + 1) + track.track

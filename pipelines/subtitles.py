@@ -18,7 +18,7 @@ from pipelines.webvtt import Cue, WebVtt, WebVttError, joined, parse, write
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.movie_tables import ClockPoint
+    from pipelines.clock_point import ClockPoint
     from pipelines.playlist import MediaPlaylist, Segment
     from pipelines.source import SourceReader
 

@@ -98,4 +98,5 @@ def _expected(expected: Expectation, begin: int, end: int) -> Expectation:
         expected.pts[begin:end],
         expected.sync[begin:end],
         expected.sizes[begin:end],
+        expected.hashes[begin:end],
     )

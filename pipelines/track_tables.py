@@ -10,15 +10,16 @@ import numpy as np
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.expected_track import ExpectedTrack
-from pipelines.gap import TOLD, GapCause, GapDone, GapReason, Hole
+from pipelines.gap import TOLD, GapDone, GapReason
 from pipelines.media import TrackKind
 from pipelines.mp4.movie import MovieTrack
 from pipelines.mp4.movie_header import Edit
-from pipelines.mp4.samples import RunLengths, narrowed, sync_numbers
-from pipelines.packaged_slice import TrackMade
+from pipelines.packaged_slice import Samples, TrackMade
+from pipelines.picture_pauses import LastPicture, decoded_later, missing_pictures
+from pipelines.sample_columns import SampleColumns
 from pipelines.steady_clock import STEADY, SteadyClock
-from pipelines.timeline import GAP_SAMPLES
-from pipelines.track_cut import UNEVEN, even_duration, usual_duration
+from pipelines.track_cut import UNEVEN, usual_duration
+from pipelines.track_holes import TrackHoles, track_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,8 @@ SLOW = 5
 #: Most frames of silence in one hole (two days of AAC): clocks that are further apart are nonsense.
 MOST_SILENT = 1 << 23
 
+_WORDS = {TrackKind.VIDEO: "pictures end", TrackKind.AUDIO: "sound ends"}
+
 
 @dataclass(frozen=True)
 class AudioStep:
@@ -45,20 +48,9 @@ class AudioStep:
     by: float
 
 
-@dataclass(frozen=True)
-class Filled:
-    """A moment at the start of a period that the track was filled up for, since others went on."""
-
-    at: float  #: media seconds
-    seconds: float
-    samples: int  #: frames of silence; 0 where the last picture lasts longer
-    done: GapDone
-
-
 class TrackTables:
-    """The tables of one track while slices are added; memory grows with runs of equal values.
+    """The tables of one track while slices are added; memory grows as that of its columns does.
 
-    Sizes, sync flags and chunk offsets are the exception: 4, 1/8 and about 0.1 bytes a sample.
     Holes in the sound are filled with silence out of the block that ``silence`` gives; in a hole of
     the pictures the last one lasts longer.
     """
@@ -69,27 +61,15 @@ class TrackTables:
         self.first = first
         self.kind = first.kind
         self.timescale = first.timescale
+        self.columns = SampleColumns()
         self.expected = ExpectedTrack(first.timescale)
         self.late: GapReason | None = None  #: why it may begin after the others
         self.audio_steps: list[AudioStep] = []
-        self.holes: list[Hole] = []
-        self.filled: list[Filled] = []  #: what is too short to be told as a hole
+        self.holes = TrackHoles(name)
         self.edges: list[int] = []  #: numbers of the first samples behind holes
-        self.first_dts = 0
-        self.first_pts = 0
-        self.end_pts = 0
-        self.count = 0
         self._name = name
         self._silence = silence
-        self._deltas = RunLengths()
-        self._composition = RunLengths()
-        self._sizes: list[np.ndarray] = []
-        self._sync: list[np.ndarray] = []
-        self._offsets: list[np.ndarray] = []
-        self._counts: list[np.ndarray] = []
         self._clock = SteadyClock(first.timescale)
-        self._last_dts = 0
-        self._last_duration = 0
         self._limit = 0  # ticks of a longer pause between two samples, which is a hole
         self._held: PlacedSamples | None = None  # silence of a run, until what follows is known
 
@@ -109,39 +89,34 @@ class TrackTables:
 
     def finish(self, movie_end: Fraction) -> None:
         """Let the track last as long as the movie does; once it is settled."""
-        start = Fraction(self.presentation_start, self.timescale)
+        start = Fraction(self.columns.start, self.timescale)
         if start > TOLD and self.kind is TrackKind.VIDEO:
-            reason = self.late or _absent("the pictures begin after the sound")
-            self._note(Fraction(0), start, reason, GapDone.REPORTED)
-        missing = round(movie_end * self.timescale) - self.end_pts
-        if missing <= self._limit:
-            return
-        reason = _absent(f"the {_WORDS[self.kind]} before the others")
-        if self.kind is TrackKind.AUDIO:
+            reason = self.late or track_absent("the pictures begin after the sound")
+            self.holes.note(Fraction(0), start, reason, GapDone.REPORTED)
+        missing = round(movie_end * self.timescale) - self.columns.end_pts
+        if missing > self._limit:
             end = self.end
-            done = self._fill(self.end_dts + missing)
-            self._note(end, movie_end, reason, done)
-        elif self._last_duration + missing > LONGEST_SAMPLE:
-            self._note(self.end, movie_end, reason, GapDone.REPORTED)
-        else:
-            self._note(self.end, movie_end, reason, GapDone.HELD)
-            self._last_duration += missing
-            self.end_pts += missing
+            reason = track_absent(f"the {_WORDS[self.kind]} before the others")
+            self.holes.note(end, movie_end, reason, self._last_until_end(missing))
+
+    def _last_until_end(self, missing: int) -> GapDone:
+        """Fill up the ``missing`` ticks up to the end of the movie."""
+        if self.kind is TrackKind.AUDIO:
+            return self._fill(self.columns.end_dts + missing)
+        if self.columns.last_duration + missing > LONGEST_SAMPLE:
+            return GapDone.REPORTED
+        self.columns.hold_last(missing)
+        return GapDone.HELD
 
     @property
-    def end_dts(self) -> int:
-        """Media ticks at which the last sample ends, in decode time."""
-        return self._last_dts + self._last_duration
+    def count(self) -> int:
+        """How many samples it has."""
+        return self.columns.count
 
     @property
     def end(self) -> Fraction:
         """Media seconds at which the track has been seen or heard to its end."""
-        return Fraction(self.end_pts, self.timescale)
-
-    @property
-    def presentation_start(self) -> int:
-        """Media ticks at which the track is first seen or heard."""
-        return max(0, self.first_pts)
+        return Fraction(self.columns.end_pts, self.timescale)
 
     def movie_track(self, movie_timescale: int, *, enabled: bool) -> MovieTrack:
         """The finished tables; the movie starts at media time 0, chunk offsets count from the start
@@ -150,16 +125,10 @@ class TrackTables:
         A track in which a picture is shown before it is decoded is decoded earlier as a whole: not
         every player knows negative composition offsets, and nothing else changes.
         """
-        durations = RunLengths()
-        durations.append_runs(*self._deltas.encoded())
-        durations.append(np.array([self._last_duration]))
-        counts, deltas = durations.encoded()
+        counts, deltas = self.columns.durations()
         self._refuse_overlong(int(deltas.max()))
-        offset_counts, offsets = self._composition.encoded()
-        earlier = max(0, -int(offsets.min(initial=0)))
-        if earlier:
-            offsets = narrowed(offsets.astype(np.int64) + earlier)
-        sync = np.concatenate(self._sync)
+        offset_counts, offsets, earlier = self.columns.composition()
+        chunk_offsets, chunk_samples = self.columns.chunks()
         return MovieTrack(
             kind=self.kind,
             timescale=self.timescale,
@@ -168,23 +137,18 @@ class TrackTables:
             enabled=enabled,
             width=self.first.width,
             height=self.first.height,
-            duration=self.end_dts - self.first_dts,
+            duration=self.columns.end_dts - self.columns.first_dts,
             time_counts=counts,
             time_deltas=deltas,
             composition_counts=offset_counts if offsets.any() else None,
             composition_offsets=offsets if offsets.any() else None,
-            sync_samples=None if sync.all() else sync_numbers(sync),
-            sizes=np.concatenate(self._sizes),
-            chunk_offsets=np.concatenate(self._offsets),
-            chunk_samples=np.concatenate(self._counts),
+            sync_samples=self.columns.sync_samples(),
+            sizes=self.columns.sizes(),
+            chunk_offsets=chunk_offsets,
+            chunk_samples=chunk_samples,
             edits=self._edits(movie_timescale, earlier),
             matrix=self.first.matrix,
         )
-
-    def release(self) -> None:
-        """Forget what only the movie's track is made of, once that is taken."""
-        self._deltas, self._composition = RunLengths(), RunLengths()
-        self._sizes, self._sync, self._offsets, self._counts = [], [], [], []
 
     def _refuse_overlong(self, longest: int) -> None:
         """Refuse a pause of this track alone that no sample can last for: others go on in it."""
@@ -199,11 +163,11 @@ class TrackTables:
     def _edits(self, movie_timescale: int, earlier: int) -> tuple[Edit, ...]:
         """An empty edit for the track's late start, then all of it from its first picture on,
         which decoding ``earlier`` (ticks) puts off."""
-        start = Fraction(self.presentation_start, self.timescale)
-        shown = Fraction(self.end_pts - self.presentation_start, self.timescale)
-        media_time = self.presentation_start - self.first_dts + earlier
+        columns = self.columns
+        shown = Fraction(columns.end_pts - columns.start, self.timescale)
+        media_time = columns.start - columns.first_dts + earlier
         edits = (Edit(round(shown * movie_timescale), media_time),)
-        pause = round(start * movie_timescale)
+        pause = round(Fraction(columns.start, self.timescale) * movie_timescale)
         return (Edit(pause, -1), *edits) if pause else edits
 
     def _without_overlap(self, placed: PlacedSamples) -> PlacedSamples:
@@ -212,7 +176,7 @@ class TrackTables:
         if not self.count:
             return placed
         allowed = int(STEADY * self.timescale)
-        begin = int(np.searchsorted(samples.dts, self.end_dts - allowed))
+        begin = int(np.searchsorted(samples.dts, self.columns.end_dts - allowed))
         return placed.cut(begin, len(samples))
 
     def _release(self, until: int | None) -> None:
@@ -230,8 +194,7 @@ class TrackTables:
             return
         begin = self.end if self.count else Fraction(int(samples.dts[0]), self.timescale)
         self._add(held.cut(0, last))
-        detail = f"the source has no {self._name} there"
-        self._note(begin, self.end, held.inner or _absent(detail), GapDone.SILENCE)
+        self.holes.note_inside(held, begin, self.end, GapDone.SILENCE)
 
     def _add(self, placed: PlacedSamples) -> None:
         """Add samples, and silence in holes of the sound."""
@@ -242,14 +205,16 @@ class TrackTables:
         self._note_repeats(placed)
 
     def _add_pictures(self, placed: PlacedSamples) -> None:
-        usual = usual_duration(placed.track)
+        columns, usual = self.columns, usual_duration(placed.track)
         self._limit = round(max(TOLD * self.timescale, Fraction(SLOW * usual)))
-        for begin, end, at in self._pauses(placed, usual):
-            times = Fraction(begin, self.timescale), Fraction(end, self.timescale)
-            self._tell(placed, *times, GapDone.HELD, seam=begin == self.end_pts)
-            self.edges.append(self.count + at)
+        before = LastPicture(columns.last_dts, columns.end_pts) if self.count else None
+        for pause in missing_pictures(placed, before, self._limit):
+            begin, end = (Fraction(each, self.timescale) for each in (pause.begin, pause.end))
+            seam = pause.begin == columns.end_pts
+            self.holes.note_missing(placed, begin, end, GapDone.HELD, seam=seam)
+            self.edges.append(self.count + pause.behind)
         if self.count:
-            placed = self._decoded_later(placed, usual)
+            placed = decoded_later(placed, columns.end_dts)
         self._put(placed, self._forward(placed.track.samples.dts))
 
     def _add_sound(self, placed: PlacedSamples) -> None:
@@ -276,23 +241,8 @@ class TrackTables:
         """Decode times that go forward from the last sample on."""
         if not self.count:
             return dts
-        forward: np.ndarray = np.maximum(dts, self._last_dts + 1 + np.arange(len(dts)))
+        forward: np.ndarray = np.maximum(dts, self.columns.last_dts + 1 + np.arange(len(dts)))
         return forward
-
-    def _decoded_later(self, placed: PlacedSamples, usual: int) -> PlacedSamples:
-        """Pictures of an encoder that decodes further ahead than the one before it, whose first ones
-        would be decoded while its last ones still are: all come later, until a pause makes up for
-        it. When they are shown stays the same.
-        """
-        samples = placed.track.samples
-        behind = self.end_dts - int(samples.dts[0])
-        if behind <= usual // 2:
-            return placed
-        pauses = np.maximum(np.diff(samples.dts, prepend=samples.dts[0] + usual) - usual, 0)
-        later = np.maximum(behind - np.cumsum(pauses), 0)
-        composition = (samples.composition - later).astype(np.int32)
-        moved = replace(samples, dts=samples.dts + later, composition=composition)
-        return replace(placed, track=replace(placed.track, samples=moved))
 
     def _note_repeats(self, placed: PlacedSamples) -> None:
         """Tell, once, of holes in the source that pictures at a constant rate have filled."""
@@ -301,8 +251,7 @@ class TrackTables:
         for begin, end in placed.track.repeats:
             at, until = (Fraction(each) + placed.shift for each in (begin, end))
             if first <= at <= last:
-                reason = placed.inner or _absent(f"the source has no {self._name} there")
-                self._note(at, until, reason, GapDone.HELD)
+                self.holes.note_inside(placed, at, until, GapDone.HELD)
 
     def _note_steps(self, steps: Mapping[int, int], dts: np.ndarray) -> None:
         for at, step in steps.items():
@@ -310,38 +259,11 @@ class TrackTables:
                 media = int(dts[at]) / self.timescale
                 self.audio_steps.append(AudioStep(media, step / self.timescale))
 
-    def _pauses(self, placed: PlacedSamples, usual: int) -> Iterator[tuple[int, int, int]]:
-        """Media ticks from when to when pictures are missing, and the number of the one behind. Only
-        where none is decoded, either, can that be told: others may be shown there."""
-        samples = placed.track.samples
-        pts = samples.pts
-        first = int(pts.min())
-        if self.count and first - self.end_pts > self._longest_pause(placed, placed.hole):
-            yield self.end_pts, first, int(np.argmin(pts))
-        longest = usual + self._longest_pause(placed, placed.inner)
-        dts, before = samples.dts, 0
-        if self.count and first < self.end_pts:
-            # The picture behind the pause may have been decoded before it, and before these.
-            dts, before = np.append(self._last_dts, dts), 1
-            pts = np.append(self.end_pts - usual, pts)
-        if not (np.diff(dts) > longest).any():
-            return
-        order = np.argsort(pts, kind="stable")
-        for at in np.flatnonzero(np.diff(pts[order]) > longest).tolist():
-            begin, end = (int(pts[order[each]]) for each in (at, at + 1))
-            yield begin + usual, end, int(order[at + 1]) - before
-
-    def _longest_pause(self, placed: PlacedSamples, reason: GapReason | None) -> int:
-        """Ticks beyond which a pause of the pictures is a hole. They may pause, unless they never do
-        and there is a ``reason`` why some should be missing."""
-        even = even_duration(placed.track) if reason is not None else None
-        return self._limit if even is None else min(self._limit, GAP_SAMPLES * even)
-
     def _holes(self, placed: PlacedSamples, dts: np.ndarray) -> Iterator[int]:
         """Numbers of the frames of sound that come so late that there is a hole before them."""
         usual = usual_duration(placed.track)
         shortest = self._shortest_hole(usual)
-        seam = int(dts[0]) - self.end_dts
+        seam = int(dts[0]) - self.columns.end_dts
         if not self.count:
             seam = int(dts[0]) if int(dts[0]) > TOLD * self.timescale else 0
         if seam >= shortest:
@@ -356,32 +278,12 @@ class TrackTables:
 
     def _bridge(self, placed: PlacedSamples, at: int, until: int) -> None:
         """Fill the hole before frame ``at`` of a run, which begins at tick ``until``."""
-        begin = self.end if self.count else Fraction(0)
-        before = self.count
+        begin, before = self.end if self.count else Fraction(0), self.count
         done = self._fill(until)
         if placed.track.made is not TrackMade.SILENCE:  # told as a whole, with what is put before
-            end = Fraction(until, self.timescale)
-            self._tell(placed, begin, end, done, seam=at == 0, inserted=self.count - before)
+            end, inserted = Fraction(until, self.timescale), self.count - before
+            self.holes.note_missing(placed, begin, end, done, seam=at == 0, inserted=inserted)
         self.edges.append(self.count)
-
-    def _tell(
-        self,
-        placed: PlacedSamples,
-        begin: Fraction,
-        end: Fraction,
-        done: GapDone,
-        *,
-        seam: bool,
-        inserted: int = 0,
-    ) -> None:
-        """Tell of a hole from ``begin`` to ``end``, inside a run or (``seam``) before it; at the
-        start of a period a short one is none, since others went on before it."""
-        if end - begin > TOLD or not (seam and placed.starts_period):
-            between = placed.hole if seam else None
-            absent = _absent(f"the source has no {self._name} there")
-            self._note(begin, end, between or placed.inner or absent, done)
-        else:
-            self.filled.append(Filled(float(begin), float(end - begin), inserted, done))
 
     def _fill(self, until: int) -> GapDone:
         """Put silence from the end of the sound to tick ``until``, in whole frames; the last lasts
@@ -389,7 +291,7 @@ class TrackTables:
         block = self._silence()
         if block is None:
             return GapDone.REPORTED
-        begin = self.end_dts if self.count else 0
+        begin = self.columns.end_dts if self.count else 0
         frame = block.sound.frame_ticks
         allowed = int(STEADY * self.timescale)
         count = int((until - begin + allowed) / frame)
@@ -399,51 +301,16 @@ class TrackTables:
         if not 0 < count <= MOST_SILENT:
             return GapDone.REPORTED
         dts, sizes = block.sound.times(begin, count), block.sound.repeated_sizes(count)
-        offsets, counts = block.chunks(count)
-        self._extend(dts, np.zeros(count, np.int32), sizes.astype(np.uint32))
-        self._sync.append(np.ones(count, np.bool_))
-        self._offsets.append(offsets)
-        self._counts.append(counts)
-        self._last_duration = max(1, int(begin + count * frame) - self._last_dts)
-        self.end_pts = max(self.end_pts, self.end_dts)
-        self.expected.insert(dts, sizes, self._last_duration)
+        lasts = max(1, int(begin + count * frame) - int(dts[-1]))
+        composition, sync = np.zeros(count, np.int32), np.ones(count, np.bool_)
+        silence = Samples(dts, composition, sizes.astype(np.uint32), sync, lasts)
+        self.columns.append(silence, *block.chunks(count))
+        self.expected.insert(dts, sizes, lasts)
         return GapDone.SILENCE
 
     def _put(self, placed: PlacedSamples, dts: np.ndarray) -> None:
         """Add samples without a hole, at these media ticks."""
         track = placed.track
-        samples = track.samples
-        self._extend(dts, samples.composition, samples.sizes)
-        self._sync.append(samples.sync)
-        self._offsets.append(track.placement.offsets + placed.payload_offset)
-        self._counts.append(track.placement.counts)
-        self._last_duration = samples.last_duration
-        ends = int((dts + samples.composition).max()) + samples.last_duration
-        self.end_pts = max(self.end_pts, ends)
+        offsets = track.placement.offsets + placed.payload_offset
+        self.columns.append(replace(track.samples, dts=dts), offsets, track.placement.counts)
         self.expected.append(track, placed.shift)
-
-    def _extend(self, dts: np.ndarray, composition: np.ndarray, sizes: np.ndarray) -> None:
-        if self.count:
-            self._deltas.append(np.array([dts[0] - self._last_dts]))
-        else:
-            self.first_dts = int(dts[0])
-            self.first_pts = int((dts + composition).min())
-        self._deltas.append(np.diff(dts))
-        self._composition.append(composition)
-        self._sizes.append(sizes)
-        self._last_dts = int(dts[-1])
-        self.count += len(dts)
-
-    def _note(self, begin: Fraction, end: Fraction, reason: GapReason, done: GapDone) -> None:
-        last = self.holes[-1] if self.holes else None
-        if last and last.end == begin and (last.reason.cause, last.done) == (reason.cause, done):
-            self.holes[-1] = replace(last, end=end)
-        else:
-            self.holes.append(Hole(begin, end, reason, done))
-
-
-_WORDS = {TrackKind.VIDEO: "pictures end", TrackKind.AUDIO: "sound ends"}
-
-
-def _absent(detail: str) -> GapReason:
-    return GapReason(GapCause.TRACK_ABSENT, detail)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from pipelines.assemble import AssembledObject
     from pipelines.expected_track import ExpectedTrack
-    from pipelines.movie_tables import PayloadGroups
     from pipelines.object_store import ObjectHead, ObjectStore
+    from pipelines.payload_groups import PayloadGroups
 
 #: Places besides the seams at which payload is read back in a sampled verification.
 SAMPLED_PLACES = 64

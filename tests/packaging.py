@@ -258,9 +258,15 @@ class Transcoder:
             for name, encoding in self.encodings.items()
         ]
         slices = first.slices(playlist)
-        sound: list[Packaged] = []
+        encoded: dict[int, Packaged] = {}
         if self.encodes_audio:
-            encode_sound(slices, first.packager, sound.append, never_cancelled)
+            encode_sound(
+                slices,
+                first.packager,
+                lambda each: encoded.update({each.tables.number: each}),
+                never_cancelled,
+            )
+        sound = list(encoded.values())
         for work in slices:
             staged = sound[work.number] if sound else None
             made = dict(

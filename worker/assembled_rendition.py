@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.clock_point import ClockPoint
 from pipelines.lost_stretches import LostPlace
-from pipelines.movie_tables import ClockPoint
 from pipelines.report import RenditionReport
 
 if TYPE_CHECKING:

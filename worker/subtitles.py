@@ -13,7 +13,7 @@ from pipelines.subtitles import SubtitleBudget, clock_stretches, read_subtitles,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipelines.movie_tables import ClockPoint
+    from pipelines.clock_point import ClockPoint
     from pipelines.playlist import SubtitleRendition
     from pipelines.publish import PublishedRendition
     from worker.run import Run

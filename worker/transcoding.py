@@ -81,11 +81,12 @@ def encode_sound_of(run: Run, lease: Lease, key: str, checkpoint: Callable[[], N
 
     slices = current_slices(run, group.renditions[0], is_claimed)
     staging = run.runtime.staging(run.session_id)
-    receipts: list[SliceReceipt] = []
+    receipts: dict[int, SliceReceipt] = {}  # by slice: the sound may be encoded once more
 
     def stage(packaged: Packaged) -> None:
         checkpoint()
-        receipts.append(staging.write(run.generation, _SOUND_FOLDER, lease.token, packaged))
+        receipt = staging.write(run.generation, _SOUND_FOLDER, lease.token, packaged)
+        receipts[packaged.tables.number] = receipt
 
     encode_sound(slices, run.packager, stage, checkpoint)
     details = {
@@ -96,7 +97,7 @@ def encode_sound_of(run: Run, lease: Lease, key: str, checkpoint: Callable[[], N
     }
     log.info("The sound of a variant is encoded.", action="sound_encoded", **details)
     run.runtime.sessions.add_event(run.session_id, "sound_encoded", **details)
-    return sound_result(receipts)
+    return sound_result([receipts[each.number] for each in slices])
 
 
 def _group(plan: RunPlan, key: str) -> TranscodeGroup:

@@ -20,6 +20,7 @@ from pipelines.transcoding.kit import DEINTERLACING, probe_kit
 from pipelines.transcoding.laid_in_sound import Conformer
 from pipelines.transcoding.slice_attempt import SOUND_BYTES, SPARE, SliceAttempt
 from pipelines.transcoding.slice_progress import SliceProgress
+from pipelines.transcoding.spared_sound import without_silenced
 from pipelines.transcoding.transcode import hardware_encoders, telling_of
 from pipelines.transcoding.treatment import AsAsked, Treatment
 
@@ -56,6 +57,7 @@ def conform_slice(
     are done. Raises what ``package_slice`` raises; on every error the parts sent so far count for
     nothing.
     """
+    work = without_silenced(work, sound)
     sizes = source_sizes(work, packager)
     reaching: dict[tuple[int, int], bool] = {}
     done = SliceProgress(work.duration, 1, progress)

@@ -209,14 +209,12 @@ class _Way:
     ) -> Iterator[list[PackagedRun]]:
         edges = Edges(stretch, self._packager)
         stream = SegmentStream(fetched, edges, self._attempt.checkpoint)
-        feed: TsPictureFeed | None = None
         while (first := stream.peek()) is not None:
             treatments = self._treatments(first)
             if len(treatments) == 1 and treatments[0].copies:
-                made, feed = [self._copied_ts_run(stream, edges, treatments[0])], None
+                made = [self._copied_ts_run(stream, edges, treatments[0])]
             else:
-                feed = self._picture_feed(stream, edges, treatments, feed)
-                made = self._ts_run(feed, treatments)
+                made = self._ts_run(stream, edges, treatments)
             yield _finished(made, treatments)
         self.losses += stream.losses
         self.repairs += stream.repairs
@@ -234,18 +232,13 @@ class _Way:
             treatment.laid_in,
         )
 
-    def _picture_feed(
-        self,
-        stream: SegmentStream,
-        edges: Edges,
-        treatments: Sequence[Treatment],
-        before: TsPictureFeed | None,
-    ) -> TsPictureFeed:
-        """The next run, which comes behind ``before``."""
+    def _ts_run(
+        self, stream: SegmentStream, edges: Edges, treatments: Sequence[Treatment]
+    ) -> list[PackagedRun]:
         first = _first(stream)
         period = self._attempt.work.period_at(first.segment.sequence)
         on_grid = _on_grid(treatments)
-        return TsPictureFeed(
+        feed = TsPictureFeed(
             stream,
             edges,
             self._coming(first.segment),
@@ -253,10 +246,7 @@ class _Way:
             neighbours=_neighbours(treatments),
             reaches=self._attempt.reaching.get((first.segment.sequence, first.piece)),
             anchor=ts_anchor(period, first, self._packager.reader) if on_grid else None,
-            before=before,
         )
-
-    def _ts_run(self, feed: TsPictureFeed, treatments: Sequence[Treatment]) -> list[PackagedRun]:
         renditions = [
             TsRendition(feed, writer, each.video, each.laid_in, each.replaced, each.reader())
             for each, writer in zip(treatments, self._writers, strict=True)

@@ -13,12 +13,13 @@ import numpy as np
 from pipelines.copied_runs import is_fragmented
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.ffmpeg_movie import read_movie
+from pipelines.last_resort import spare_the_rest
 from pipelines.media import Codec
 from pipelines.mp4.boxes import Mp4Error
 from pipelines.mp4.fragments import FragmentReader, Header
 from pipelines.package import Packaged
 from pipelines.packaged_slice import PackagedRun, PackagedSlice, PackagedTrack, TrackMade
-from pipelines.process import FilterProcess
+from pipelines.process import DeadlinePassed, FilterProcess
 from pipelines.remux import QUIET, fragmented_mp4_options, input_options
 from pipelines.sample_proof import compare_listed
 from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container
@@ -62,7 +63,8 @@ def encode_sound(
     """Encode the sound of a variant that browsers do not play as AAC-LC, once over all ``slices``.
 
     ``slices`` are all slices of the variant, in order; ``staged`` is called once for each, in
-    order, as soon as its sound is complete. A slice's result may be relied on to be thus:
+    order, as soon as its sound is complete, and again for all of them should segments be given up
+    that ffmpeg fails over, as by ``spare_the_rest``. A slice's result may be relied on to be thus:
 
     - ``tables.runs`` are those that ``package_slice`` makes of its MPEG-TS, one for one: the same
       number, ``first_sequence``, ``tagged`` and clock (should another lead-in make a run count in
@@ -80,6 +82,7 @@ def encode_sound(
     - ``staged`` is the whole payload, ``parts`` is empty. Groups of ``placement`` hold about a
       second, hashed; those of one track of one run follow each other.
     - ``expected`` are the times of the grid and the sizes of the frames.
+    - ``tables.losses`` are the segments that were given up: see ``without_silenced``.
 
     Runs of fragmented MP4 are left out: browsers play whatever sound it can hold.
 
@@ -87,6 +90,37 @@ def encode_sound(
     ``PermanentError`` as ``package_slice`` does; ``ToolError`` when ffmpeg fails, or what it made
     does not last as long as the source's units to a frame (``verification_failed``).
     """
+    try:
+        _encode_all(slices, packager, staged, checkpoint)
+    except DeadlinePassed:
+        raise
+    except ToolError:
+        spared = _spared(slices, packager, checkpoint)
+        if spared == tuple(slices):
+            raise
+    else:
+        return
+    _encode_all(spared, packager, staged, checkpoint)
+
+
+def _spared(
+    slices: Sequence[Slice], packager: Packager, checkpoint: Callable[[], None]
+) -> tuple[Slice, ...]:
+    """The slices with segments given up over which the encoder fails, each slice tried alone."""
+
+    def tried(work: Slice) -> Slice:
+        _encode_all((work,), packager, lambda _: None, checkpoint)
+        return work
+
+    return tuple(spare_the_rest(work, tried, tried) for work in slices)
+
+
+def _encode_all(
+    slices: Sequence[Slice],
+    packager: Packager,
+    staged: Callable[[Packaged], None],
+    checkpoint: Callable[[], None],
+) -> None:
     with contextlib.closing(SoundWalk(slices, packager, checkpoint)) as walk:
         hand_out = _HandOut(slices, walk, staged)
         while walk.peek() is not None:
@@ -333,7 +367,9 @@ class _HandOut:
         work, payload = self._waiting.popleft(), bytes(self._payload)
         listed = [each for each in work.segments if not is_fragmented(each)]
         runs = [packaged for _, packaged in self._runs]
-        compare_listed(listed, runs, *self._walk.told(work))
+        losses, repairs = self._walk.told(work)
+        compare_listed(listed, runs, losses, repairs)
+        given_up = {segment.sequence for segment in work.segments if segment.given_up}
         tables = PackagedSlice(
             number=work.number,
             identity=work.identity,
@@ -344,6 +380,7 @@ class _HandOut:
             source_bytes=next((owned.run.source_bytes for owned, _ in self._runs), 0),
             source_segments=len(work.segments),
             listed_seconds=work.duration,
+            losses=tuple(loss for loss in losses if loss.sequence in given_up),
         )
         self._runs, self._payload = [], bytearray()
         self._staged(Packaged(tables, payload))

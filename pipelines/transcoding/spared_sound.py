@@ -1,4 +1,4 @@
-"""The encoded sound of a slice without that of segments that were given up after it was made."""
+"""Segments that are given up as encoded sound and as pictures: neither keeps what the other lacks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from pipelines.packaged_slice import PackagedRun, PackagedTrack
     from pipelines.playlist import Segment
     from pipelines.slices import Slice
+
+
+def without_silenced(work: Slice, sound: Packaged | None) -> Slice:
+    """The slice with those segments given up that were, for everybody, as its sound was encoded."""
+    lost = {loss.sequence: loss.detail for loss in sound.tables.losses} if sound else {}
+    if not lost:
+        return work
+    return replace(
+        work,
+        segments=tuple(
+            replace(segment, given_up=lost.get(segment.sequence, segment.given_up))
+            for segment in work.segments
+        ),
+    )
 
 
 def spared_sound(sound: Packaged, work: Slice, packager: Packager) -> Packaged:

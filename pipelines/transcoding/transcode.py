@@ -14,6 +14,7 @@ from pipelines.transcoding.batches import batches
 from pipelines.transcoding.kit import Hardware
 from pipelines.transcoding.slice_attempt import SliceAttempt
 from pipelines.transcoding.slice_progress import SliceProgress
+from pipelines.transcoding.spared_sound import without_silenced
 from pipelines.transcoding.treatment import AsAsked
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def transcode_slice(
     def staged_bytes(out: RenditionOutput) -> int:
         return len(sound.staged) if sound and out.encodes_audio else 0
 
+    work = without_silenced(work, sound)
     sizes = source_sizes(work, packager)
     demuxed = demuxed_sound(work, packager, checkpoint)
     reaching: dict[tuple[int, int], bool] = {}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.indexed_segment import ticks_90k
+from pipelines.loss import Loss, LossCause
 from pipelines.media import TrackKind
 from pipelines.mpegts.packets import read_packets
 from pipelines.picture_format import PLAIN, configured_format
 from pipelines.repair import Repair, RepairKind
+from pipelines.repeated_segments import NEAREST
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 from pipelines.transcoding.anchor import earliest_picture
 from pipelines.transcoding.ownership import NextPictures, ownership
@@ -19,7 +22,7 @@ from pipelines.transcoding.picture_times import PictureLog
 from pipelines.ts_feed import TsRunFeed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from fractions import Fraction
 
     from pipelines.edges import Edges
@@ -58,13 +61,11 @@ class TsPictureFeed(TsRunFeed):
         neighbours: bool,
         reaches: bool | None,
         anchor: TsAnchor | None = None,
-        before: TsPictureFeed | None = None,
     ) -> None:
         """``coming``: the slice's segments from the run's first on. ``neighbours``: pictures depend
         on those beside them, so that some of each side are fed too. ``reaches``: whether the run
         reaches the slice's end, None to judge that by the clock. ``anchor``: that of constant
-        rates; None to count from the clock's zero. ``before``: the slice's run before this one,
-        whose last pictures may come once more."""
+        rates; None to count from the clock's zero."""
         first = stream.peek()
         if first is None:
             raise LookupError("a run needs a segment")
@@ -77,8 +78,8 @@ class TsPictureFeed(TsRunFeed):
         self.video = next((t for t in self.tracks if t.kind is TrackKind.VIDEO), None)
         self._behind = edges.following({track.track: track.codec for track in self.tracks})
         shown = self._first_picture(first)
-        if before is not None and shown is not None:
-            shown = self._new_pictures(first, before, shown)
+        if shown is not None and not lead_in:
+            shown = self._first_new_picture(first, shown)
         following = self._next_pictures(shown)
         begin = 0 if anchor is None or shown is None else anchor.on_clock(shown)
         self._ownership = ownership(
@@ -126,31 +127,50 @@ class TsPictureFeed(TsRunFeed):
             shown = max(shown, int(keys[0]))
         return shown + ticks_90k(self._unwrap(first))
 
-    def _new_pictures(self, first: IndexedSegment, before: TsPictureFeed, shown: int) -> int:
-        """From when on pictures are shown that the run before has not shown.
+    def _first_new_picture(self, first: IndexedSegment, shown: int) -> int:
+        """When the first picture is shown that does not come before the run as well.
 
-        Those are told as repeated that are shown within its time, if each is one of its, byte for
-        byte: else they are another take of that time.
+        Those are told as repeated that are shown within the time of what comes before, if each is
+        one of that, byte for byte: else they are another take of that time.
         """
         track = first.index.track(self.video.track) if self.video else None
-        latest = before._log.latest
-        if track is None or track.hashes is None or latest is None or first.segment.discontinuity:
+        if track is None or track.hashes is None:
             return shown
-        unwrap = ticks_90k(self._unwrap(first))
-        moved = TS_WRAP * round((latest - shown) / TS_WRAP)
-        pts = np.where(track.pts == NO_TIME, latest + 1, track.pts + unwrap + moved)
-        again = pts <= latest
-        told = before.expectation(track.track)
-        own = set(zip(told.pts.tolist(), told.hashes.tolist(), strict=True))
-        repeated = list(zip(pts[again].tolist(), track.hashes[again].tolist(), strict=True))
-        if not repeated or not own.issuperset(repeated):
+        earlier = _earlier_pictures(self._edges.pieces_before(first), track)
+        latest = max((pts for pts, _ in earlier), default=NO_TIME)
+        again = (track.pts != NO_TIME) & (track.pts <= latest)
+        repeated = list(zip(track.pts[again].tolist(), track.hashes[again].tolist(), strict=True))
+        # The first picture may have got parameter sets that were sent before.
+        if len(repeated) > 1 and again[0] and repeated[0][0] in {pts for pts, _ in earlier}:
+            del repeated[0]
+        if not repeated or not earlier.issuperset(repeated):
             return shown
-        sequence, count = first.segment.sequence, len(repeated)
-        detail = f"pictures that segment {sequence} begins with came twice and are kept once"
+        self._tell_repeated(first.segment, track, again)
+        new = track.pts > latest
+        self._tell_undecoded(first.segment, int((new & (track.pts < shown)).sum()))
+        new &= track.pts >= shown
+        return int(track.pts[new].min()) if new.any() else max(shown, latest + 1)
+
+    def _tell_repeated(self, segment: Segment, track: TrackIndex, again: np.ndarray) -> None:
+        count = int(again.sum())
+        detail = (
+            f"pictures that segment {segment.sequence} begins with came twice and are kept once"
+        )
         by_track = ((track.track, count),)
-        repair = Repair(sequence, RepairKind.DUPLICATE, detail, count, by_track=by_track)
-        self._stream.repairs.append(repair)
-        return max(shown, latest + 1 - moved)
+        kind = RepairKind.DUPLICATE
+        self._stream.repairs.append(
+            Repair(segment.sequence, kind, detail, count, by_track=by_track)
+        )
+
+    def _tell_undecoded(self, segment: Segment, units: int) -> None:
+        """Tell of new pictures before the first key frame, behind repeated ones without one."""
+        if not units:
+            return
+        where, cause = str(segment.location), LossCause.SEGMENT_DAMAGED
+        detail = "no key frame lies before its pictures in what it repeats"
+        self._stream.losses.append(
+            Loss(segment.sequence, where, cause, detail, whole=False, units=units)
+        )
 
     def _next_pictures(self, shown: int | None) -> NextPictures | None:
         """The pictures behind the slice, on the round of the clock next to ``shown``."""
@@ -198,6 +218,27 @@ class TsPictureFeed(TsRunFeed):
                 return self._behind
         tail = super()._tail(following)
         return tail if tail is None or self.video is None else _without_pictures(tail, self.video)
+
+
+def _earlier_pictures(before: Iterator[IndexedSegment], track: TrackIndex) -> set[tuple[int, int]]:
+    """Time, on the clock of ``track``, and hash of the pictures before it that reach into it.
+
+    ``before`` are the pieces before its own, the nearest first.
+    """
+    begin = earliest_picture(track)
+    found: set[tuple[int, int]] = set()
+    for piece in itertools.islice(before if begin is not None else (), NEAREST):
+        earlier = piece.index.track(track.track)
+        if begin is None or earlier is None or earlier.hashes is None:
+            break
+        timed = earlier.pts != NO_TIME
+        pts, hashes = earlier.pts[timed], earlier.hashes[timed]
+        latest = int(pts.max(initial=NO_TIME))
+        rounds = TS_WRAP * round((latest - begin) / TS_WRAP)
+        if latest - rounds < begin or not len(pts):
+            break
+        found |= set(zip((pts - rounds).tolist(), hashes.tolist(), strict=True))
+    return found
 
 
 def _clock_offset(fed: Sequence[IndexedSegment]) -> int:

@@ -21,9 +21,9 @@ from tests.report_laws import broken_laws
 
 #: Faults of different kinds that are put before an encoder too: its pictures are judged alike.
 TRANSCODED = frozenset({
-    "missing-middle", "truncated", "hole-inside", "lost-packets", "twice-two-uris",
+    "missing-middle", "truncated", "hole-inside", "lost-packets", "overlap", "twice-two-uris",
     "reset-untagged", "jump-short", "wrap-inside", "sound-vanishes", "other-size", "other-rate",
-    "fmp4-jump", "two-languages", "vp9-opus",
+    "fmp4-jump", "fmp4-overlap", "two-languages", "vp9-opus",
 })  # fmt: skip
 SMALL = {"name": "small", "width": 128, "height": 128, "bitrate": 100_000, "fps": 0}
 
@@ -59,7 +59,7 @@ def finalized(worker, tmp_path) -> Callable[..., Finalized]:
     settings. Once in a test."""
 
     def make(playlist: Path, *, profiles: Sequence[Any] = (), **settings: Any) -> Finalized:
-        one = worker(**{"slice_seconds": 6, **settings})
+        one = worker(**{"slice_seconds": 6, "preset": "ultrafast", **settings})
         upload_folder(one.s3, playlist.parent, "recordings", ID)
         one.put(sourceUrl=f"s3://recordings/{ID}/{playlist.name}", profiles=list(profiles))
         one.finalize()

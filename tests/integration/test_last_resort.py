@@ -39,7 +39,7 @@ def choking(media_tools, tmp_path):
         program.write_text(
             f"""#!/bin/sh
 real={shlex.quote(media_tools.ffmpeg)}
-case "$*" in *pipe:0*{among}*) ;; *) exec "$real" "$@" ;; esac
+case "$*" in *pipe:0*"{among}"*) ;; *) exec "$real" "$@" ;; esac
 {once}
 held=$(mktemp {shlex.quote(str(tmp_path))}/held.XXXXXX)
 cat > "$held"
@@ -125,11 +125,15 @@ def test_a_transcode_gives_up_no_more(options, position, recording, choking, s3)
         assert video.encoded >= 330 - (15 if options else 0)
 
 
-@pytest.mark.parametrize("position", [6, 8, 11], ids=["first", "middle", "last"])
-def test_sound_that_was_encoded_before_is_given_up_with_its_segment(
-    position, choking, recording, s3, media_tools, tmp_path
+@pytest.mark.parametrize(
+    ("position", "among"),
+    [(6, "libx264"), (8, "libx264"), (11, "libx264"), (6, "c:a aac"), (8, "c:a aac")],
+)
+def test_sound_that_is_encoded_is_given_up_with_its_segment(
+    position, among, choking, recording, s3, media_tools, tmp_path
 ):
-    one = Transcoder(s3, choking(among="libx264"), {"v": small_encoding()}, 6.0, encodes_audio=True)
+    """As it is encoded, or before its pictures are: whichever ffmpeg fails."""
+    one = Transcoder(s3, choking(among=among), {"v": small_encoding()}, 6.0, encodes_audio=True)
     made = one.finalize(recording(position, encoder_options=("-c:a", "mp2")))["v"]
     assert losses(one.renditions["v"]) == [(position, LossCause.SEGMENT_DAMAGED, True)]
     assert made[1].tracks[0].encoded == 330

@@ -1,14 +1,14 @@
 """The store's side: parts, lost answers, other runs' uploads, and nothing left behind."""
 
-import contextlib
 import dataclasses
 
 import boto3
 import pytest
 from botocore.config import Config
 
+from pipelines import assemble as assembly
 from pipelines.assemble import MP4, NONCE, OpenUpload, SlicesChanged, UploadLost
-from pipelines.errors import InterruptedWork, TransientError
+from pipelines.errors import InterruptedWork, ToolError, TransientError
 from pipelines.object_store import ObjectStore
 from pipelines.package import Packaged, Packager, package_slice
 from pipelines.slices import cut
@@ -80,15 +80,18 @@ def test_one_slice_gives_the_same_samples_as_many(packaged, media, finalizer):
     assert made.size - len(made.header) == whole.size - len(whole.header)
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_part_that_another_worker_overwrote_never_gets_into_the_object(packaged, number):
-    part = packaged.receipts[number].payload.parts[-1]
-    packaged.upload.upload_part(part.number, bytearray(part.size))
-    with contextlib.suppress(SlicesChanged):
-        # A store that keeps both uploads of a number takes the one that is asked for.
-        packaged.verify(packaged.assemble())
-        return
-    assert not exists(packaged)
+def test_parts_that_another_worker_overwrote_never_get_into_the_object(
+    packaged, media, finalizer, tmp_path
+):
+    """This store keeps both uploads of a number, and takes the one that is asked for."""
+    for receipt in packaged.receipts[:2]:
+        part = receipt.payload.parts[-1]
+        packaged.upload.upload_part(part.number, bytearray(part.size))
+    packaged.verify(packaged.assemble())
+    undisturbed = finalizer(slice_seconds=2.0)
+    undisturbed.finalize(media.recording(**NOISE))
+    files = [one.download(tmp_path / one.name).read_bytes() for one in (packaged, undisturbed)]
+    assert files[0] == files[1]
 
 
 def test_a_part_that_is_not_there_names_its_slice(packaged):
@@ -198,7 +201,7 @@ def test_a_cancelled_slice_stops(media, finalizer, media_tools):
         package_slice(work, packager, one.upload, cancelled)
 
 
-def test_a_store_where_the_last_upload_of_a_part_wins(moto_server, media, media_tools):
+def test_a_store_where_the_last_upload_of_a_part_wins(moto_server, media, media_tools, monkeypatch):
     client = boto3.client(
         "s3",
         endpoint_url=moto_server,
@@ -214,12 +217,21 @@ def test_a_store_where_the_last_upload_of_a_part_wins(moto_server, media, media_
     for work in slices:
         one.stage(package_slice(work, one.packager, one.upload, never_cancelled))
     part = one.receipts[1].payload.parts[0]
-    body = bytearray(part.size)
-    overwritten = one.upload.upload_part(part.number, body)
+    kept = assembly._check_parts
+
+    def overtaken(*arguments):
+        kept(*arguments)
+        other = one.upload.upload_part(part.number, bytearray(part.size))
+        assert dataclasses.replace(other, etag=part.etag, crc32=part.crc32) == part
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assembly, "_check_parts", overtaken)
+        with pytest.raises(ToolError, match="the store refused the parts"):
+            one.assemble()
+    assert not exists(one)
     with pytest.raises(SlicesChanged) as caught:
         one.assemble()
     assert caught.value.numbers == (1,)
-    assert dataclasses.replace(overwritten, etag=part.etag, crc32=part.crc32) == part
     one.stage(package_slice(slices[1], one.packager, one.upload, never_cancelled))
     one.receipts[1] = one.receipts.pop()
     one.verify(one.assemble())

@@ -57,15 +57,35 @@ def test_a_segment_that_comes_twice_is_shown_once(
         assert picture_numbers(media_tools, file) == list(range(180))
 
 
-@pytest.mark.parametrize("audio", ["aac", None])
+def overlapping(path, *, folder):
+    """A copy of a recording whose fourth segment begins with all of the third."""
+    for each in path.parent.iterdir():
+        (folder / each.name).write_bytes(each.read_bytes())
+    listed = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+    third, fourth = (folder / name for name in listed[2:4])
+    fourth.write_bytes(third.read_bytes() + fourth.read_bytes())
+    return folder / path.name
+
+
+@pytest.mark.parametrize(
+    ("container", "audio", "seconds"),
+    [
+        ("ts", "aac", None),
+        ("ts", None, None),
+        ("ts", "aac", 3.0),
+        ("fmp4", "aac", None),
+        ("fmp4", "aac", 3.0),
+    ],
+)
 def test_a_segment_that_begins_with_the_one_before_shows_it_once(
-    audio, media, media_tools, recording_of, s3, tmp_path
+    container, audio, seconds, media, media_tools, s3, tmp_path
 ):
-    path = media.recording(**{**SPEC, "audio": audio, "gop": 20})
-    data = [each.read_bytes() for each in sorted(path.parent.glob("*.ts"))]
-    data[3] = data[2] + data[3]
-    one = Transcoder(s3, media_tools, {"encoded": small_encoding(gop=2.0)})
-    path = recording_of(*((each, "") for each in data), seconds=1.0)
+    """The fourth one: with slices of three seconds it begins a slice."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    spec = {**SPEC, "audio": audio, "gop": 20, "container": container}
+    path = overlapping(media.recording(**spec), folder=folder)
+    one = Transcoder(s3, media_tools, {"encoded": small_encoding(gop=2.0)}, seconds)
     found, proof = one.finalize(path)["encoded"]
     assert (proof.tracks[0].encoded, proof.tracks[0].repeated) == (180, 30)
     assert {each.kind for each in found.repairs} == {RepairKind.DUPLICATE}
@@ -73,3 +93,18 @@ def test_a_segment_that_begins_with_the_one_before_shows_it_once(
     assert len(found.tables.periods) == 1
     file = one.renditions["encoded"].download(tmp_path / "made.mp4")
     assert picture_numbers(media_tools, file) == list(range(180))
+
+
+def test_pictures_behind_repeated_ones_without_a_key_frame_are_told_as_lost(
+    media, media_tools, s3, tmp_path
+):
+    """Of the group of pictures 50 to 99 the fourth segment has all but the first ten."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    path = overlapping(media.recording(**{**SPEC, "gop": 50}), folder=folder)
+    one = Transcoder(s3, media_tools, {"encoded": small_encoding(gop=2.0)}, 3.0)
+    found, proof = one.finalize(path)["encoded"]
+    assert (proof.tracks[0].encoded, proof.tracks[0].repeated) == (170, 30)
+    assert [(each.sequence, each.units) for each in found.losses] == [(3, 10)]
+    file = one.renditions["encoded"].download(tmp_path / "made.mp4")
+    assert picture_numbers(media_tools, file) == [*range(90), *range(100, 180)]

@@ -1,6 +1,5 @@
 """Faults are seeded into the packager itself: whatever it does wrong, nothing of it is committed."""
 
-import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from pipelines import assemble as assembly
 from pipelines import copied_runs, demuxed_sound
 from pipelines.cutter import SampleCutter
-from pipelines.errors import ErrorCode, FinalizerError, PermanentError, ToolError
+from pipelines.errors import ErrorCode, FinalizerError, ToolError
 from pipelines.movie_tables import MovieTables
 from pipelines.object_store import ObjectStore
 from pipelines.package import Packaged
@@ -18,14 +17,27 @@ from pipelines.playback import play
 from pipelines.session import Phase
 from pipelines.sound_hand_out import SoundHandOut
 from pipelines.staging import SliceLost
-from pipelines.store_errors import ObjectMissing
 from pipelines.transcoding import slice_attempt, sound_walk
 from pipelines.transcoding.sound import encode_sound
 from pipelines.transcoding.transcode import RenditionOutput, transcode_slice
 from pipelines.verify import Thoroughness, Verification
 from tests.demuxed import Sound, demuxed_recording
+from tests.packager_faults import (
+    change_picture,
+    drop_fragment,
+    drop_sample,
+    repeat_fragment,
+    spoil_once,
+    swap_samples,
+    swap_written,
+    swapped,
+    write_elsewhere,
+    write_less,
+)
 from tests.packaging import never_cancelled, nobody, small_encoding
 from tests.sample_tables import movie_of
+from tests.stack import eventually
+from worker.standing import Standing
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -51,86 +63,6 @@ def refused(one, path):
         finalize(one, path)
     assert caught.value.code == ErrorCode.VERIFICATION_FAILED
     return caught.value.message
-
-
-def spoil_once(monkeypatch, where, name, spoil):
-    """Let ``spoil`` stand in for a method once, on its second call; it is given the method."""
-    calls = []
-    kept = getattr(where, name)
-
-    def spoiled(*arguments, **options):
-        calls.append(name)
-        if len(calls) == 2:
-            return spoil(kept, *arguments, **options)
-        return kept(*arguments, **options)
-
-    monkeypatch.setattr(where, name, spoiled)
-    return calls
-
-
-def shortened(track):
-    """A track of a fragment without its last sample."""
-    [run] = track.runs
-    count = run.count - 1
-    run = replace(run, count=count, size=int(track.sizes[:count].sum()))
-    columns = {
-        name: getattr(track, name)[:count] for name in ("durations", "composition", "sizes", "sync")
-    }
-    return replace(track, **columns, runs=(run,))
-
-
-def swapped(data, first, second, size):
-    """A copy of ``data`` with two pieces of ``size`` bytes at these offsets exchanged."""
-    changed = bytearray(data)
-    changed[first : first + size], changed[second : second + size] = (
-        data[second : second + size],
-        data[first : first + size],
-    )
-    assert changed != data
-    return memoryview(changed)
-
-
-def drop_sample(take, cutter, fragment):
-    take(cutter, replace(fragment, tracks=(shortened(fragment.tracks[0]), *fragment.tracks[1:])))
-
-
-def drop_fragment(take, cutter, fragment):
-    """Nothing is done with it."""
-
-
-def repeat_fragment(take, cutter, fragment):
-    take(cutter, fragment)
-    take(cutter, fragment)
-
-
-def swap_samples(take, cutter, fragment):
-    """Exchange the bytes of the first two sounds, which are as many."""
-    sound = fragment.tracks[-1]
-    size = int(sound.sizes[0])
-    assert set(sound.sizes[:2].tolist()) == {size}
-    begin = sound.runs[0].offset
-    take(cutter, replace(fragment, payload=swapped(fragment.payload, begin, begin + size, size)))
-
-
-def change_picture(take, cutter, fragment):
-    """Change a byte in the middle of the last picture."""
-    pictures = fragment.tracks[0]
-    last = pictures.runs[-1]
-    changed = bytearray(fragment.payload)
-    changed[last.offset + last.size - int(pictures.sizes[-1]) // 2] ^= 1
-    take(cutter, replace(fragment, payload=memoryview(changed)))
-
-
-def swap_written(write, writer, data):
-    return write(writer, swapped(data, 0, len(data) // 2, 100))
-
-
-def write_elsewhere(write, writer, data):
-    return write(writer, data) + 1
-
-
-def write_less(write, writer, data):
-    return write(writer, data[:-1])
 
 
 SEEDS = {
@@ -385,8 +317,10 @@ def refused_assembly(one):
         assert caught.value.code == ErrorCode.VERIFICATION_FAILED
 
 
-def test_a_slice_left_out_is_found(packaged):
-    del packaged.receipts[1]
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_slice_left_out_is_found(number, packaged):
+    """The last one is found by who knows what is listed: the worker, see below."""
+    del packaged.receipts[number]
     refused_assembly(packaged)
 
 
@@ -433,8 +367,25 @@ def test_staged_bytes_that_were_swapped_are_found(packaged):
     refused_assembly(packaged)
 
 
+class LastUploadWins(ObjectStore):
+    """A store that keeps one upload of a number, the last, and takes it whichever is asked for."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        self._last = {}
+
+    def upload_part(self, location, upload_id, number, body):
+        self._last[number] = super().upload_part(location, upload_id, number, body)
+        return self._last[number]
+
+    def complete_upload(self, location, upload_id, parts):
+        last = [self._last[part.number] for part in parts]
+        return super().complete_upload(location, upload_id, last)
+
+
 def test_a_part_of_an_older_run_is_found(media, finalizer, monkeypatch):
     one = finalizer(slice_seconds=2.0)
+    one.store = one.upload.store = LastUploadWins(one.client)
     one.package(one.playlist(media.recording(**NOISE)))
     part = one.receipts[1].payload.parts[0]
     kept = assembly._check_parts
@@ -445,23 +396,29 @@ def test_a_part_of_an_older_run_is_found(media, finalizer, monkeypatch):
         one.upload.upload_part(part.number, older)
 
     monkeypatch.setattr(assembly, "_check_parts", overtaken)
-    refused_or_unharmed(one)
-
-
-def refused_or_unharmed(one):
-    """A store that keeps both uploads of a number takes the one that was asked for."""
-    with contextlib.suppress(PermanentError, ToolError):
-        one.verify(one.assemble())
-        return
-    with pytest.raises(ObjectMissing):
-        one.store.head(one.output)
+    made = one.assemble()
+    with pytest.raises(ToolError, match="is not that of its parts") as caught:
+        one.verify(made)
+    assert caught.value.code is ErrorCode.VERIFICATION_FAILED
 
 
 def test_a_session_whose_packager_swaps_samples_never_becomes_ready(recorded, monkeypatch):
     kept = SampleCutter.take
     monkeypatch.setattr(SampleCutter, "take", lambda *taken: swap_samples(kept, *taken))
-    worker = recorded(recording={"duration": 4.0, **EQUAL_FRAMES})
-    worker.finalize()
+    worker = recorded(recording={"duration": 4.0, **EQUAL_FRAMES}, slice_seconds=4)
+    eventually(lambda: worker.finalize() or worker.record().phase is not Phase.FINALIZING)
     record = worker.record()
-    assert record.phase is not Phase.READY
+    assert record.phase is Phase.FAILED
+    assert record.error.code == ErrorCode.VERIFICATION_FAILED
     assert record.session.mp4_url is None
+
+
+def test_a_session_whose_last_slice_is_left_out_never_becomes_ready(recorded, monkeypatch):
+    kept = Standing.receipts
+    monkeypatch.setattr(Standing, "receipts", lambda *given: (kept(*given) or [])[:-1] or None)
+    worker = recorded(recording={"duration": 4.0, "size": "160x90"})
+    eventually(lambda: worker.finalize() or worker.record().phase is not Phase.FINALIZING)
+    record = worker.record()
+    assert record.phase is Phase.FAILED
+    assert record.error.code == ErrorCode.VERIFICATION_FAILED
+    assert "holds 1 of 2 listed segments" in record.error.message

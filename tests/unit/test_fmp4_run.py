@@ -253,6 +253,31 @@ def test_fragments_that_came_twice_are_kept_once():
     assert other.sequences == [(3, 0), (3, 1)]
 
 
+@pytest.mark.parametrize(
+    ("again", "sequences", "repeated", "whole"),
+    [
+        (media(1, 3), [(3, 0)], 2, False),
+        (media(0, 4), [(3, 0)], 4, False),
+        (media(1, 1) + media(2), [(3, 0)], 2, False),
+        (media(1, 1), [(3, 0)], 2, True),
+        (media(1, 3, sound=b"other"), [(3, 0), (4, 0)], 0, False),
+    ],
+    ids=["part", "all", "fragment", "nothing-new", "another-take"],
+)
+def test_what_a_segment_begins_with_of_the_one_before_is_kept_once(
+    again, sequences, repeated, whole
+):
+    one = Packaged(fetched(3, media(0)), fetched(4, again), fetched(5, media(2 if whole else 4)))
+    assert one.sequences == sequences
+    told = [(each.sequence, each.units, each.whole) for each in one.repairs]
+    assert told == ([(4, repeated, whole)] if repeated else [])
+    assert one.losses == []
+    if repeated:
+        seconds = list(range(4 if whole else 6))
+        assert one.seconds == [{1: seconds, 2: seconds}]
+        assert one.payload.count(nal(b"picture")) == len(seconds)
+
+
 def test_fragments_without_decode_times_follow_those_before_them():
     timeless = media(0, timed=False)
     one = Packaged(fetched(3, media(10)), fetched(4, timeless + timeless), fetched(5, media(16)))

@@ -80,10 +80,10 @@ def test_what_a_layout_has_had_encoded_is_told_with_its_place():
         packaged(1, pictures(3, TrackMade.ENCODED), tagged=True),
         packaged(2, pictures(5)),
     )
-    (told,) = merged(*slices, layout=layout).conformed
+    (told,) = merged(*slices, layout=layout).conformance.conformed
     assert (told.track, told.sequence, told.was) == ("video", 1, "h264 640x360")
     assert (told.at, told.seconds) == (pytest.approx(2.0), pytest.approx(2.0))
-    assert merged(*slices).conformed == []
+    assert merged(*slices).conformance.conformed == []
 
 
 def settled(*clocks, walls=(), policy=GapPolicy.HOLD, tags=()):

@@ -64,7 +64,7 @@ def shown(tables, name):
     one = tables.tracks[name]
     made = one.movie_track(90_000, enabled=True)
     deltas = np.repeat(made.time_deltas, made.time_counts)
-    dts = one.first_dts + np.concatenate(([0], np.cumsum(deltas)))[:-1]
+    dts = one.columns.first_dts + np.concatenate(([0], np.cumsum(deltas)))[:-1]
     if made.composition_counts is not None:
         dts = dts + np.repeat(made.composition_offsets, made.composition_counts)
     return dts / one.timescale
@@ -321,9 +321,9 @@ def test_pictures_of_an_open_group_whose_last_one_is_lost_are_dropped(clean, lef
 def test_another_configuration_needs_a_layout_or_is_refused():
     other = pictures(SECONDS, entry=visual_entry(avcc(sps=b"\x67SPS")))
     tables = merged(packaged(0, pictures()), packaged(1, other))
-    assert [*tables.census.layout(lambda main: None).slices] == [1]
+    assert [*tables.conformance.census.layout(lambda main: None).slices] == [1]
     with pytest.raises(PermanentError) as caught:
-        tables.refuse_odd()
+        tables.conformance.refuse_odd()
     assert caught.value.code == ErrorCode.CONFIGURATION_CHANGED
 
 
@@ -486,14 +486,14 @@ def test_other_media_of_the_same_time_is_another_period():
 
 def test_a_track_of_sound_that_a_run_lacks_is_laid_in_as_silence():
     slices = packaged(0, pictures(), sounds()), packaged(1, pictures(SECONDS), sequence=8)
-    layout = merged(*slices).census.layout(lambda main: None)
+    layout = merged(*slices).conformance.census.layout(lambda main: None)
     samples = sound_samples(frames(SECONDS * RATE, SOUNDS), size=6)
     silent = dataclasses.replace(
         track(AUDIO, samples, number=-1, offset=10**6), made=TrackMade.SILENCE
     )
     conformed = packaged(1, pictures(SECONDS), silent, sequence=8)
     tables = merged(slices[0], conformed, layout=layout)
-    tables.refuse_odd()
+    tables.conformance.refuse_odd()
     assert tables.tracks["audio"].count == 2 * SOUNDS
     assert (tables.expected["audio"].copied, tables.expected["audio"].silent) == (SOUNDS, SOUNDS)
     assert told(tables) == [("audio", SECONDS, SECONDS)]

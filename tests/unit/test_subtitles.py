@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from pipelines.clock_point import ClockPoint
 from pipelines.location import Location
-from pipelines.movie_tables import ClockPoint
 from pipelines.playlist import Segment
 from pipelines.subtitles import SubtitleText, clock_stretches, retimed, vod_texts
 from pipelines.timeline import WRAP

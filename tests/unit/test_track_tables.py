@@ -61,7 +61,7 @@ def times(tables):
     """Decode times of all samples, media ticks."""
     movie = tables.movie_track(MOVIE_TIMESCALE, enabled=True)
     deltas = np.repeat(movie.time_deltas, movie.time_counts)
-    return tables.first_dts + np.concatenate(([0], np.cumsum(deltas)))[:-1]
+    return tables.columns.first_dts + np.concatenate(([0], np.cumsum(deltas)))[:-1]
 
 
 def cut(values, places):
@@ -133,7 +133,7 @@ def filled(tables):
 
 
 def told(tables):
-    return [(float(each.begin), float(each.end), each.done) for each in tables.holes]
+    return [(float(each.begin), float(each.end), each.done) for each in tables.holes.found]
 
 
 @pytest.mark.parametrize("sliced", [False, True])
@@ -222,13 +222,13 @@ def test_sound_that_ends_just_before_its_period_is_filled_up_and_told_apart_from
     tables = sounds(frames(0, 20), frames(later, 20), periods=(0, 1))
     assert filled(tables) == list(range(20, 30))
     begin, seconds = 20 * FRAME / RATE, 10 * FRAME / RATE
-    [told_of] = tables.filled
+    [told_of] = tables.holes.filled
     assert (told_of.at, told_of.samples, told_of.done) == (begin, 10, GapDone.SILENCE)
     assert told_of.seconds == pytest.approx(seconds)
     assert told(tables) == []
     # Inside a period the very same is a hole.
     within = sounds(frames(0, 20), frames(later, 20))
-    assert (told(within), within.filled) == ([(begin, later / RATE, GapDone.SILENCE)], [])
+    assert (told(within), within.holes.filled) == ([(begin, later / RATE, GapDone.SILENCE)], [])
 
 
 @settings(deadline=None)
@@ -329,7 +329,7 @@ def test_encoders_that_look_ahead_unlike_each_other_keep_the_times_of_their_pict
     ]
     tables = tables_of(TrackKind.VIDEO, *pieces, periods=range(len(pieces)))
     assert shown(tables).tolist() == (PICTURE * np.arange(30 * len(pieces))).tolist()
-    assert tables.holes == []
+    assert tables.holes.found == []
 
 
 def test_a_pause_makes_up_for_pictures_that_are_decoded_later():
@@ -337,7 +337,7 @@ def test_a_pause_makes_up_for_pictures_that_are_decoded_later():
     late = replace(after, dts=after.dts + PICTURE * np.repeat([0, 10], [30, 30]))
     tables = tables_of(TrackKind.VIDEO, before, late)
     assert shown(tables)[30:].tolist() == late.pts.tolist()
-    assert tables.end_dts == late.dts[-1] + PICTURE
+    assert tables.columns.end_dts == late.dts[-1] + PICTURE
 
 
 def test_pictures_are_missing_where_none_is_shown_not_where_none_is_decoded():
@@ -345,5 +345,5 @@ def test_pictures_are_missing_where_none_is_shown_not_where_none_is_decoded():
     samples = pictures_in_order(0, 3, 1, 2, 33, 4, 5, 34, 35, 36)
     late = replace(samples, dts=PICTURE * np.array([-1, 0, 1, 2, 3, 31, 32, 33, 34, 35]))
     composition = (samples.pts - late.dts).astype(np.int32)
-    [hole] = tables_of(TrackKind.VIDEO, replace(late, composition=composition)).holes
+    [hole] = tables_of(TrackKind.VIDEO, replace(late, composition=composition)).holes.found
     assert (hole.begin, hole.end) == (Fraction(6, 30), Fraction(33, 30))

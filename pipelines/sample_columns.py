@@ -1,0 +1,103 @@
+"""The columns of one track's sample tables, appended run by run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.mp4.samples import RunLengths, narrowed, sync_numbers
+
+if TYPE_CHECKING:
+    from pipelines.packaged_slice import Samples
+
+
+class SampleColumns:
+    """Times, sizes, sync flags and chunks of all samples of a track; times in ticks of the track.
+
+    Memory grows with runs of equal values. Sizes, sync flags and chunk offsets are the exception:
+    4, 1 and about 0.1 bytes a sample.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first_dts = 0
+        self.first_pts = 0
+        self.last_dts = 0
+        self.last_duration = 0
+        self.end_pts = 0  #: at which the track has been seen or heard to its end
+        self._deltas = RunLengths()
+        self._composition = RunLengths()
+        self._sizes: list[np.ndarray] = []
+        self._sync: list[np.ndarray] = []
+        self._offsets: list[np.ndarray] = []
+        self._counts: list[np.ndarray] = []
+
+    @property
+    def end_dts(self) -> int:
+        """Where the last sample ends, in decode time."""
+        return self.last_dts + self.last_duration
+
+    @property
+    def start(self) -> int:
+        """When the track is first seen or heard: the movie begins at 0."""
+        return max(0, self.first_pts)
+
+    def append(self, samples: Samples, offsets: np.ndarray, counts: np.ndarray) -> None:
+        """Add samples, which lie in chunks: ``offsets`` in the payload of the movie, and how many
+        samples each of them has."""
+        dts, pts = samples.dts, samples.pts
+        if self.count:
+            self._deltas.append(np.array([dts[0] - self.last_dts]))
+        else:
+            self.first_dts = int(dts[0])
+            self.first_pts = int(pts.min())
+        self._deltas.append(np.diff(dts))
+        self._composition.append(samples.composition)
+        self._sizes.append(samples.sizes)
+        self._sync.append(samples.sync)
+        self._offsets.append(offsets)
+        self._counts.append(counts)
+        self.last_dts = int(dts[-1])
+        self.last_duration = samples.last_duration
+        self.end_pts = max(self.end_pts, int(pts.max()) + samples.last_duration)
+        self.count += len(dts)
+
+    def hold_last(self, ticks: int) -> None:
+        """Let the last sample last longer."""
+        self.last_duration += ticks
+        self.end_pts += ticks
+
+    def durations(self) -> tuple[np.ndarray, np.ndarray]:
+        """Runs of samples that last alike: how many samples, and how long each (``stts``)."""
+        durations = RunLengths()
+        durations.append_runs(*self._deltas.encoded())
+        durations.append(np.array([self.last_duration]))
+        return durations.encoded()
+
+    def composition(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Runs of composition offsets that are not negative (``ctts``): how many samples, the offset
+        of each, and by how much all of them are decoded earlier for that."""
+        counts, offsets = self._composition.encoded()
+        earlier = max(0, -int(offsets.min(initial=0)))
+        if earlier:
+            offsets = narrowed(offsets.astype(np.int64) + earlier)
+        return counts, offsets, earlier
+
+    def sync_samples(self) -> np.ndarray | None:
+        """Numbers of the key frames, from 1 on (``stss``); None when every sample is one."""
+        sync = np.concatenate(self._sync)
+        return None if sync.all() else sync_numbers(sync)
+
+    def sizes(self) -> np.ndarray:
+        """Bytes of every sample."""
+        return np.concatenate(self._sizes)
+
+    def chunks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where every chunk starts, from the start of slice 0's payload, and its samples."""
+        return np.concatenate(self._offsets), np.concatenate(self._counts)
+
+    def release(self) -> None:
+        """Forget what only the movie's track is made of, once that is taken."""
+        self._deltas, self._composition = RunLengths(), RunLengths()
+        self._sizes, self._sync, self._offsets, self._counts = [], [], [], []
