@@ -110,6 +110,7 @@ def stretches(work: Slice) -> Iterator[Slice]:
             segments=group,
             lead_in=before[-1] if first and before and _alike(before[-1][0], group[0]) else (),
             lead_out=behind if last and behind and _alike(behind, group[0]) else None,
+            beyond=tuple(each for each in work.beyond if _alike(each, group[0])),
         )
 
 

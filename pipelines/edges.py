@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ from pipelines.repeated_segments import EarlierSegments
 from pipelines.segment_pieces import HEAD_BYTES, SegmentPieces, orphaned, pieces_of, units_of
 from pipelines.source import Patience, fetch_head, fetch_segment
 from pipelines.timeline import Relation, step
+from pipelines.wall_clock import is_later
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -49,7 +50,8 @@ class Edges:
         #: Those that segments of the slice may repeat.
         self.nearest = EarlierSegments.of(work, packager.reader, _units)
         self._patience = Patience(final=packager.missing_is_final)
-        self._behind: FetchedSegment | None = None
+        #: Media sequences of segments that are others once more, and are left out.
+        self.repeats: set[int] = set()
         #: What was announced before the slice, once somebody has asked.
         self._announced: Mapping[int, Codec] | None = None
         #: The slice's own segment read last, which tells what the one behind it may go on with.
@@ -101,7 +103,7 @@ class Edges:
             pieces = self._pieces(segment, later).pieces
             if not pieces:
                 return
-            if pieces[0].data == later.data:
+            if pieces[0].head == later.head:
                 continue  # ``later`` repeats it
             yield from reversed(pieces)
             later = pieces[0]
@@ -116,8 +118,7 @@ class Edges:
 
     def announced_behind(self) -> Mapping[int, Codec]:
         """The PIDs that the segment behind the slice announces."""
-        following = self._work.lead_out
-        return announced(self._fetched(following).data) if following else {}
+        return announced(self._following.data) if self._next else {}
 
     def sets_of_period(
         self, first: IndexedSegment, pids: Collection[int], nearer: Mapping[int, Configuration]
@@ -142,23 +143,18 @@ class Edges:
 
     def seam_behind(self, index: SegmentIndex) -> Seam:
         """How the segment behind the slice goes on with its last one."""
-        following = self._work.lead_out
-        if following is None:
-            return TORN
-        head = fetch_head(self._packager.reader, following, HEAD_BYTES)
-        return TORN if head.loss else seam(index, head.data)
+        head = self._next
+        return TORN if head is None or head.loss else seam(index, head.data)
 
     def lead_out(self, tracks: Mapping[int, Codec], unfinished: bool) -> IndexedSegment | None:
         """The segment after the slice, when a unit that starts in the slice may go on in it.
 
         Its head tells when nothing does, unless one of the tracks has no packet there.
         """
-        following = self._work.lead_out
-        if following is None:
+        if self._next is None:
             return None
-        reader = self._packager.reader
         if not unfinished:
-            head = fetch_head(reader, following, HEAD_BYTES).data
+            head = self._next.data
             told = not absent(head, tracks)
             if told and not continues_previous(head, tracks) & tracks.keys():
                 return None
@@ -167,16 +163,44 @@ class Edges:
     def following(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
         """The beginning of the segment behind the slice; None behind the last one, before a tagged
         discontinuity, and for one that is lost."""
-        segment = self._work.lead_out
-        if segment is None:
+        if self._next is None:
             return None
-        if self._behind is None:
-            self._behind = self._fetched(segment)
-        last = self.last
-        adjoins = last and last.pieces and last.pieces[0].segment.sequence + 1 == segment.sequence
-        begun = orphaned(last if adjoins else None, self._behind.data[:HEAD_BYTES])
-        pieces = pieces_of(self._behind, tracks, begun=begun).pieces
+        behind, last = self._following, self.last
+        adjoins = last and last.pieces and self.adjoin(last.pieces[0].segment, behind.segment)
+        begun = orphaned(last if adjoins else None, behind.data[:HEAD_BYTES])
+        pieces = pieces_of(behind, tracks, begun=begun).pieces
         return pieces[0] if pieces else None
+
+    def adjoin(self, earlier: Segment, later: Segment) -> bool:
+        """Whether nothing is listed between two segments but what is left out since it repeats."""
+        return self.repeats.issuperset(range(earlier.sequence + 1, later.sequence))
+
+    @cached_property
+    def _next(self) -> FetchedSegment | None:
+        """The first bytes of the segment behind the slice that is not its last one once more, or
+        its loss; None when none is listed."""
+        work = self._work
+        if work.lead_out is None:
+            return None
+        last = self._head(work.segments[-1])
+        for segment in (work.lead_out, *work.beyond):
+            head = self._head(segment)
+            if not (
+                comes_again(head, last)
+                and comes_again(self._fetched(segment), self._fetched(last.segment))
+            ):
+                return head
+            self.repeats.add(segment.sequence)
+        return None
+
+    @cached_property
+    def _following(self) -> FetchedSegment:
+        """All of the segment behind the slice; only where there is one."""
+        assert self._next is not None
+        return self._fetched(self._next.segment)
+
+    def _head(self, segment: Segment) -> FetchedSegment:
+        return fetch_head(self._packager.reader, segment, HEAD_BYTES)
 
     def _fetched(self, segment: Segment) -> FetchedSegment:
         packager = self._packager
@@ -207,6 +231,15 @@ class Edges:
             return False
         related = step(earlier.spans, later.spans, wraps=True, max_hole=self._packager.max_hole)
         return related.relation is not Relation.RESET
+
+
+def comes_again(later: FetchedSegment, earlier: FetchedSegment) -> bool:
+    """Whether a segment is the one before it once more, byte for byte: what goes on with that one
+    lies behind both. A loop, which the clock on the wall tells to be of another time, is none."""
+    one, other = earlier.segment, later.segment
+    if other.discontinuity or is_later(other, one):
+        return False
+    return bool(later.data) and later.data == earlier.data
 
 
 def _units(fetched: FetchedSegment) -> Mapping[int, int]:

@@ -22,6 +22,7 @@ from pipelines.repeated_segments import EarlierSegments, RepeatedSegments, units
 from pipelines.segment_index import MAX_CUTS
 from pipelines.source import fetch_segment
 from pipelines.timeline import Span
+from pipelines.wall_clock import is_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -318,6 +319,8 @@ class Fmp4Stream:
         if not counts:
             return opened.pieces
         kept = without_first(first, counts)
+        if before and kept is None and is_later(first.segment, before.segment):
+            return opened.pieces
         detail = "samples that it begins with came before, and are kept once"
         self.repairs.append(
             Repair(

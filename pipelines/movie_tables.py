@@ -237,7 +237,7 @@ class MovieTables:
     ) -> PackagedRun:
         """The run without samples at its start that were placed already: a segment came twice."""
         counts = self._places.repeated(run, related, names)
-        if not counts:
+        if not counts or related is None or self._gaps.is_new(run, related, self._places.end):
             return run
         kept = [cut(track, counts.get(track.track, 0), len(track.samples)) for track in run.tracks]
         for number, count in counts.items():

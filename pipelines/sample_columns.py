@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.entry_points import EntryPoints
+from pipelines.media import Codec
 from pipelines.mp4.samples import RunLengths, narrowed, sync_numbers
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ class SampleColumns:
     4, 1 and about 0.1 bytes a sample.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec, timescale: int) -> None:
+        self._entries = EntryPoints(timescale) if codec is Codec.H264 else None
         self.count = 0
         self.first_dts = 0
         self.first_pts = 0
@@ -56,6 +59,8 @@ class SampleColumns:
         self._composition.append(samples.composition)
         self._sizes.append(samples.sizes)
         self._sync.append(samples.sync)
+        if self._entries is not None:
+            self._entries.append(pts, samples.sync)
         self._offsets.append(offsets)
         self._counts.append(counts)
         self.last_dts = int(dts[-1])
@@ -85,8 +90,11 @@ class SampleColumns:
         return counts, offsets, earlier
 
     def sync_samples(self) -> np.ndarray | None:
-        """Numbers of the key frames, from 1 on (``stss``); None when every sample is one."""
+        """Numbers of the key frames that a player may begin with, from 1 on (``stss``); None when
+        every sample is one."""
         sync = np.concatenate(self._sync)
+        if self._entries is not None:
+            sync[self._entries.left_out()] = False
         return None if sync.all() else sync_numbers(sync)
 
     def sizes(self) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pipelines.edges import comes_again
 from pipelines.indexed_segment import begins_with_key, with_tables
 from pipelines.loss import Loss, LossCause
 from pipelines.media import TrackKind
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pipelines.edges import Edges
     from pipelines.indexed_segment import IndexedSegment
     from pipelines.media import Codec, Configuration
+    from pipelines.playlist import Segment
     from pipelines.repair import Repair
     from pipelines.source import FetchedSegment
 
@@ -88,22 +91,34 @@ class SegmentStream:
         """Say that what comes next begins a run of its own."""
         self._begins_run = True
 
+    def adjoin(self, earlier: Segment, later: Segment) -> bool:
+        """Whether nothing is listed between two segments but what is left out since it repeats."""
+        return self._edges.adjoin(earlier, later)
+
     def _read(self) -> FetchedSegment | None:
         if self._ahead:
             return self._ahead.popleft()
         self._checkpoint()
         return next(self._fetched, None)
 
-    def _look_ahead(self) -> FetchedSegment | None:
-        following = self._read()
-        if following is not None:
-            self._ahead.append(following)
-        return following
+    def _behind(self, fetched: FetchedSegment) -> FetchedSegment | None:
+        """The segment behind the one read last that is not the same once more; None at the end."""
+        for following in self._ahead:
+            if following.data is not fetched.data:
+                return following
+        self._checkpoint()
+        for following in self._fetched:
+            if not comes_again(following, fetched):
+                self._ahead.append(following)
+                return following
+            self._ahead.append(replace(following, data=fetched.data))  # held in memory once
+        return None
 
     def _index(self, fetched: FetchedSegment) -> None:
         """Take in the pieces of a segment, and what it lacks; nothing of one that came before."""
         if repair := self._repeated.found(fetched):
             self.repairs.append(repair)
+            self._edges.repeats.add(repair.sequence)
             return
         if not self._known and fetched.loss is None:
             self._known |= self._announced(fetched)
@@ -123,7 +138,8 @@ class SegmentStream:
         self._before = self._edges.last = made
 
     def _pieces_of(self, fetched: FetchedSegment, begun: Collection[int] = ()) -> SegmentPieces:
-        return pieces_of(fetched, self._known, self._seam_behind, begun, self._checkpoint)
+        behind = partial(self._seam_behind, fetched)
+        return pieces_of(fetched, self._known, behind, begun, self._checkpoint)
 
     def _noted(self, made: SegmentPieces, before: SegmentPieces | None) -> Iterator[IndexedSegment]:
         """The pieces, once what is lost and mended of them is noted."""
@@ -144,12 +160,12 @@ class SegmentStream:
         before = self._edges.announced_before()
         if before or announced(fetched.data):
             return before
-        following = self._look_ahead()
+        following = self._behind(fetched)
         return announced(following.data) if following else self._edges.announced_behind()
 
-    def _seam_behind(self, index: SegmentIndex) -> Seam:
+    def _seam_behind(self, fetched: FetchedSegment, index: SegmentIndex) -> Seam:
         """How the segment behind the one read last goes on with it."""
-        following = self._look_ahead()
+        following = self._behind(fetched)
         if following is None:
             return self._edges.seam_behind(index)
         if following.loss is not None or following.segment.discontinuity:

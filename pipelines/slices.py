@@ -25,6 +25,8 @@ MAX_SEGMENTS = 400
 MAX_SLICES = 1237
 #: Most segments that a slice is offered as its lead-in.
 MAX_LEAD_IN = 64
+#: Segments behind a slice's lead-out that are looked at when that repeats the slice's last one.
+MAX_BEYOND = 4
 #: Most segments of a tagged period's start that are looked at for its first picture.
 MAX_PERIOD_START = 3
 
@@ -70,7 +72,8 @@ class Slice:
     """A time window of a rendition: what one message packages.
 
     ``lead_in`` are the segments before it in its tagged period, nearest last: what a decoder may
-    need first. ``lead_out`` is the segment after it, unless a tagged discontinuity lies between.
+    need first. ``lead_out`` is the segment after it, unless a tagged discontinuity lies between;
+    ``beyond`` are those behind that, for what goes on with the slice if it is one that came before.
     ``period`` is how the tagged period begins in which its first segment lies; it names no segment
     behind the slice. ``beside`` is a segment right before or behind the slice, whatever tags lie
     between; None when there is no other. ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not
@@ -87,6 +90,7 @@ class Slice:
     settled: bool
     sound: tuple[SoundWindow, ...] = ()
     beside: Segment | None = None
+    beyond: tuple[Segment, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -169,6 +173,7 @@ class Placed:
             beside=next(
                 iter((*self.segments[begin - 1 : begin], *self.segments[end : end + 1])), None
             ),
+            beyond=_beyond(self.segments, end),
         )
 
     def _period(self, begin: int, end: int) -> PeriodStart:
@@ -220,3 +225,10 @@ def _lead_out(segments: Sequence[Segment], end: int) -> Segment | None:
     if end == len(segments) or segments[end].discontinuity:
         return None
     return segments[end]
+
+
+def _beyond(segments: Sequence[Segment], end: int) -> tuple[Segment, ...]:
+    if _lead_out(segments, end) is None:
+        return ()
+    following = segments[end + 1 : end + 1 + MAX_BEYOND]
+    return tuple(itertools.takewhile(lambda segment: not segment.discontinuity, following))

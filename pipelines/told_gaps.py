@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.gap import ALL_TRACKS, Gap, GapCause, GapDone, GapReason, Hole, gaps_of
 from pipelines.run_spans import span_of
 from pipelines.sound_run import TRACK_NUMBERS, is_own
-from pipelines.wall_clock import ListedClock, WallClock
+from pipelines.wall_clock import TOLD, ListedClock, WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +57,19 @@ class ToldGaps:
         if before is None or run.wall_clock is None or jump <= 0:
             return False
         return run.wall_clock - before > jump / 2
+
+    def is_new(self, run: PackagedRun, related: Step, end: Fraction) -> bool:
+        """Whether the clock on the wall tells that a run is new media, though its own clock steps
+        back behind media that ended at ``end``: a loop.
+
+        It is asked about whole segments: where one begins with the end of the one before, the list
+        tells the time of what is new.
+        """
+        before, again = self._wall.at(end), -related.jump
+        listed = self._listed.lasts(run.first_sequence)
+        if before is None or run.wall_clock is None or again < max(TOLD / 2, listed - TOLD / 2):
+            return False
+        return run.wall_clock - before > -again / 2
 
     def begin_run(self) -> None:
         """Say that another run begins, of which nothing has its place yet."""

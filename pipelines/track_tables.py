@@ -61,7 +61,7 @@ class TrackTables:
         self.first = first
         self.kind = first.kind
         self.timescale = first.timescale
-        self.columns = SampleColumns()
+        self.columns = SampleColumns(first.codec, first.timescale)
         self.expected = ExpectedTrack(first.timescale)
         self.late: GapReason | None = None  #: why it may begin after the others
         self.audio_steps: list[AudioStep] = []

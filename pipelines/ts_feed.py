@@ -136,7 +136,7 @@ class TsRunFeed:
 
     def _finishes(self, following: IndexedSegment) -> bool:
         """Whether a segment can be fed behind the run: the next one, and nothing other than it."""
-        adjoins = following.segment.sequence - self._last.sequence in (0, 1)
+        adjoins = self._stream.adjoin(self._last, following.segment)
         return adjoins and not self._conflicts(following) and self._is_later(following)
 
     def _is_later(self, following: IndexedSegment) -> bool:

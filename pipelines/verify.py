@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.entry_points import EntryPoints
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.movie_reader import ParsedTrack, read_tracks, top_level_boxes
@@ -274,11 +275,9 @@ def check_samples(
     if len(track) != len(expected):
         raise _differs(f"{name}: {len(expected)} samples are expected, the object has {len(track)}")
     shift, scale = _media_start(track, movie_timescale), track.header.timescale
+    check_entries(name, track, expected)
     for first, units in expected.units():
         own = slice(first, first + len(units))
-        if not np.array_equal(track.sync[own], units.sync):
-            at = first + int(np.flatnonzero(track.sync[own] != units.sync)[0])
-            raise _differs(f"{name}: sample {at} has another key flag than the source")
         compare_sizes(track.sizes[own], units.sizes, name)
         pts = units.pts
         off = np.where(pts == NO_TIME, 0, np.abs(track.pts[own] + shift - pts)) / scale
@@ -288,6 +287,24 @@ def check_samples(
                 f"{name}: sample {first + at} is shown {float(off[at]) * 1000:.3f} ms from its "
                 "source time"
             )
+
+
+def check_entries(name: str, track: ParsedTrack, expected: ExpectedTrack) -> None:
+    """Compare the key frames that a track lists with those of the source's index.
+
+    Raises ``ToolError`` (``verification_failed``).
+    """
+    entries = EntryPoints(track.header.timescale)
+    due = np.zeros(len(expected), np.bool_)
+    for first, units in expected.units():
+        own = slice(first, first + len(units))
+        due[own] = units.sync
+        entries.append(track.pts[own], units.sync)
+    if track.header.codec is Codec.H264:
+        due[entries.left_out()] = False
+    if not np.array_equal(track.sync, due):
+        at = int(np.flatnonzero(track.sync != due)[0])
+        raise _differs(f"{name}: sample {at} has another key flag than the source")
 
 
 def check_configuration(name: str, track: ParsedTrack, expected: ExpectedTrack) -> None:

@@ -53,6 +53,14 @@ class WallClock:
         return None if ahead is None else float(media) + ahead
 
 
+def is_later(segment: Segment, earlier: Segment) -> bool:
+    """Whether EXT-X-PROGRAM-DATE-TIME tells of two segments that they are not of the same time."""
+    one, other = segment.program_date_time, earlier.program_date_time
+    if one is None or other is None:
+        return False
+    return abs((one - other).total_seconds()) > segment.duration / 2
+
+
 @dataclass(frozen=True)
 class WallJump:
     """A segment before which the clock on the wall goes further than EXTINF says."""
@@ -93,6 +101,10 @@ class ListedClock:
             for each in (first, until)
         )
         return self._jumps[begin:end]
+
+    def lasts(self, sequence: int) -> float:
+        """EXTINF of a listed segment (s); 0 of one that is not listed."""
+        return self.elapsed(sequence + 1) - self.elapsed(sequence)
 
     def elapsed(self, sequence: int) -> float:
         """The sum of EXTINF before a listed segment (s), or of all behind the last."""

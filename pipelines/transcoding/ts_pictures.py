@@ -20,6 +20,7 @@ from pipelines.transcoding.anchor import earliest_picture
 from pipelines.transcoding.ownership import NextPictures, ownership
 from pipelines.transcoding.picture_times import PictureLog
 from pipelines.ts_feed import TsRunFeed
+from pipelines.wall_clock import is_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,7 +132,8 @@ class TsPictureFeed(TsRunFeed):
         """When the first picture is shown that does not come before the run as well.
 
         Those are told as repeated that are shown within the time of what comes before, if each is
-        one of that, byte for byte: else they are another take of that time.
+        one of that, byte for byte: else they are another take of that time. A segment of nothing
+        else may be told to be new by the clock on the wall.
         """
         track = first.index.track(self.video.track) if self.video else None
         if track is None or track.hashes is None:
@@ -143,7 +145,9 @@ class TsPictureFeed(TsRunFeed):
         # The first picture may have got parameter sets that were sent before.
         if len(repeated) > 1 and again[0] and repeated[0][0] in {pts for pts, _ in earlier}:
             del repeated[0]
-        if not repeated or not earlier.issuperset(repeated):
+        if not repeated or not earlier.keys() >= set(repeated):
+            return shown
+        if again.all() and is_later(first.segment, earlier[repeated[-1]]):
             return shown
         self._tell_repeated(first.segment, track, again)
         new = track.pts > latest
@@ -220,13 +224,16 @@ class TsPictureFeed(TsRunFeed):
         return tail if tail is None or self.video is None else _without_pictures(tail, self.video)
 
 
-def _earlier_pictures(before: Iterator[IndexedSegment], track: TrackIndex) -> set[tuple[int, int]]:
-    """Time, on the clock of ``track``, and hash of the pictures before it that reach into it.
+def _earlier_pictures(
+    before: Iterator[IndexedSegment], track: TrackIndex
+) -> dict[tuple[int, int], Segment]:
+    """The segments of the pictures before ``track`` that reach into it, by their time on its clock
+    and their hash.
 
     ``before`` are the pieces before its own, the nearest first.
     """
     begin = earliest_picture(track)
-    found: set[tuple[int, int]] = set()
+    found: dict[tuple[int, int], Segment] = {}
     for piece in itertools.islice(before if begin is not None else (), NEAREST):
         earlier = piece.index.track(track.track)
         if begin is None or earlier is None or earlier.hashes is None:
@@ -237,7 +244,8 @@ def _earlier_pictures(before: Iterator[IndexedSegment], track: TrackIndex) -> se
         rounds = TS_WRAP * round((latest - begin) / TS_WRAP)
         if latest - rounds < begin or not len(pts):
             break
-        found |= set(zip((pts - rounds).tolist(), hashes.tolist(), strict=True))
+        times = zip((pts - rounds).tolist(), hashes.tolist(), strict=True)
+        found |= dict.fromkeys(times, piece.segment)
     return found
 
 

@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.s3, pytest.mark.redis, pytest.mark.ffmpeg]
 SHOWN = [
     ("other-size", "source"), ("other-rate", "source"), ("sound-vanishes", "source"),
     ("fmp4-other-map", "source"), ("two-languages", "source"), ("vp9-opus", "source"),
+    ("open-gops", "source"),
     ("vp9-opus", "small"), ("packed-sound", "source"), ("packed-mp3", "source"),
 ]  # fmt: skip
 

@@ -108,3 +108,28 @@ def test_pictures_behind_repeated_ones_without_a_key_frame_are_told_as_lost(
     assert [(each.sequence, each.units) for each in found.losses] == [(3, 10)]
     file = one.renditions["encoded"].download(tmp_path / "made.mp4")
     assert picture_numbers(media_tools, file) == [*range(90), *range(100, 180)]
+
+
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_a_loop_whose_clock_on_the_wall_goes_on_is_shown_each_time(
+    container, media, media_tools, s3, tmp_path
+):
+    """Two segments over and over: the times of their samples are the same, those of day are not."""
+    path = media.recording(**{**SPEC, "duration": 2.0, "gop": 30}, container=container)
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for each in path.parent.iterdir():
+        (folder / each.name).write_bytes(each.read_bytes())
+    head, *listed = path.read_text().replace("#EXT-X-ENDLIST\n", "").split("#EXTINF")
+    times = (f"#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:{second:02}Z\n" for second in range(6))
+    again = (f"{time}#EXTINF{each}" for time, each in zip(times, 3 * listed, strict=True))
+    (folder / path.name).write_text("".join([head, *again, "#EXT-X-ENDLIST\n"]))
+    copying = Finalizer(s3, media_tools)
+    made = {"copied": copying.finalize(folder / path.name)}
+    one = Transcoder(s3, media_tools, {"encoded": small_encoding(gop=2.0)})
+    made |= one.finalize(folder / path.name)
+    for name, (found, _) in made.items():
+        assert (found.repairs, found.tables.gaps) == ((), [])
+        assert [round(period.start, 2) for period in found.tables.periods] == [0.0, 2.0, 4.0]
+        file = one.renditions.get(name, copying).download(tmp_path / f"{name}.mp4")
+        assert picture_numbers(media_tools, file) == 3 * list(range(60))

@@ -30,14 +30,9 @@ from tests.packaging import Transcoder, never_cancelled, nobody, small_encoding
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
 
-#: Two slices of pictures; and three of sound that browsers do not play.
+#: Two slices of pictures; and three with sound that browsers do not play.
 PICTURES = {"duration": 2.0, "segment": 1.0, "gop": 30, "size": "160x90", "audio": None}
-SOUND = {
-    "segment": 1.0,
-    "duration": 3.0,
-    "size": "160x90",
-    "encoder_options": ("-c:a", "mp2", "-b:a", "128k"),
-}
+SOUND = {"size": "160x90", "encoder_options": ("-c:a", "mp2", "-b:a", "128k")}
 
 
 def later(take, reader, fragment):
@@ -122,7 +117,7 @@ SOUND_SEEDS = {
 
 @pytest.mark.parametrize("spoil", SOUND_SEEDS.values(), ids=SOUND_SEEDS.keys())
 def test_a_fault_in_encoding_sound_is_found(spoil, media, finalizer, monkeypatch):
-    one = finalizer(slice_seconds=1.0)
+    one = finalizer(slice_seconds=2.0)
     works = one.slices(one.playlist(media.recording(**SOUND)))
     calls = spoil_once(monkeypatch, _EncodedStretch, "_add", spoil)
     refused(lambda: encode_sound(works, one.packager, lambda _: None, never_cancelled))
@@ -132,33 +127,30 @@ def test_a_fault_in_encoding_sound_is_found(spoil, media, finalizer, monkeypatch
 @pytest.fixture(scope="module")
 def sound(media, finalizer):
     """The slices of sound, a finalizer, and what each slice's sound was encoded to."""
-    one, staged = finalizer(slice_seconds=1.0), []
+    one, staged = finalizer(slice_seconds=2.0), []
     works = one.slices(one.playlist(media.recording(**SOUND)))
     encode_sound(works, one.packager, staged.append, never_cancelled)
     assert len(staged) == 3
     return one, works, staged
 
 
-def swap_bytes(given):
-    first, second, third = given
-    return [first, Packaged(second.tables, bytes(swapped(second.staged, 0, 1000, 100))), third]
+def swap_bytes(data):
+    return bytes(swapped(data, 0, len(data) // 2, 100))
 
 
 STAGED_SEEDS = {
-    "swapped": lambda given: [given[0], given[2], given[1]],
-    "once-more": lambda given: [given[0], given[0], given[2]],
-    "of-another-payload": lambda given: [
-        given[0],
-        Packaged(given[1].tables, given[2].staged),
-        given[2],
+    "exchanged": lambda first, second, third: [first, third, second],
+    "once-more": lambda first, second, third: [first, first, third],
+    "of-another-payload": lambda first, second, third: [
+        first, Packaged(second.tables, first.staged), third
     ],
-    "cut-short": lambda given: [
-        given[0],
-        Packaged(given[1].tables, given[1].staged[:-1]),
-        given[2],
+    "cut-short": lambda first, second, third: [
+        first, Packaged(second.tables, second.staged[:-1]), third
     ],
-    "bytes-swapped": swap_bytes,
-}
+    "bytes-swapped": lambda first, second, third: [
+        first, Packaged(second.tables, swap_bytes(second.staged)), third
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("spoil", STAGED_SEEDS.values(), ids=STAGED_SEEDS.keys())
@@ -168,7 +160,7 @@ def test_encoded_sound_that_is_not_that_of_its_slice_is_found(spoil, sound, monk
     out = RenditionOutput(one.rendition, None, True, one.upload)
 
     def make():
-        for work, given in zip(works, spoil(staged), strict=True):
+        for work, given in zip(works, spoil(*staged), strict=True):
             made = transcode_slice(work, one.packager, [out], given, never_cancelled, nobody)
             one.stage(dict(made)[one.rendition])
         one.verify(one.assemble())

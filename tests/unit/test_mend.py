@@ -445,6 +445,7 @@ def test_a_segment_is_never_cut_into_more_pieces_than_are_worth_a_process(made):
 def test_all_segments_of_a_slice_are_cut_so_often_and_no_more():
     class NoEdges:
         last = nearest = None
+        repeats = set()
 
         def before(self, _):
             return None

@@ -23,6 +23,7 @@ from tests.unit.tracks_by_hand import (
     PICTURE,
     RATE,
     frames,
+    hashed,
     lost,
     packaged,
     picture_samples,
@@ -443,9 +444,10 @@ def test_gaps_say_when_they_were_by_the_clock_on_the_wall():
     assert merged(packaged(0, pictures(), sounds(count=375))).gaps[0].wall_clock is None
 
 
-def twice(first, second):
+def twice(first, second, **options):
     """Two slices of which the second begins with media of the first."""
-    return merged(packaged(0, *first), packaged(1, *second, sequence=4))
+    clock = {"wall_clock": 1000.0} if options else {}
+    return merged(packaged(0, *first, **clock), packaged(1, *second, sequence=4, **options))
 
 
 def test_media_that_comes_twice_is_kept_once():
@@ -466,8 +468,19 @@ def test_encoded_pictures_that_came_twice_are_left_out_up_to_a_key_frame_alone()
         made = dataclasses.replace(made, made=TrackMade.ENCODED)
         made.samples.sync[:] = False
         made.samples.sync[list(keys)] = True
-        tables = twice((pictures(), sounds()), (made, sounds(8, 750)))
+        sound, again = hashed(sounds()), hashed(sounds(8, 750), 375)
+        tables = twice((pictures(), sound), (made, again))
         assert tables.tracks["video"].count == PICTURES + kept
+
+
+@pytest.mark.parametrize(("later", "periods"), [(8, 1), (16, 2)])
+def test_what_the_clock_on_the_wall_tells_to_be_new_is_no_repeat(later, periods):
+    """A loop: its clock and all of its bytes are those of before, at another time of day."""
+    again = pictures(8, count=240), sounds(8, 375)
+    tables = twice((pictures(), sounds()), again, wall_clock=1000.0 + later)
+    assert len(tables.periods) == periods
+    assert tables.tracks["video"].count == PICTURES + 240 * (periods - 1)
+    assert len(tables.repairs) == 2 - periods
 
 
 def test_a_segment_that_comes_again_as_a_whole_adds_nothing():

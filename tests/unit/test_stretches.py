@@ -4,6 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from tests.unit.tracks_by_hand import (
     PICTURE,
     RATE,
     frames,
+    hashed,
     picture_samples,
     run_of,
     sound_samples,
@@ -102,10 +104,25 @@ def repeated(first, second, unwrap=Fraction(0)):
     return tail.repeated(run_of(1, *second), NAMES, unwrap)
 
 
-def test_samples_that_were_placed_are_known_again_by_time_and_size():
-    first = pictures((0, 90)), sounds((0, 141))
-    again = pictures((1, 90)), sounds((1.0026666666666666, 141))
+def test_samples_of_other_bytes_are_another_take_though_times_and_sizes_are_the_same():
+    first = hashed(pictures((0, 90))), hashed(sounds((0, 141)))
+    again = hashed(pictures((1, 90)), 30), hashed(sounds((48128 / RATE, 141)), 47)
     assert repeated(first, again) == {256: 60, 257: 94}
+    other = hashed(pictures((1, 90)), 1000), hashed(sounds((48128 / RATE, 141)), 1000)
+    assert repeated(first, (again[0], other[1])) == repeated(first, (other[0], again[1])) == {}
+    assert repeated(first[1:], other[1:]) == {}
+
+
+@pytest.mark.parametrize(("kinds", "found"), [(None, {256: 60, 257: 94}), (1, {}), (2, {})])
+def test_silence_does_not_tell_that_pictures_made_anew_come_again(kinds, found):
+    """Takes of the same time agree in silence, and in the times of pictures that were encoded."""
+    encoded = replace(pictures((0, 90)), made=TrackMade.ENCODED)
+    second = picture_samples(90_000, 90, keys=(0, 60))
+    again = replace(track(VIDEO, second), made=TrackMade.ENCODED)
+    sound = hashed(sounds((0, 141)), kinds=kinds)
+    more = hashed(sounds((48128 / RATE, 141)), 47, kinds=kinds)
+    assert repeated((encoded, sound), (again, more)) == found
+    assert repeated((sound,), (more,)) == {257: 94}
 
 
 def test_what_comes_again_from_the_middle_is_known_too():

@@ -1,5 +1,6 @@
 """Packaged tracks, runs and slices made by hand, with sample entries that read as real ones."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -85,6 +86,14 @@ def track(kind, samples, *, number=None, offset=0, entry=None, group=7, language
         placement=placement(samples, offset, group),
         expected=Expectation(timescale, samples.dts, samples.pts, samples.sync),
     )
+
+
+def hashed(one, first=0, kinds=None):
+    """A track whose units have hashes, as if they were number ``first`` and on of others that are
+    all unlike each other, or of so many kinds."""
+    numbers = first + np.arange(len(one.samples), dtype=np.uint64)
+    hashes = 1 + (numbers if kinds is None else numbers % kinds)
+    return replace(one, expected=replace(one.expected, hashes=hashes.astype(np.uint64)))
 
 
 def silence(codec, sample_entry, timescale):
