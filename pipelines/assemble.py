@@ -32,7 +32,7 @@ from pipelines.store_errors import ObjectExists, ObjectMissing, PartsRefused, Up
 from pipelines.wall_clock import ListedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from fractions import Fraction
 
@@ -185,7 +185,7 @@ def assemble(assembly: Assembly) -> AssembledObject:
 
 def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple[int, int, float]]:
     """The tables of all slices, and how many bytes, segments and listed seconds those are of."""
-    tables, totals = _merged(assembly, layout, ())
+    tables, totals = _merged(assembly, layout, {})
     if tables.detours:
         detours = tables.detours
         del tables  # those of a day take 200 MB
@@ -197,7 +197,7 @@ def _merge(assembly: Assembly, layout: ObjectLayout) -> tuple[MovieTables, tuple
 
 
 def _merged(
-    assembly: Assembly, layout: ObjectLayout, detours: Collection[Place]
+    assembly: Assembly, layout: ObjectLayout, detours: Mapping[Place, str]
 ) -> tuple[MovieTables, tuple[int, int, float]]:
     tables = _empty_tables(assembly, detours)
     source_bytes, segments, listed = 0, 0, 0.0
@@ -246,7 +246,7 @@ def _nothing_left(rendition: str, segments: int, losses: Sequence[Loss]) -> Perm
     return PermanentError(ErrorCode.SEGMENT_DAMAGED, message)
 
 
-def _empty_tables(assembly: Assembly, detours: Collection[Place]) -> MovieTables:
+def _empty_tables(assembly: Assembly, detours: Mapping[Place, str]) -> MovieTables:
     def silence(codec: Codec, sample_entry: bytes, timescale: int) -> SilentSound:
         return silent_sound(codec, sample_entry, timescale, assembly.ffmpeg, assembly.checkpoint)
 

@@ -65,10 +65,10 @@ def demuxed_sound(work: Slice, packager: Packager, checkpoint: Callable[[], None
         made = _copied(window.work, packager, memory, checkpoint)
         compare_listed(window.work.segments, made.runs, made.losses, made.repairs)
         for track in _sound_of(made):
-            account.note(track_number(window, track), track.expected)
+            account.note(track_number(window, track.track), track.expected)
         runs += filter(None, (_sound_run(window, run, memory.held) for run in made.runs))
         losses += (replace(each, rendition=window.name) for each in made.losses)
-        repairs += (replace(each, rendition=window.name) for each in made.repairs)
+        repairs += (_numbered_apart(window, each) for each in made.repairs)
     return DemuxedSound(
         work,
         tuple(runs),
@@ -78,6 +78,11 @@ def demuxed_sound(work: Slice, packager: Packager, checkpoint: Callable[[], None
         tuple(repairs),
         account,
     )
+
+
+def _numbered_apart(window: SoundWindow, repair: Repair) -> Repair:
+    counts = ((track_number(window, number), units) for number, units in repair.by_track)
+    return replace(repair, rendition=window.name, by_track=tuple(counts))
 
 
 def _sound_of(made: CopiedRuns) -> Iterator[PackagedTrack]:
@@ -124,7 +129,7 @@ def _sound_run(window: SoundWindow, run: PackagedRun, held: bytearray) -> SoundR
         if track.kind is TrackKind.AUDIO and len(track.samples):
             named = replace(
                 track,
-                track=track_number(window, track),
+                track=track_number(window, track.track),
                 language=track.language if language == UNDETERMINED else language,
             )
             tracks.append(regrouped(named, held))

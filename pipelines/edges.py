@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.errors import ErrorCode, TransientError
 from pipelines.indexed_segment import (
     MAX_LEAD_IN_BYTES,
     IndexedSegment,
@@ -23,6 +24,7 @@ from pipelines.mpegts.packets import read_packets
 from pipelines.mpegts.salvage import DELIMITERS
 from pipelines.repeated_segments import EarlierSegments
 from pipelines.segment_pieces import HEAD_BYTES, SegmentPieces, orphaned, pieces_of, units_of
+from pipelines.slices import MAX_BEYOND
 from pipelines.source import Patience, fetch_head, fetch_segment
 from pipelines.timeline import Relation, step
 from pipelines.wall_clock import is_later
@@ -48,7 +50,7 @@ class Edges:
         self._work = work
         self._packager = packager
         #: Those that segments of the slice may repeat.
-        self.nearest = EarlierSegments.of(work, packager.reader, _units)
+        self.nearest = EarlierSegments.of(work, packager.reader, self._units)
         self._patience = Patience(final=packager.missing_is_final)
         #: Media sequences of segments that are others once more, and are left out.
         self.repeats: set[int] = set()
@@ -103,7 +105,7 @@ class Edges:
             pieces = self._pieces(segment, later).pieces
             if not pieces:
                 return
-            if pieces[0].head == later.head:
+            if (pieces[0].head, pieces[0].size) == (later.head, later.size):
                 continue  # ``later`` repeats it
             yield from reversed(pieces)
             later = pieces[0]
@@ -191,6 +193,9 @@ class Edges:
             ):
                 return head
             self.repeats.add(segment.sequence)
+        if not self._packager.missing_is_final and len(work.beyond) < MAX_BEYOND:
+            message = f"segment {segment.sequence} repeats another, and none follows yet"
+            raise TransientError(message, ErrorCode.SEGMENT_MISSING)
         return None
 
     @cached_property
@@ -206,6 +211,10 @@ class Edges:
         packager = self._packager
         final, patience = packager.missing_is_final, self._patience
         return fetch_segment(packager.reader, segment, missing_is_final=final, patience=patience)
+
+    def _units(self, fetched: FetchedSegment) -> Mapping[int, int]:
+        known = announced(fetched.data) or self.announced_before()
+        return units_of(pieces_of(fetched, known))
 
     def _pieces(self, segment: Segment, later: IndexedSegment) -> SegmentPieces:
         """An earlier segment as its own slice has it; ``later`` comes behind it."""
@@ -240,10 +249,6 @@ def comes_again(later: FetchedSegment, earlier: FetchedSegment) -> bool:
     if other.discontinuity or is_later(other, one):
         return False
     return bool(later.data) and later.data == earlier.data
-
-
-def _units(fetched: FetchedSegment) -> Mapping[int, int]:
-    return units_of(pieces_of(fetched))
 
 
 def _annex_b(configuration: Configuration) -> bytes:

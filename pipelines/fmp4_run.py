@@ -14,6 +14,7 @@ from pipelines.media import TrackKind
 from pipelines.mp4.sample_entry import configuration_fingerprint
 from pipelines.packaged_slice import PackagedRun, PackagedTrack, Samples
 from pipelines.sample_proof import compare, compare_hashes
+from pipelines.segment_begins import SegmentBegins
 from pipelines.segment_index import Container
 from pipelines.timeline import GAP, Relation, Span, step
 
@@ -52,6 +53,7 @@ def package_fmp4_run(
     interleaver = Interleaver(writer, pieces_of(sound.tracks, sound.payload))
     clock: dict[int, Span] = {}
     sequences: list[int] = []
+    begins = SegmentBegins()
     shifts = edit_shifts(first.movie)
     while (following := stream.peek()) is not None:
         if not belongs(following, first, clock, max_hole):
@@ -60,7 +62,9 @@ def package_fmp4_run(
         segment.note(units)
         sequences.append(segment.segment.sequence)
         segment.cut(cutter)
-        clock |= segment.spans()
+        spans = segment.spans()
+        begins.note(segment.segment.sequence, spans)
+        clock |= spans
         ends = (span.end_dts + shifts[number] for number, span in clock.items())
         interleaver.write_until(float(max(ends, default=Fraction(0))))
     interleaver.write_until(math.inf)
@@ -81,6 +85,7 @@ def package_fmp4_run(
         broken=first.broken,
         wall_clock=wall_clock(first),
         sequences=tuple(sequences),
+        begins=begins.all,
     )
 
 

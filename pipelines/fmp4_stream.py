@@ -302,17 +302,18 @@ class Fmp4Stream:
             self._next.extend((first, *others))
             self._broken = self._tagged = False
         self._lost_before = None
-        if opened.ends_broken:
+        if opened.ends_broken and (pieces or not opened.pieces):
             self._broken = True
             self._clocks.ends.clear()
-            self._before = None
+            self._before = self._before if pieces else None
 
     def _new(self, opened: OpenedSegment) -> tuple[Fmp4Segment, ...]:
-        """The pieces of a segment without what it repeats of the end of the one before."""
+        """The pieces of a segment without what it repeats of the end of the one before: where it
+        does, nothing between the two is lost."""
         if not opened.pieces:
             return ()
         first, *others = opened.pieces
-        before = None if self._tagged or self._broken else self._nearest()
+        before = None if self._tagged else self._nearest()
         self._earlier = None
         self._before = opened.pieces[-1] if opened.timed else None
         counts = repeated_samples(first, before) if before and opened.timed else {}
@@ -321,6 +322,11 @@ class Fmp4Stream:
         kept = without_first(first, counts)
         if before and kept is None and is_later(first.segment, before.segment):
             return opened.pieces
+        self._broken, self._lost_before = False, None
+        if kept is None:
+            self._take_back_loss(first)
+        elif before and counts == _units_of(OpenedSegment((before,))):
+            self._take_back_loss(before)
         detail = "samples that it begins with came before, and are kept once"
         self.repairs.append(
             Repair(
@@ -334,14 +340,19 @@ class Fmp4Stream:
         )
         return (*([kept] if kept else []), *others)
 
+    def _take_back_loss(self, part: Fmp4Segment) -> None:
+        """Tell no loss of a segment all of which another one has, too: an upload that broke off."""
+        number = part.segment.sequence
+        if part.last and not part.piece:
+            self.losses = [each for each in self.losses if each.whole or each.sequence != number]
+
     def _nearest(self) -> Fmp4Segment | None:
         """What comes directly before the segment that is read, if its times are known."""
         fetched = self._earlier.nearest() if self._earlier else None
         if fetched is None:
             return self._before
         opened = open_segment(fetched, self._inits)
-        known = opened.timed and opened.pieces and not opened.ends_broken
-        return opened.pieces[-1] if known else None
+        return opened.pieces[-1] if opened.timed and opened.pieces else None
 
     def _begins_broken(self, first: Fmp4Segment) -> bool:
         """Whether the slice begins with pictures whose references are lost."""

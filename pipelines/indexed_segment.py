@@ -26,7 +26,8 @@ class IndexedSegment:
 
     ``piece`` counts the pieces of one segment: each is of another clock, or of other tracks or
     configurations, than the one before. ``broken``: media directly before it is lost, to which its
-    pictures before a key frame may refer. ``head`` are the first bytes of the segment as it came.
+    pictures before a key frame may refer. ``head`` are the first of the ``size`` bytes that the
+    segment had as it came.
     """
 
     segment: Segment
@@ -35,6 +36,7 @@ class IndexedSegment:
     piece: int = 0
     broken: bool = False
     head: bytes = b""
+    size: int = 0
 
     @property
     def spans(self) -> dict[int, Span]:

@@ -206,6 +206,7 @@ def _segments(
         encryption = reader.encryption(keys)
         location = reader.resolve(entry["uri"])
         before = segments[-1] if segments else None
+        elapsed = before.elapsed + before.duration if before else 0.0
         segments.append(
             Segment(
                 sequence=sequence + position,
@@ -218,6 +219,7 @@ def _segments(
                 discontinuity_sequence=discontinuities,
                 gap=bool(entry["gap_tag"]),
                 program_date_time=lines.clocks.get(position),
+                elapsed=elapsed,
             )
         )
     return tuple(segments)

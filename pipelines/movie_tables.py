@@ -11,19 +11,22 @@ from pipelines.clock_detours import Place
 from pipelines.clock_point import ClockPoint
 from pipelines.conformance import Conformance
 from pipelines.errors import ErrorCode, ToolError
+from pipelines.filled_losses import unfilled
 from pipelines.gap import Gap, GapCause, GapReason
 from pipelines.gap_policy import GapPolicy
 from pipelines.leading_pictures import Dropped, LeadingPictures
 from pipelines.lost_segments import LostMedia, LostSegments
+from pipelines.media import TrackKind
 from pipelines.mp4.movie import Movie
 from pipelines.packaged_slice import PackagedTrack, TrackMade
 from pipelines.payload_groups import PayloadGroups
 from pipelines.period import Period
 from pipelines.placed_samples import PlacedSamples
 from pipelines.player_breaks import PlayerBreaks
-from pipelines.repair import Repair, RepairKind
+from pipelines.repair import Repair, RepairKind, repeats
 from pipelines.run_places import RunPlaces, opens
 from pipelines.run_spans import in_ticks, spans_of, without_silence
+from pipelines.segment_begins import segment_at_start
 from pipelines.segment_index import Container
 from pipelines.silent_blocks import SilentBlocks
 from pipelines.sound_run import TRACK_NUMBERS
@@ -34,7 +37,7 @@ from pipelines.track_names import TrackNames
 from pipelines.track_tables import LONGEST_SAMPLE, TrackTables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pipelines.expected_track import ExpectedTrack
@@ -78,11 +81,11 @@ class MovieTables:
         policy: GapPolicy,
         silence: SilenceSource,
         layout: RenditionLayout | None = None,
-        detours: Collection[Place] = (),
+        detours: Mapping[Place, str] | None = None,
         listed: ListedClock | None = None,
     ) -> None:
         self._creation_time = creation_time
-        self._places = RunPlaces(max_hole, detours, collapses=policy is GapPolicy.COLLAPSE)
+        self._places = RunPlaces(max_hole, detours or {}, collapses=policy is GapPolicy.COLLAPSE)
         self._names = TrackNames()
         self._blocks = SilentBlocks(silence)
         self._losses = LostSegments()
@@ -134,6 +137,7 @@ class MovieTables:
         seconds, reason = lost.length(self._places.heard).seconds, lost.reason()
         if seconds and reason:
             self._gaps.tell(end, seconds, reason)
+        self.losses = unfilled(self.losses, self.repairs)
         for name, block in self._blocks.placed.items():
             self.groups[name].append(PayloadGroups.of_silence(block))
 
@@ -143,8 +147,9 @@ class MovieTables:
         self._gaps.tell(Fraction(0), self._end, reason, track=track)
 
     @property
-    def detours(self) -> frozenset[Place]:
-        """What begins behind a jump of the clock that is none: to be given to a second attempt."""
+    def detours(self) -> Mapping[Place, str]:
+        """What begins behind a jump of the clock that is none, and why it is none: to be given to a
+        second attempt."""
         return self._places.detours
 
     @property
@@ -202,9 +207,10 @@ class MovieTables:
         names |= self.conformance.silent_names(run)
         self.conformance.note_run(number, run, names)
         self._note_groups(run, names, payload_offset)
-        if self._breaks.is_before(sounding, names, self._losses.before(run, missing).length()):
+        run = self._once(run, related, names, until)
+        away = self._losses.before(run, missing).length()
+        if without_silence(run).tracks and self._breaks.is_before(sounding, names, away):
             self.breaks.append((run.first_sequence, run.piece))
-        run = self._once(run, related, names)
         for at, each in enumerate(stretches(run)):
             place = Place(run.first_sequence, run.piece, at)
             # Its slice may not know that the one before gives a segment up.
@@ -233,23 +239,26 @@ class MovieTables:
         return self._places.relate(run, names)
 
     def _once(
-        self, run: PackagedRun, related: Step | None, names: Mapping[int, str]
+        self, run: PackagedRun, related: Step | None, names: Mapping[int, str], until: int | None
     ) -> PackagedRun:
         """The run without samples at its start that were placed already: a segment came twice."""
         counts = self._places.repeated(run, related, names)
         if not counts or related is None or self._gaps.is_new(run, related, self._places.end):
             return run
         kept = [cut(track, counts.get(track.track, 0), len(track.samples)) for track in run.tracks]
+        left = replace(run, tracks=tuple(track for track in kept if len(track.samples)))
         for number, count in counts.items():
             self.tracks[names[number]].expected.repeated += count
-        units = sum(counts.values())
-        detail = f"media that begins with segment {run.first_sequence} came twice and is kept once"
-        self.repairs.append(Repair(run.first_sequence, RepairKind.DUPLICATE, detail, units))
-        return replace(run, tracks=tuple(track for track in kept if len(track.samples)))
+        whole = not without_silence(left).tracks
+        sequences = _whole_segments(run, until) if whole else ()
+        self.repairs += repeats(run.first_sequence, sequences, sum(counts.values()))
+        # What its pictures refer to is what was placed, up to the last that came again.
+        pictures = any(counts.get(t.track) for t in run.tracks if t.kind is TrackKind.VIDEO)
+        return replace(left, broken=run.broken and not pictures)
 
     def _count_repeated(self, repair: Repair) -> None:
-        """Count the units that packaging has left out of the variant's own playlist."""
-        for number, units in () if repair.rendition else repair.by_track:
+        """Count the units that packaging has left out."""
+        for number, units in repair.by_track:
             name = self._names.find(number)
             if name in self.tracks:
                 self.tracks[name].expected.repeated += units
@@ -283,9 +292,10 @@ class MovieTables:
         """Give a stretch its place, of which so much is ``kept``."""
         run, end = stretch.run, self._places.end
         explained = run.tagged or bool(stretch.missing) or self._gaps.confirms(run, related, end)
-        if related is not None and self._places.is_detour(stretch.place):
-            detail = f"the clock jumps by {float(related.jump):.3f} s and is taken back later"
-            self.repairs.append(Repair(run.first_sequence, RepairKind.TIMESTAMPS, detail))
+        why = self._places.why_detour(stretch.place)
+        if related is not None and why is not None:
+            detail = f"the clock jumps by {float(related.jump):.3f} s {why}"
+            self.repairs.append(Repair(segment_at_start(run), RepairKind.TIMESTAMPS, detail))
         return self._places.place(
             kept, stretch.names, stretch.place, related, away=away,
             longest=self._longest_hold(kept), explained=explained,
@@ -338,7 +348,7 @@ class MovieTables:
         """Why there may be nothing right before a run."""
         told = lost.reason() or self._losses.damage_since_last(run)
         jump = float(placed.hole or placed.closed)
-        detail = f"the clock jumps forward by {jump:.3f} s at segment {run.first_sequence}"
+        detail = f"the clock jumps forward by {jump:.3f} s at segment {segment_at_start(run)}"
         return told or GapReason(GapCause.NOT_IN_SOURCE, detail)
 
     def _merge(
@@ -377,6 +387,12 @@ class MovieTables:
             block = partial(self._blocks.block, name, first)
             self.tracks[name] = TrackTables(first, block, name)
         return self.tracks[name]
+
+
+def _whole_segments(run: PackagedRun, until: int | None) -> tuple[int, ...]:
+    """The segments of which a run has all; the next one of its slice begins in ``until``."""
+    partly = {until, run.first_sequence if run.piece else None}
+    return tuple(each for each in run.sequences if each not in partly)
 
 
 def _refuse_unequal(run: PackagedRun) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 _MAGIC = b"RFSL"
 _PREFIX = struct.Struct(">4sHI")
@@ -138,6 +138,8 @@ class PackagedRun:
     wall_clock: float | None = None  #: Unix seconds of its first sample (EXT-X-PROGRAM-DATE-TIME)
     sequences: tuple[int, ...] = ()  #: media sequence of every segment whose units it holds, those
     #: that lie in playlists of their own left out
+    begins: tuple[tuple[int, float], ...] = ()  #: of those that have any, when their first unit is
+    #: decoded: media sequence, and seconds of the run's clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,6 +275,7 @@ def _run_header(run: PackagedRun, arrays: _ArrayWriter) -> dict[str, Any]:
         "broken": run.broken,
         "wallClock": run.wall_clock,
         "sequences": run.sequences,
+        "begins": run.begins,
         "tracks": [_track_header(track, arrays) for track in run.tracks],
     }
 
@@ -320,6 +323,7 @@ def _run(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedRun:
         broken=header["broken"],
         wall_clock=header["wallClock"],
         sequences=tuple(header["sequences"]),
+        begins=tuple((sequence, at) for sequence, at in header["begins"]),
     )
 
 

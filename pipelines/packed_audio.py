@@ -145,18 +145,25 @@ def _align(writer: TransportWriter, last: int) -> None:
 class Unpacking:
     """Puts segments of packed audio into MPEG-TS, one after the other; leaves all others alone.
 
-    One whose tag tells no time goes on where the one before ended, the first at 0.
+    One whose tag tells no time goes on where the one before ended; the first, and one behind a loss,
+    begins where it is listed: neighbours that are read alone then lie where they belong.
     """
 
     def __init__(self) -> None:
-        self._end = 0  # of the segment before, 33 bits of 90 kHz
+        self._end: int | None = None  # of the segment before, 33 bits of 90 kHz
+        #: Whether nothing but its place in the list tells when the last one is heard.
+        self.untimed = False
 
-    def unpacked(self, data: bytes) -> bytes:
-        """The bytes of the next segment."""
+    def unpacked(self, data: bytes, listed: float = 0.0) -> bytes:
+        """The bytes of the next segment, before which ``listed`` seconds are; b"" of a lost one."""
         packed = read_packed(data)
+        self.untimed = packed is not None and packed.time is None
         if packed is None:
+            self._end = None
             return data
-        begin = self._end if packed.time is None else packed.time
+        begin = packed.time
+        if begin is None:
+            begin = round(listed * TS_TIMESCALE) % TS_WRAP if self._end is None else self._end
         self._end = (begin + packed.duration) % TS_WRAP
         return in_transport_stream(packed, begin)
 

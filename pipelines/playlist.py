@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,8 @@ class Segment:
     gap: bool = False  #: EXT-X-GAP: listed, and known not to be there
     program_date_time: datetime | None = None  #: wall clock of its first sample, when tagged
     given_up: str = ""  #: why it is left out although it is there; packaging alone decides that
+    #: Sum of EXTINF of those listed before it, seconds: another one when a live window moves on.
+    elapsed: float = field(default=0.0, compare=False)
 
     @property
     def identity(self) -> str:

@@ -274,6 +274,7 @@ def _repairs(made: AssembledObject) -> Iterator[RepairReport]:
             kind=repair.kind,
             track=None,
             segment=repair.sequence,
+            sound=repair.rendition or None,
             at=None,
             seconds=None,
             units=repair.units,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class RepairKind(StrEnum):
@@ -32,3 +36,16 @@ class Repair:
     rendition: str = ""
     whole: bool = False
     by_track: tuple[tuple[int, int], ...] = ()
+
+
+def repeats(first: int, whole: Sequence[int], units: int) -> list[Repair]:
+    """What is told of so many ``units`` that came before, from segment ``first`` on: of each of the
+    segments that are repeated as a ``whole``, that it is one."""
+    detail = f"media that begins with segment {first} came twice and is kept once"
+    if not whole:
+        return [Repair(first, RepairKind.DUPLICATE, detail, units)]
+    counts = [units, *[0] * (len(whole) - 1)]
+    return [
+        Repair(sequence, RepairKind.DUPLICATE, detail, count, whole=True)
+        for sequence, count in zip(whole, counts, strict=True)
+    ]

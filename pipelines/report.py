@@ -134,6 +134,7 @@ class RepairReport(_Form):
     kind: str
     track: str | None
     segment: int | None
+    sound: str | None
     at: float | None
     seconds: float | None
     units: int

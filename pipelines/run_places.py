@@ -13,7 +13,7 @@ from pipelines.sound_run import TRACK_NUMBERS
 from pipelines.timeline import Relation, Timeline, rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from pipelines.clock_detours import Place
     from pipelines.packaged_slice import PackagedRun, PackagedTrack
@@ -24,13 +24,15 @@ class RunPlaces:
     """Gives runs, and stretches of them, their places on the timeline; ``names`` are those of their
     tracks (PID or track_ID).
 
-    ``detours`` are those of a first attempt, if it found any.
+    ``detours`` are those of a first attempt, if it found any, each with the reason.
     """
 
-    def __init__(self, max_hole: Fraction, detours: Collection[Place], *, collapses: bool) -> None:
+    def __init__(
+        self, max_hole: Fraction, detours: Mapping[Place, str], *, collapses: bool
+    ) -> None:
         self._timeline = Timeline(max_hole, collapses=collapses)
         self._detours = ClockDetours(max_hole)
-        self._known_detours = frozenset(detours)
+        self._known_detours = dict(detours)
         self._tail = PlacedTail()
         self._own_end = Fraction(0)  # media seconds up to which the variant's own playlist goes
 
@@ -45,13 +47,15 @@ class RunPlaces:
         return max(Fraction(0), self._timeline.end - self._own_end)
 
     @property
-    def detours(self) -> frozenset[Place]:
-        """What begins behind a jump of the clock that is none: to be given to a second attempt."""
-        return frozenset(self._detours.found - self._known_detours)
+    def detours(self) -> dict[Place, str]:
+        """What begins behind a jump of the clock that is none, and why it is none: to be given to a
+        second attempt."""
+        found = self._detours.found
+        return {place: why for place, why in found.items() if place not in self._known_detours}
 
-    def is_detour(self, place: Place) -> bool:
-        """Whether the clock is wrong there, as a first attempt has found."""
-        return place in self._known_detours
+    def why_detour(self, place: Place) -> str | None:
+        """Why the clock is wrong there, if a first attempt has found that it is."""
+        return self._known_detours.get(place)
 
     def relate(self, run: PackagedRun, names: Mapping[int, str]) -> Step | None:
         """How a run goes on after what was placed last; None when it is the first."""
@@ -88,7 +92,7 @@ class RunPlaces:
         left, end = {**self._timeline.clock}, self._timeline.end
         placed = self._timeline.place(
             spans, related, tagged=run.tagged, lost=away, longest=longest,
-            detour=self.is_detour(place),
+            detour=place in self._known_detours,
         )  # fmt: skip
         if explained:
             self._detours.forget()

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.media import TrackKind
 from pipelines.packaged_slice import TrackMade
+from pipelines.stretches import SLOW
 from pipelines.timeline import Span
-from pipelines.track_cut import even_duration
+from pipelines.track_cut import SLOW as FEW_A_SECOND
+from pipelines.track_cut import even_duration, usual_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +33,7 @@ def spans_of(run: PackagedRun, names: Mapping[int, str]) -> dict[str, Span]:
     for track in run.tracks:
         if len(track.samples):
             name, own = names[track.track], span_of(track)
+            own = replace(own, pause=None) if run.broken else own
             spans[name] = spans[name].joined(own) if name in spans else own
     return spans
 
@@ -49,7 +53,16 @@ def span_of(track: PackagedTrack) -> Span:
         Fraction(int(pts.max()) + samples.last_duration, scale),
         hidden=Fraction(shown - first, scale),
         sample=None if even is None else Fraction(even, scale),
+        pause=_pause(track),
     )
+
+
+def _pause(track: PackagedTrack) -> Fraction | None:
+    """Seconds that the last of slow pictures may last; None of anything else."""
+    usual = usual_duration(track) if len(track.samples) > 1 else 0
+    if track.kind is not TrackKind.VIDEO or 0 < usual * FEW_A_SECOND <= track.timescale:
+        return None
+    return Fraction(SLOW * usual, track.timescale)
 
 
 def in_ticks(track: PackagedTrack, shift: Fraction, timescale: int) -> PackagedTrack:

@@ -77,13 +77,14 @@ def pieces_of(
     if clean and not index.tracks:
         detail = "it holds no pictures and no sound"
         return lost_whole(segment, LossCause.SEGMENT_EMPTY, detail)
-    head = fetched.data[:HEAD_BYTES]
     open_pictures = _open_pictures(segment, index)
     asks = not clean or open_pictures or any(lacks_its_end(track) for track in index.tracks)
-    goes_on = behind(index).finished if behind and asks else None
-    cut = goes_on is not None and bool(open_pictures - goes_on)
+    joint = behind(index) if behind and asks else None
+    goes_on = joint.finished if joint else None
+    cut = joint is not None and bool(open_pictures - joint.finished) and not joint.complete(index)
     if clean and not (begun or cut or ends_cut(index, goes_on)):
-        whole = IndexedSegment(segment, fetched.data, index, head=head)
+        head, size = fetched.data[:HEAD_BYTES], len(fetched.data)
+        whole = IndexedSegment(segment, fetched.data, index, head=head, size=size)
         return SegmentPieces((whole,), source=index)
     mended = mend(
         fetched.data,
@@ -94,7 +95,7 @@ def pieces_of(
         orphaned=begun,
         checkpoint=checkpoint,
     )
-    return _told(segment, head, index, mended)
+    return _told(fetched, index, mended)
 
 
 def units_of(made: SegmentPieces) -> Mapping[int, int]:
@@ -179,8 +180,9 @@ def lost_whole(segment: Segment, cause: LossCause, detail: str, units: int = 0) 
     return SegmentPieces((), (loss,), loses_references=True)
 
 
-def _told(segment: Segment, head: bytes, index: SegmentIndex, mended: Mended) -> SegmentPieces:
+def _told(fetched: FetchedSegment, index: SegmentIndex, mended: Mended) -> SegmentPieces:
     """What mending did, in the words of the report."""
+    segment, head, size = fetched.segment, fetched.data[:HEAD_BYTES], len(fetched.data)
     why = "; ".join(mended.why) or _why(index, mended)
     if not mended.pieces:
         readable = index.tracks or mended.left_out
@@ -203,7 +205,9 @@ def _told(segment: Segment, head: bytes, index: SegmentIndex, mended: Mended) ->
         detail = f"{mended.removed} bytes that hold no media: {why}"
         repairs.append(Repair(segment.sequence, RepairKind.LEFT_OUT, detail))
     pieces = tuple(
-        IndexedSegment(segment, piece.data, piece.index, number, head=b"" if number else head)
+        IndexedSegment(
+            segment, piece.data, piece.index, number, head=b"" if number else head, size=size
+        )
         for number, piece in enumerate(mended.pieces)
     )
     return SegmentPieces(pieces, tuple(losses), tuple(repairs), mended.loses_references, index)

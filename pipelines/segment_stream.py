@@ -13,6 +13,7 @@ from pipelines.loss import Loss, LossCause
 from pipelines.media import TrackKind
 from pipelines.mpegts.index import announced
 from pipelines.mpegts.mend import TORN, Seam, seam
+from pipelines.repair import Repair, RepairKind
 from pipelines.repeated_segments import RepeatedSegments
 from pipelines.segment_index import MAX_CUTS, SegmentIndex
 from pipelines.segment_pieces import (
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from pipelines.indexed_segment import IndexedSegment
     from pipelines.media import Codec, Configuration
     from pipelines.playlist import Segment
-    from pipelines.repair import Repair
     from pipelines.source import FetchedSegment
 
 
@@ -60,6 +60,7 @@ class SegmentStream:
         self._sets_taken: dict[int, tuple[int, Configuration]] = {}
         self._begins_run = True
         self._cuts = 0
+        self._tells_untimed = False
         self._repeated = RepeatedSegments(edges.nearest)
         self.losses: list[Loss] = []
         self.repairs: list[Repair] = []
@@ -134,6 +135,7 @@ class SegmentStream:
             detail = f"the segments of its slice would be cut more than {MAX_CUTS} times"
             made = lost_whole(fetched.segment, LossCause.SEGMENT_DAMAGED, detail)
         self._repeated.note(fetched, units_of(made))
+        self._note_untimed(fetched, made)
         self._pieces += self._noted(made, before if made.pieces else None)
         self._before = self._edges.last = made
 
@@ -171,6 +173,14 @@ class SegmentStream:
         if following.loss is not None or following.segment.discontinuity:
             return TORN
         return seam(index, following.data[:HEAD_BYTES])
+
+    def _note_untimed(self, fetched: FetchedSegment, made: SegmentPieces) -> None:
+        """Tell once of packed audio without times."""
+        if fetched.untimed and made.pieces and not self._tells_untimed:
+            self._tells_untimed = True
+            detail = "packed audio without times, from here on: it is heard where it is listed"
+            sequence, units = fetched.segment.sequence, sum(units_of(made).values())
+            self.repairs.append(Repair(sequence, RepairKind.TIMESTAMPS, detail, units))
 
     def _note_orphans(self, before: SegmentPieces | None, first: IndexedSegment) -> None:
         """Tell of units that go on with what was left out at the end of the segment before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
@@ -90,7 +90,8 @@ class Slice:
     settled: bool
     sound: tuple[SoundWindow, ...] = ()
     beside: Segment | None = None
-    beyond: tuple[Segment, ...] = ()
+    #: It may still grow when the slice is settled: it does not make another slice.
+    beyond: tuple[Segment, ...] = field(default=(), compare=False)
 
     @property
     def identity(self) -> str:

@@ -54,6 +54,6 @@ def is_own(run: PackagedRun) -> bool:
     return any(track.track < TRACK_NUMBERS for track in run.tracks)
 
 
-def track_number(window: SoundWindow, track: PackagedTrack) -> int:
-    """The number of a window's track among those of all playlists."""
-    return TRACK_NUMBERS * (window.position + 1) + track.track
+def track_number(window: SoundWindow, number: int) -> int:
+    """The number of a window's track, a PID or track_ID, among those of all playlists."""
+    return TRACK_NUMBERS * (window.position + 1) + number

@@ -87,11 +87,15 @@ class SourceReader:
 
 @dataclass(frozen=True)
 class FetchedSegment:
-    """A segment and its bytes in the clear; ``data`` is empty where ``loss`` says why."""
+    """A segment and its bytes in the clear; ``data`` is empty where ``loss`` says why.
+
+    ``untimed``: it is packed audio that tells no time, and lies where it is listed.
+    """
 
     segment: Segment
     data: bytes
     loss: Loss | None = None
+    untimed: bool = False
 
 
 def measure(
@@ -231,7 +235,8 @@ def fetch_head(reader: SourceReader, segment: Segment, length: int) -> FetchedSe
 
 
 def _unpacked(fetched: FetchedSegment, unpacking: Unpacking) -> FetchedSegment:
-    return replace(fetched, data=unpacking.unpacked(fetched.data)) if fetched.data else fetched
+    data = unpacking.unpacked(fetched.data, fetched.segment.elapsed)
+    return replace(fetched, data=data, untimed=unpacking.untimed)
 
 
 class Patience:

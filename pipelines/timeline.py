@@ -41,6 +41,8 @@ class Span:
     end_pts: Fraction
     hidden: Fraction = _ZERO  #: seconds of samples before that, which an edit list does not show
     sample: Fraction | None = None  #: seconds that each sample lasts; None: they are not alike
+    #: Seconds that the last picture may last, of slow ones behind no loss; None of anything else.
+    pause: Fraction | None = None
 
     def moved(self, by: Fraction) -> Span:
         """The same span on another clock."""
@@ -55,6 +57,7 @@ class Span:
 
     def joined(self, other: Span) -> Span:
         """From where this one or ``other`` begins to where the later one ends."""
+        later = max((self, other), key=lambda span: span.end_dts)
         return Span(
             min(self.first_dts, other.first_dts),
             max(self.last_dts, other.last_dts),
@@ -63,6 +66,7 @@ class Span:
             max(self.end_pts, other.end_pts),
             min((self, other), key=lambda span: span.first_dts).hidden,
             self.sample and other.sample and max(self.sample, other.sample),
+            None if None in (self.pause, other.pause) else later.pause,
         )
 
 
@@ -122,7 +126,16 @@ def step(
     if back or ahead > max_hole or (not common and ahead < -GAP):
         return Step(Relation.RESET, _ZERO, nearest)
     least = least_gap(before.sample for before, _ in pairs)
-    return Step(Relation.GAP if ahead > least else Relation.CONTINUES, unwrap, nearest)
+    paused = all(_only_pauses(before, after.moved(unwrap)) for before, after in pairs)
+    is_gap = ahead > least and not paused
+    return Step(Relation.GAP if is_gap else Relation.CONTINUES, unwrap, nearest)
+
+
+def _only_pauses(before: Span, after: Span) -> bool:
+    """Whether slow pictures come as late as the last one lasts: nothing is missing between them."""
+    if before.pause is None or after.pause is None:
+        return False
+    return after.first_dts - before.last_dts <= before.pause + SAME_CLOCK
 
 
 def least_gap(samples: Iterable[Fraction | None]) -> Fraction:

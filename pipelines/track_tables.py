@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ class TrackTables:
         self._clock = SteadyClock(first.timescale)
         self._limit = 0  # ticks of a longer pause between two samples, which is a hole
         self._held: PlacedSamples | None = None  # silence of a run, until what follows is known
+        self._unfilled = Fraction(0)  # ticks of holes beside their frames of silence, all together
 
     def append(self, placed: PlacedSamples) -> None:
         """Add the samples of one run."""
@@ -293,20 +295,30 @@ class TrackTables:
             return GapDone.REPORTED
         begin = self.columns.end_dts if self.count else 0
         frame = block.sound.frame_ticks
-        allowed = int(STEADY * self.timescale)
-        count = int((until - begin + allowed) / frame)
-        if not self.count:
+        if self.count:
+            count = self._frames(until - begin, frame)
+        else:
             count = int(until / frame)
             begin = until - int(count * frame)
         if not 0 < count <= MOST_SILENT:
             return GapDone.REPORTED
         dts, sizes = block.sound.times(begin, count), block.sound.repeated_sizes(count)
-        lasts = max(1, int(begin + count * frame) - int(dts[-1]))
+        lasts = min(int(begin + count * frame), until) - int(dts[-1])
         composition, sync = np.zeros(count, np.int32), np.ones(count, np.bool_)
         silence = Samples(dts, composition, sizes.astype(np.uint32), sync, lasts)
         self.columns.append(silence, *block.chunks(count))
         self.expected.insert(dts, sizes, lasts)
         return GapDone.SILENCE
+
+    def _frames(self, hole: int, frame: Fraction) -> int:
+        """How many frames of silence fill a hole of so many ticks; at least one.
+
+        Some players play sound frame by frame, whatever ``stts`` says: what this hole has too many
+        or too few of them for is made up for in the next, so that they stay in sync."""
+        most = math.ceil(hole / frame)  # of which each begins before the hole ends
+        count = max(1, min(most, round((hole + self._unfilled) / frame)))
+        self._unfilled += hole - count * frame
+        return count
 
     def _put(self, placed: PlacedSamples, dts: np.ndarray) -> None:
         """Add samples without a hole, at these media ticks."""

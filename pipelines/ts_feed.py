@@ -13,6 +13,7 @@ from pipelines.indexed_segment import ticks_90k
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import Expectation
 from pipelines.payload_hash import UNKNOWN_HASH
+from pipelines.segment_begins import SegmentBegins
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, UNKNOWN_SIZE, TrackIndex
 from pipelines.timeline import GAP, Relation, step
 
@@ -66,6 +67,8 @@ class TsRunFeed:
         self._began = False  # with a segment of its own
         #: Media sequences of the segments whose units are expected.
         self.sequences: list[int] = []
+        #: When they begin on the clock of the run.
+        self.begins = SegmentBegins()
         #: 90 kHz, of the first unit fed: which round of the clock it is.
         self.first_dts = _first_dts([*lead_in, first])
         for indexed in lead_in:
@@ -216,6 +219,8 @@ class TsRunFeed:
         unwrap = self._enter(indexed)
         self._began, self._last = True, indexed.segment
         self.sequences.append(indexed.segment.sequence)
+        clock = {number: self._clock[number] for number in indexed.spans}
+        self.begins.note(indexed.segment.sequence, clock)
         for track in indexed.index.tracks:
             self._unfinished[track.track] = track.ends_unfinished
             if track.configuration:

@@ -103,6 +103,7 @@ class TsRunOutput:
             broken=first.broken,
             wall_clock=began.timestamp() if began and not first.piece else None,
             sequences=tuple(self._feed.sequences),
+            begins=self._feed.begins.all,
         )
 
     def _cut(self, cutter: SampleCutter, fragment: Fragment) -> None:

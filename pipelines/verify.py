@@ -340,8 +340,9 @@ def check_silence(
         raise _differs(f"{name}: silence lies elsewhere than where it was put in")
     if not silent.any():
         return
-    frame = min(float(np.median(track.durations)), float(track.durations[silent].min()))
-    told = {  # the last frame of a source may be told shorter
+    inner = track.durations[:-1][silent[1:] & silent[:-1]]
+    frame = float(np.append(inner, np.median(track.durations)).min())
+    told = {  # the last frame of a source, or of silence, may be told shorter
         first + len(units) - 1: units.last_duration for first, units in expected.units()
     }
     beside = np.flatnonzero(silent[1:] | silent[:-1])

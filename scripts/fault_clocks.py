@@ -102,7 +102,7 @@ CLOCKS = (
     Fault("jump-untagged", "the clock jumps 15 s without a tag", _clock(15, gap=15.0)),
     Fault("jump-far", "the clock jumps 700 s without a tag", _clock(700)),
     Fault("back-and-forth", "the clock jumps 488 s, and back, again and again", _back_and_forth),
-    Fault("wrap-between", "the 33-bit clock wraps between segments", _wrap(8.0)),
+    Fault("wrap-between", "the 33-bit clock wraps between segments, and slices of 6 s", _wrap(6.0)),
     Fault("wrap-inside", "the 33-bit clock wraps inside a segment", _wrap(9.0)),
     Fault("wall-clock-hole", "PROGRAM-DATE-TIME jumps 30 s at a discontinuity", _wall_clock_hole),
     Fault("fmp4-reset", "the clock of fragments begins anew", _clock(-8, fragmented=True)),

@@ -46,9 +46,10 @@ def listed(
     losses: Sequence[DueLoss] = (),
     *,
     init: bytes = b"",
+    reencoded: Sequence[str] = (),
 ) -> FaultyRecording:
     """A recording with one media playlist; ``init`` is the initialization section of fragments."""
-    truth = truth_of(kept, zero, verdict=verdict, gaps=gaps, losses=losses)
+    truth = truth_of(kept, zero, verdict=verdict, gaps=gaps, losses=losses, reencoded=reencoded)
     head = [MAP.format(INIT)] if init else []
     files = files_of(entries, media_playlist(entries, head=head))
     return FaultyRecording(files | ({INIT: init} if init else {}), truth)

@@ -39,6 +39,7 @@ def complaints(
             found.append(f"{name} is {rendition['state']}: {rendition['reason']}")
             continue
         told = _told_losses(rendition, truth) + gap_complaints(rendition["gaps"], truth.gaps)
+        told += track_complaints(rendition, truth)
         told += shown(tools, media[name], truth)
         found += [f"{name}: {complaint}" for complaint in told]
     return found
@@ -68,6 +69,29 @@ def gap_complaints(told: Sequence[Mapping[str, Any]], due: Sequence[DueGap]) -> 
         words = "{track} at {at:.3f} s for {duration:.3f} s, {cause}, {done}".format(**each)
         found.append(f"a gap is told that is not due: {words}")
     return found
+
+
+def track_complaints(rendition: Mapping[str, Any], truth: Truth) -> list[str]:
+    """Tracks must last as long as they do, begin and end apart as they do, and be encoded anew
+    where they are odd, and nowhere else."""
+    due = {"video": truth.pictures, "audio": truth.sound}
+    seconds = {track["name"]: track["seconds"] for track in rendition["tracks"]}
+    found = [f"there is no {name}" for name, span in due.items() if span and name not in seconds]
+    for name, told in seconds.items():
+        begin, end = due["video" if name == "video" else "audio"] or (0.0, 0.0)
+        found += _differs(f"{name} lasts", told, end - begin)
+    if truth.pictures and truth.sound:
+        for edge, name in enumerate(("startSkew", "endSkew")):
+            found += _differs(name, rendition[name], truth.sound[edge] - truth.pictures[edge])
+    encoded = sorted({each["track"] for each in rendition["reencoded"]})
+    if rendition["kind"] == "copy" and encoded != sorted(truth.reencoded):
+        found.append(f"encoded anew are {encoded}, not {sorted(truth.reencoded)}")
+    return found
+
+
+def _differs(what: str, told: float, due: float) -> list[str]:
+    off = abs(told - due) > GAP_TOLERANCE
+    return [f"{what} {told:.3f} s, not {due:.3f} s"] if off else []
 
 
 def _not_held(showing: Showing, gap: DueGap) -> list[str]:

@@ -49,7 +49,7 @@ def _other_map(bases: Bases) -> FaultyRecording:
     entries[5] = replace(entries[5], tags=(DISCONTINUITY, MAP.format("other.mp4")))
     files = files_of(entries, media_playlist(entries))
     files |= {INIT: base.init, "other.mp4": other.init}
-    return FaultyRecording(files, truth_of(ALL, base.zero, verdict=REPAIRED))
+    return FaultyRecording(files, truth_of(ALL, base.zero, verdict=REPAIRED, reencoded=["video"]))
 
 
 def _truncated_fragment(bases: Bases) -> FaultyRecording:

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from scripts.fault_recording import Entry, FaultyRecording
 
 
+#: The track of which another encoder's part is encoded anew, by what it does otherwise.
+_CHANGES = {"size": "video", "video": "video", "sample_rate": "audio", "channels": "audio"}
+
+
 def _without(pid: int, first: int, last: int) -> Callable[[Bases], FaultyRecording]:
     """Nothing of one PID, which the tables still announce, in segments ``first`` to ``last``."""
 
@@ -80,7 +84,9 @@ def _other_encoder(
         base, other = bases.get(), bases.get(**options)
         later = moved(entries_of(other, "o")[OTHER:], -OTHER_BEGIN)
         entries = [*entries_of(base)[:OTHER], *later]
-        return listed(with_entry(entries, OTHER, tags=(DISCONTINUITY,)), base.zero, ALL, verdict)
+        entries = with_entry(entries, OTHER, tags=(DISCONTINUITY,))
+        reencoded = [_CHANGES[option] for option in options if option in _CHANGES]
+        return listed(entries, base.zero, ALL, verdict, reencoded=reencoded)
 
     return make
 
@@ -98,7 +104,7 @@ def _other_profile(*first: int) -> Callable[[Bases], FaultyRecording]:
             data = _with_its_own_sound(segment) if number in first else segment.data
             tags = (DISCONTINUITY,) if number in first else ()
             entries += moved([replace(entry, data=data, tags=tags)], 100.0 * turn)
-        return listed(entries, encoders[0].zero, ALL, REPAIRED)
+        return listed(entries, encoders[0].zero, ALL, REPAIRED, reencoded=["video"])
 
     return make
 

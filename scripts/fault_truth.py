@@ -63,13 +63,20 @@ class DueLoss:
 @dataclass(frozen=True)
 class Truth:
     """When what must be seen and heard in the finished MP4, under policy ``hold``, in seconds; and
-    what the report must say."""
+    what the report must say.
+
+    ``pictures`` and ``sound`` are when these begin and end; None: there are none. ``reencoded`` are
+    the tracks of a copy of which the odd parts must be encoded anew.
+    """
 
     flashes: tuple[float, ...]
     beeps: tuple[float, ...]
     verdict: str
     gaps: tuple[DueGap, ...] = ()
     losses: tuple[DueLoss, ...] = ()
+    pictures: tuple[float, float] | None = None
+    sound: tuple[float, float] | None = None
+    reencoded: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As it is written beside the recording."""
@@ -85,6 +92,9 @@ class Truth:
             data["verdict"],
             tuple(DueGap(**gap) for gap in data["gaps"]),
             tuple(DueLoss(**loss) for loss in data["losses"]),
+            _both(data["pictures"]),
+            _both(data["sound"]),
+            tuple(data["reencoded"]),
         )
 
 
@@ -95,18 +105,45 @@ def truth_of(
     verdict: str = COMPLETE,
     gaps: Sequence[DueGap] = (),
     losses: Sequence[DueLoss] = (),
+    reencoded: Sequence[str] = (),
 ) -> Truth:
     """The truth of a recording that holds ``kept``, whose media time 0 is base time ``zero``.
 
     ``gaps`` are at base times that were moved already.
     """
+    seen = [each for each in kept if each.pictures]
+    heard = [each for each in kept if each.sound]
+    placed = tuple(replace(gap, at=gap.at - zero) for gap in gaps)
     return Truth(
-        flashes=_events([each for each in kept if each.pictures], zero),
-        beeps=_events([each for each in kept if each.sound], zero),
+        flashes=_events(seen, zero),
+        beeps=_events(heard, zero),
         verdict=verdict,
-        gaps=tuple(replace(gap, at=gap.at - zero) for gap in gaps),
+        gaps=placed,
         losses=tuple(losses),
+        pictures=_span("video", seen, placed, zero),
+        sound=_span("audio", heard, placed, zero),
+        reencoded=tuple(reencoded),
     )
+
+
+def _span(
+    track: str, kept: Sequence[Kept], gaps: Sequence[DueGap], zero: float
+) -> tuple[float, float] | None:
+    """When a track begins and ends: what is kept of it, and what was put where it lacks."""
+    spans = [(each.begin + each.moved - zero, each.end + each.moved - zero) for each in kept]
+    if not spans:
+        return None
+    missing = [gap for gap in gaps if gap.track in (track, "all")]
+    spans += [(gap.at, gap.at + gap.seconds) for gap in missing if gap.done != "reported"]
+    begin, end = min(spans)[0], max(end for _, end in spans)
+    for gap in missing:
+        if gap.done == "reported" and gap.at <= begin:
+            begin = gap.at + gap.seconds
+    return begin, end
+
+
+def _both(given: list[float] | None) -> tuple[float, float] | None:
+    return (given[0], given[1]) if given else None
 
 
 def _events(kept: Sequence[Kept], zero: float) -> tuple[float, ...]:

@@ -115,11 +115,17 @@ class Seam:
     """How a segment goes on with the last units of the one before it, by PID.
 
     ``finished``: it may have the rest of them. ``orphaned``: it begins with bytes of other units,
-    whose beginning is missing.
+    whose beginning is missing. ``whole``: it begins with a unit of its own, and no packet is missing
+    before that: its counter goes on, or begins as that of a segment of one unit did.
     """
 
     finished: frozenset[int]
     orphaned: frozenset[int]
+    whole: frozenset[int] = frozenset()
+
+    def complete(self, before: SegmentIndex) -> bool:
+        """Whether no track of the segment before it lacks a packet at its end, as far as shows."""
+        return self.finished | self.whole >= {track.track for track in before.tracks}
 
 
 #: Nothing goes on with a segment: the next one is lost, or there is none.
@@ -133,7 +139,7 @@ def seam(before: SegmentIndex, head: bytes | memoryview) -> Seam:
     counters do not go on.
     """
     packets, _ = read_packets(head)
-    finished, orphaned = set(), set()
+    finished, orphaned, whole = set(), set(), set()
     for track in before.tracks:
         numbers = packets.of(track.track)
         numbers = numbers[packets.rows[numbers, 3] & 0x10 != 0]
@@ -141,13 +147,17 @@ def seam(before: SegmentIndex, head: bytes | memoryview) -> Seam:
         first = int(begins[0]) if len(begins) else len(numbers)
         if not len(numbers):
             finished.add(track.track)
-        elif first:
-            counter = int(packets.rows[numbers[0], 3]) & 0x0F
-            if counter != (track.counters[1] + 1) % 16:
-                orphaned.add(track.track)
-            elif not continuity(packets, numbers[:first])[0].any():
-                finished.add(track.track)
-    return Seam(frozenset(finished), frozenset(orphaned))
+            continue
+        counter = int(packets.rows[numbers[0], 3]) & 0x0F
+        goes_on = counter == (track.counters[1] + 1) % 16
+        if not first:
+            if goes_on or (len(track) == 1 and counter == track.counters[0]):
+                whole.add(track.track)
+        elif not goes_on:
+            orphaned.add(track.track)
+        elif not continuity(packets, numbers[:first])[0].any():
+            finished.add(track.track)
+    return Seam(frozenset(finished), frozenset(orphaned), frozenset(whole))
 
 
 def mend(

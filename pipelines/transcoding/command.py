@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 #: Whole stretches may be undecodable, before the first key frame: which pictures came out is
 #: compared anyway.
 PATIENT = ("-max_error_rate", "1")
+#: Every encoded picture lasts until the next is decoded. Where sound is more than 10 s ahead of it
+#: (``-max_interleave_delta``), the muxer ends a fragment without knowing its next picture, and
+#: believes the frame rate: it would show the next one of slow pictures too early.
+_DURATIONS = (
+    "setts=pts=PTS:dts=DTS:duration=if(gt(NEXT_DTS\\,DTS)\\,NEXT_DTS-DTS\\,DURATION)"
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ def transcode_argv(
             scale = source.video.timescale
             colours = source.video.colours
             streams.append(filtered(next(chains), out.video, window, scale, colours))
-            options |= encoder_options(out.video) | timing_options(out.video, scale)
+            options |= _with_durations(encoder_options(out.video))
+            options |= timing_options(out.video, scale)
         elif source.video:
             streams.append(demuxed[source.video.specifier])
             options |= {"c:v": "copy"}
@@ -132,6 +139,12 @@ def _copied(source: DecodedInput, out: EncodedOutput) -> dict[str, str | int | N
         "map_chapters": -1,
         **copy_options(source.container, codecs),
     }
+
+
+def _with_durations(options: dict[str, str | int]) -> dict[str, str | int]:
+    """An encoder's options, with durations that are true; it may have bitstream filters itself."""
+    own = options.get("bsf:v")
+    return {**options, "bsf:v": f"{own},{_DURATIONS}" if own else _DURATIONS}
 
 
 def timing_options(encoding: VideoEncoding, source_timescale: int) -> dict[str, str | int]:

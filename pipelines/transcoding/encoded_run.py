@@ -137,8 +137,7 @@ class EncodedPictures:
         """
         name = f"track {number:#x} in {self.encoding.encoder.value}"
         scale = self.header.timescale
-        usual = usual_duration(self.samples.pts, round(scale / self.encoding.nominal_rate))
-        samples = in_presentation_order(self.samples, usual, name)
+        samples = in_presentation_order(self.samples, self._last_duration(), name)
         expected = expectation(
             samples.pts, samples.sync, own, self.encoding, source_timescale, name
         )
@@ -163,3 +162,11 @@ class EncodedPictures:
             made=TrackMade.ENCODED,
             repeats=pauses(own, source_timescale, shift) if on_grid else (),
         )
+
+    def _last_duration(self) -> int:
+        """Ticks that the last picture lasts: as the decoder says, as in a copy, where the encoder
+        hands that on, and no longer than the others do."""
+        nominal = round(self.header.timescale / self.encoding.nominal_rate)
+        told = self.samples.last_duration
+        usual = usual_duration(self.samples.pts, told or nominal)
+        return min(told, usual) if told else usual

@@ -15,6 +15,7 @@ from pipelines.interleaver import SoundPiece
 from pipelines.media import TrackKind
 from pipelines.mp4.samples import starts
 from pipelines.payload_hash import payload_hash
+from pipelines.segment_begins import SegmentBegins
 from pipelines.source import fetch_segment
 from pipelines.timeline import Relation, step
 from pipelines.transcoding.ownership import NextPictures, ownership
@@ -132,6 +133,8 @@ class Fmp4PictureFeed:
         self._reached = False
         #: Media sequences of the segments whose units are expected.
         self.sequences: list[int] = []
+        #: When they begin on the clock of the run.
+        self.begins = SegmentBegins()
         self.sound_tracks = [t for t in first.movie.tracks if t.kind is TrackKind.AUDIO]
         #: Sound of the run as it is read, in the order of the segments.
         self.sound_pieces: list[SoundPiece] = []
@@ -167,7 +170,9 @@ class Fmp4PictureFeed:
         while (following := self._stream.peek()) is not None and self._belongs(following):
             segment = self._stream.take()
             self._last = segment.segment
-            self._clock |= segment.spans()
+            spans = segment.spans()
+            self._clock |= spans
+            self.begins.note(segment.segment.sequence, spans)
             self._log.add(*pictures(segment))
             self.sequences.append(segment.segment.sequence)
             self._take_sound(segment)

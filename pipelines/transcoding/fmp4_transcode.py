@@ -132,6 +132,7 @@ class Fmp4Rendition:
             broken=first.broken,
             wall_clock=wall_clock(first),
             sequences=tuple(self._feed.sequences),
+            begins=self._feed.begins.all,
         )
 
     def _cut(self, fragment: Fragment) -> None:

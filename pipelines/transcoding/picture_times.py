@@ -100,12 +100,12 @@ class OwnPictures:
         return OwnPictures(self.times + ticks, self.untimed, end, self.anchor + ticks)
 
 
-def in_presentation_order(samples: Samples, usual: int, name: str) -> Samples:
+def in_presentation_order(samples: Samples, last_duration: int, name: str) -> Samples:
     """The samples with decode times made anew: the n-th to be decoded, when the n-th is shown.
 
     Encoders begin to count before their first picture, as early as they reorder: slices would
     overlap. These times only go on from slice to slice, whatever the frame rate does; composition
-    offsets may be negative. ``usual`` ticks is how long the last picture lasts.
+    offsets may be negative. The last picture lasts ``last_duration`` ticks.
 
     Raises ``ToolError`` when two pictures have the same time, or when decoding could not begin
     with the picture that is shown first.
@@ -119,7 +119,7 @@ def in_presentation_order(samples: Samples, usual: int, name: str) -> Samples:
         message = f"{name}: two encoded pictures are shown at the same time"
         raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
     composition = (pts - dts).astype(np.int32)
-    return Samples(dts, composition, samples.sizes, samples.sync, usual)
+    return Samples(dts, composition, samples.sizes, samples.sync, last_duration)
 
 
 def usual_duration(pts: np.ndarray, nominal: int) -> int:

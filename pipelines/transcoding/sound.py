@@ -354,6 +354,7 @@ class _HandOut:
             piece=first.piece,
             tracks=tuple(self._track(cut) for cut in cuts),
             sequences=tuple(owned.run.feed.sequences),
+            begins=owned.run.feed.begins.all,
         )
         self._runs.append((owned, packaged))
 

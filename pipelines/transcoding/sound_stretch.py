@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,16 @@ import numpy as np
 
 from pipelines.indexed_segment import ticks_90k
 from pipelines.media import TrackKind
+from pipelines.mpegts.index import index_segment
+from pipelines.mpegts.mend import mend
 from pipelines.mpegts.packets import read_packets
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 from pipelines.timeline import Relation, step
 from pipelines.transcoding.browsers import PLAYABLE_SOUND
+from pipelines.transcoding.fed_tail import FedTail
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from pipelines.indexed_segment import IndexedSegment
     from pipelines.media import Configuration
@@ -44,7 +47,8 @@ class SoundStretch:
     Iterated by the feeding thread. ``runs`` grows before the bytes that it concerns are handed
     out. A stretch goes on over seams of slices as long as packaging would go on with a run: it
     ends with a tagged discontinuity, another clock, a gap, or other tracks of sound, or another
-    configuration of one. Where one of them has a hole, there is silence.
+    configuration of one. Where one of them has a hole, there is silence. It goes on, too, with a run
+    that begins with what was fed last once more: that is left out.
     """
 
     def __init__(self, walk: SoundWalk, max_hole: Fraction) -> None:
@@ -54,19 +58,26 @@ class SoundStretch:
         self._walk = walk
         self._max_hole = max_hole
         self._clock: dict[int, Span] = {}
+        self._tail = FedTail()
         self.tracks = encoded_tracks(first.first.index.tracks)
         self.runs: list[OwnedRun] = []
         self.begins: dict[int, int] = {}  #: by PID: the first unit's time, 90 kHz
         self.ends: dict[int, int] = {}  #: by PID: where the last unit so far ends
 
     def __iter__(self) -> Iterator[bytes]:
+        new: IndexedSegment | None = None
         while True:
             owned = OwnedRun(self._walk.take())
             for indexed in owned.run:
-                self._account(owned, indexed)
-                yield sound_packets(indexed, self.tracks)
+                fed, new = new or indexed, None
+                self._account(owned, fed)
+                self._tail.note(indexed.index)
+                yield sound_packets(fed, self.tracks)
             following = self._walk.peek()
-            if following is None or not self._continues(following):
+            if following is None:
+                return
+            new = self._new_sound(following.first)
+            if not self._continues(new):
                 return
 
     def skip(self) -> OwnedRun:
@@ -75,6 +86,15 @@ class SoundStretch:
         for _ in owned.run:
             pass
         return owned
+
+    def _new_sound(self, first: IndexedSegment) -> IndexedSegment:
+        """What of the first segment of a run is to be fed: all of it, or, when it begins with what
+        was fed last, the sound behind that."""
+        if first.segment.discontinuity:
+            return first
+        wanted = encoded_tracks(first.index.tracks)
+        counts = self._tail.repeated(first.index, wanted)
+        return without_first(first, wanted, counts) if counts else first
 
     def _account(self, owned: OwnedRun, indexed: IndexedSegment) -> None:
         opens = not self._clock
@@ -110,8 +130,7 @@ class SoundStretch:
         owned.begins.setdefault(track.track, int(times[0]))
         self.ends[track.track] = int(times[-1]) + track.unit_duration
 
-    def _continues(self, following: SliceRun) -> bool:
-        first = following.first
+    def _continues(self, first: IndexedSegment) -> bool:
         tracks = encoded_tracks(first.index.tracks)
         if first.segment.discontinuity or tracks.keys() != self.tracks.keys():
             return False
@@ -149,3 +168,20 @@ def sound_packets(indexed: IndexedSegment, wanted: Collection[int]) -> bytes:
     packets, _ = read_packets(indexed.data)
     unwanted = [track.track for track in indexed.index.tracks if track.track not in wanted]
     return packets.rows[~np.isin(packets.pids, unwanted)].tobytes()
+
+
+def without_first(
+    indexed: IndexedSegment, wanted: Mapping[int, TrackIndex], counts: Mapping[int, int]
+) -> IndexedSegment:
+    """The sound of a segment that is ``wanted`` without so many first units of its tracks, by PID;
+    all of the segment when what is left does not come out clean."""
+    data = sound_packets(indexed, wanted)
+    codecs = {number: track.codec for number, track in wanted.items()}
+    pieces = mend(data, index_segment(data, codecs), codecs, without=counts).pieces
+    left = {
+        number: len(track) - counts[number] - track.headless if number in counts else len(track)
+        for number, track in wanted.items()
+    }
+    if [{track.track: len(track) for track in piece.index.tracks} for piece in pieces] != [left]:
+        return indexed
+    return replace(indexed, data=pieces[0].data, index=pieces[0].index)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.by_hand import ID, Worker
 from tests.integration.conftest import worker as worker
 from tests.packaging import upload_folder
 from tests.report_laws import broken_laws
+from worker.run import Run
+from worker.run_plan import RunPlan
 
 #: Faults of different kinds that are put before an encoder too: its pictures are judged alike.
 TRANSCODED = frozenset({
@@ -30,12 +33,13 @@ SMALL = {"name": "small", "width": 128, "height": 128, "bitrate": 100_000, "fps"
 
 @dataclass(frozen=True)
 class Finalized:
-    """What became of a recording: its session's record, its report, and its MP4s by the names of
-    their renditions."""
+    """What became of a recording: its session's record, its report, and its MP4s and where their
+    slices meet (seconds of what is listed) by the names of their renditions."""
 
     record: Any
     report: dict[str, Any]
     files: dict[str, Path]
+    seams: dict[str, tuple[float, ...]]
 
     def rendition(self, name: str) -> dict[str, Any]:
         """What the report says of one rendition."""
@@ -62,8 +66,10 @@ def finalized(worker, tmp_path) -> Callable[..., Finalized]:
         one = worker(**{"slice_seconds": 6, "preset": "ultrafast", **settings})
         upload_folder(one.s3, playlist.parent, "recordings", ID)
         one.put(sourceUrl=f"s3://recordings/{ID}/{playlist.name}", profiles=list(profiles))
+        one.look()
+        seams = _seams(Run(one.runtime, one.record()).plan())
         one.finalize()
-        return _found(one, tmp_path)
+        return _found(one, tmp_path, seams)
 
     return make
 
@@ -117,11 +123,18 @@ def viewer(chromium, pages) -> Iterator[Viewer]:
         yield viewer
 
 
-def _found(one: Worker, folder: Path) -> Finalized:
+def _seams(plan: RunPlan | None) -> dict[str, tuple[float, ...]]:
+    return {
+        each.name: tuple(accumulate(part.seconds for part in each.slices[:-1]))
+        for each in (plan.renditions if plan else ())
+    }
+
+
+def _found(one: Worker, folder: Path, seams: dict[str, tuple[float, ...]]) -> Finalized:
     objects = one.s3.list_objects_v2(Bucket="vod").get("Contents", [])
     written = [each["Key"] for each in objects if each["Key"].endswith("/recording.json")]
     if not written:
-        return Finalized(one.record(), {}, {})
+        return Finalized(one.record(), {}, {}, seams)
     report = json.loads(one.s3.get_object(Bucket="vod", Key=written[0])["Body"].read())
     assert broken_laws(report) == []
     files = {}
@@ -131,4 +144,6 @@ def _found(one: Worker, folder: Path) -> Finalized:
             key = f"{written[0].rpartition('/')[0]}/{name}"
             files[rendition["name"]] = folder / f"made-{name}"
             one.s3.download_file("vod", key, str(files[rendition["name"]]))
-    return Finalized(one.record(), report, files)
+            head = one.s3.head_object(Bucket="vod", Key=key)
+            assert (rendition["size"], rendition["etag"]) == (head["ContentLength"], head["ETag"])
+    return Finalized(one.record(), report, files, seams)

@@ -1,7 +1,7 @@
 """Those who know nothing of this project, before a finalized recording: Chromium, and mp4box.js."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,17 @@ def assert_plays(
     pages: PageServer,
     path: Path,
     rendition: dict[str, Any],
+    slices: Sequence[float],
     until: float = math.inf,
 ) -> None:
-    """Chromium plays a rendition's MP4 from every edge, and to its end; or until a given time."""
+    """Chromium plays a rendition's MP4 from every edge, and to its end; or until a given time.
+
+    ``slices`` are where the slices meet, seconds of what is listed.
+    """
     kind = "video" if _has_pictures(rendition) else "audio"
     opened = viewer.open_file(pages.share(path), kind)
     assert opened["duration"] == pytest.approx(rendition["duration"], abs=0.05)
-    for time in edges(rendition, until):
+    for time in edges(rendition, slices, until):
         viewer.seek(time, float("inf"))
         assert viewer.play(PLAYED)["time"] > time
     if until == math.inf:
@@ -56,14 +60,14 @@ def assert_is_read(mp4box: Path, tools: MediaTools, path: Path) -> None:
             assert_same_packets(track, packets(tools, path, f"{letter}:{number}"))
 
 
-def edges(rendition: dict[str, Any], until: float) -> list[float]:
+def edges(rendition: dict[str, Any], slices: Sequence[float], until: float) -> list[float]:
     """Media times at the start, in the middle, near the end, and on both sides of every seam: of
     slices, periods and gaps. From the first picture on."""
     last = min(until, rendition["duration"] - 2 * PLAYED)
     first = min(last, max(_late_starts(rendition), default=0.0) + BESIDE)
     inside = {
         min(max(first, each + by), last)
-        for each in _seams(rendition)
+        for each in (*_seams(rendition), *_placed(slices, rendition))
         for by in (-BESIDE, BESIDE)
     }  # fmt: skip
     return sorted({first, max(first, rendition["duration"] / 2), last} | inside)
@@ -74,6 +78,19 @@ def _seams(rendition: dict[str, Any]) -> Iterator[float]:
         if gap["duration"] >= GAP:
             yield from (gap["at"], gap["at"] + gap["duration"])
     yield from (period["start"] for period in rendition["periods"])
+
+
+def _placed(slices: Sequence[float], rendition: dict[str, Any]) -> Iterator[float]:
+    """Where seams of slices are in the movie: time that is not listed, and held, moves them on."""
+    unlisted = [
+        gap
+        for gap in rendition["gaps"]
+        if (gap["track"], gap["cause"], gap["done"]) == ("all", "not_in_source", "held")
+    ]
+    for seam in slices:
+        for gap in unlisted:
+            seam += gap["duration"] if gap["at"] < seam else 0.0
+        yield seam
 
 
 def _late_starts(rendition: dict[str, Any]) -> Iterator[float]:

@@ -162,7 +162,8 @@ def test_others_play_and_read_it(case, made_of, viewer, pages, mp4box, media_too
         if case.unplayable and name == "source":
             assert_cannot_play(viewer, pages, path)
         else:
-            assert_plays(viewer, pages, path, made.rendition(name), case.decodes_until)
+            told = made.rendition(name)
+            assert_plays(viewer, pages, path, told, made.seams[name], case.decodes_until)
 
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)

@@ -28,4 +28,5 @@ def test_chromium_plays_it_from_every_edge_and_mp4box_reads_it(
 ):
     made, _ = faulty(name)
     assert_is_read(mp4box, media_tools, made.files[rendition])
-    assert_plays(viewer, pages, made.files[rendition], made.rendition(rendition))
+    told = made.rendition(rendition)
+    assert_plays(viewer, pages, made.files[rendition], told, made.seams[rendition])

@@ -109,9 +109,12 @@ def near(*expected):
 @pytest.mark.parametrize("container", ["ts", "fmp4"])
 def test_a_lost_segment_is_held_and_silent(container, media, played, without):
     path = without(media.recording(duration=8.0, container=container, b_frames=2), 1)
+    noon = "#EXT-X-PROGRAM-DATE-TIME:1970-01-01T12:00:00Z\n#EXTINF"
+    path.write_text(path.read_text().replace("#EXTINF", noon, 1))
     result = played(path)
     assert result.gaps == [about("all", 2.0, 2.0)]
     [gap] = result.made.tables.gaps
+    assert gap.wall_clock == pytest.approx(12 * 3600 + 2, abs=0.1)
     assert (gap.cause, gap.done, gap.segments) == (GapCause.SEGMENT_LOST, GapDone.HELD, (1,))
     assert result.flashes == near(0, 1, 4, 5, 6, 7)
     assert result.beeps == near(0, 1, 4, 5, 6, 7)

@@ -1,9 +1,11 @@
 """Segments that come twice are shown once: copied and transcoded alike, also where slices join."""
 
+import numpy as np
 import pytest
 
 from pipelines.repair import RepairKind
-from tests.media import picture_numbers
+from scripts.flash_and_beep import watch
+from tests.media import picture_numbers, run
 from tests.packaging import Finalizer, Transcoder, small_encoding
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -57,6 +59,42 @@ def test_a_segment_that_comes_twice_is_shown_once(
         assert picture_numbers(media_tools, file) == list(range(180))
 
 
+def cut_anywhere(path, *, folder):
+    """A recording of one file, cut into six at any packet; the second and the fourth come twice."""
+    [file] = path.parent.glob("*.ts")
+    data = file.read_bytes()
+    bounds = [188 * (len(data) // 188 * n // 6) for n in range(7)]
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1"]
+    for at, part in enumerate((0, 1, 1, 2, 3, 3, 4, 5)):
+        (folder / f"{at}.ts").write_bytes(data[bounds[part] : bounds[part + 1]])
+        lines += ["#EXTINF:1,", f"{at}.ts"]
+    (folder / "index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    return folder / "index.m3u8"
+
+
+def decoded(tools, path):
+    """A hash of all pictures of a file."""
+    options = "-map", "0:v", "-fps_mode", "passthrough", "-f", "md5", "-"
+    return run(tools.ffmpeg, "-v", "error", "-i", str(path), *options)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0], ids=["each-a-slice", "two"])
+def test_what_goes_on_with_a_segment_may_lie_behind_its_repetition(
+    seconds, media, media_tools, s3, tmp_path
+):
+    """Units go on from one into another, slices join before and behind those that come twice."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    path = media.recording(duration=6.0, segment=60.0, gop=30, audio="aac", size="256x144")
+    one = Finalizer(s3, media_tools, slice_seconds=seconds)
+    found, proof = one.finalize(cut_anywhere(path, folder=folder))
+    assert [each.copied == each.expected - each.repeated for each in proof.tracks] == [True, True]
+    assert [proof.tracks[0].copied, found.losses, found.tables.gaps] == [180, (), []]
+    [source] = path.parent.glob("*.ts")
+    made = one.download(tmp_path / "made.mp4")
+    assert decoded(media_tools, made) == decoded(media_tools, source)
+
+
 def overlapping(path, *, folder):
     """A copy of a recording whose fourth segment begins with all of the third."""
     for each in path.parent.iterdir():
@@ -93,6 +131,29 @@ def test_a_segment_that_begins_with_the_one_before_shows_it_once(
     assert len(found.tables.periods) == 1
     file = one.renditions["encoded"].download(tmp_path / "made.mp4")
     assert picture_numbers(media_tools, file) == list(range(180))
+
+
+@pytest.mark.parametrize("encoding", [None, small_encoding(gop=2.0)], ids=["copied", "encoded"])
+@pytest.mark.parametrize("seconds", [None, 3.0], ids=["one-slice", "two"])
+def test_sound_that_is_encoded_anew_is_heard_once_where_a_segment_begins_with_the_one_before(
+    seconds, encoding, media, media_tools, s3, tmp_path
+):
+    """Beside pictures that are copied, and that are encoded: with two slices one begins with it."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    spec = {**SPEC, "audio": "aac", "encoder_options": ("-c:a", "mp2"), "gop": 20}
+    path = overlapping(media.recording(**spec), folder=folder)
+    one = Transcoder(s3, media_tools, {"made": encoding}, seconds, encodes_audio=True)
+    found, _ = one.finalize(path)["made"]
+    assert {each.kind for each in found.repairs} == {RepairKind.DUPLICATE}
+    assert found.tables.gaps == []
+    assert len(found.tables.periods) == 1
+    file = one.renditions["made"].download(tmp_path / "made.mp4")
+    assert picture_numbers(media_tools, file) == list(range(180))
+    showing = watch(media_tools, file)
+    begin = showing.pictures[0]
+    assert showing.pictures - begin == pytest.approx(np.arange(180) / 30, abs=0.001)
+    assert np.array(showing.beeps) - begin == pytest.approx(np.arange(6), abs=1 / 30)
 
 
 def test_pictures_behind_repeated_ones_without_a_key_frame_are_told_as_lost(
@@ -133,3 +194,25 @@ def test_a_loop_whose_clock_on_the_wall_goes_on_is_shown_each_time(
         assert [round(period.start, 2) for period in found.tables.periods] == [0.0, 2.0, 4.0]
         file = one.renditions.get(name, copying).download(tmp_path / f"{name}.mp4")
         assert picture_numbers(media_tools, file) == 3 * list(range(60))
+
+
+@pytest.mark.parametrize("order", ["half-first", "whole-first"])
+@pytest.mark.parametrize("container", ["ts", "fmp4"])
+def test_of_an_upload_that_broke_off_and_the_whole_segment_nothing_is_lost(
+    order, container, media, media_tools, s3, tmp_path
+):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    spec = {**SPEC, "duration": 4.0, "gop": 30, "audio": "aac", "container": container}
+    path = repeating(media.recording(**spec), 2, folder=folder)
+    [again] = folder.glob("again*")
+    half = again if order == "whole-first" else folder / again.name.removeprefix("again")
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    copying = Finalizer(s3, media_tools)
+    made = {"copied": copying.finalize(path)}
+    one = Transcoder(s3, media_tools, {"encoded": small_encoding(gop=2.0)})
+    made |= one.finalize(path)
+    for name, (found, _) in made.items():
+        assert (found.losses, found.tables.gaps, len(found.tables.periods)) == ((), [], 1)
+        file = one.renditions.get(name, copying).download(tmp_path / f"{name}.mp4")
+        assert picture_numbers(media_tools, file) == list(range(120))

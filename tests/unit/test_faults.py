@@ -16,7 +16,7 @@ from scripts.fault_bytes import (
     with_streams,
     without_pid,
 )
-from scripts.fault_judge import gap_complaints
+from scripts.fault_judge import gap_complaints, track_complaints
 from scripts.fault_kit import BY_NAME, FAULTS
 from scripts.fault_truth import PARTIAL, DueGap, DueLoss, Kept, Truth, truth_of
 from tests.unit.mpegts_by_hand import AAC, AUDIO, H264, VIDEO, adts, packet, pat, pes, pmt
@@ -30,10 +30,11 @@ def test_faults_have_names_that_can_be_told_apart():
 def test_what_comes_once_a_second_is_where_the_recording_has_it():
     kept = [Kept(0, 2), Kept(2, 4, sound=False), Kept(6, 7.5, moved=3)]
     gap, loss = DueGap("all", 4.0, 2.0, "segment_lost"), DueLoss("gap_tag", 3)
-    truth = truth_of(kept, -0.25, verdict=PARTIAL, gaps=[gap], losses=[loss])
+    truth = truth_of(kept, -0.25, verdict=PARTIAL, gaps=[gap], losses=[loss], reencoded=["video"])
     assert truth.flashes == (0.75, 1.75, 2.75, 3.75, 9.75)
     assert truth.beeps == (0.75, 1.75, 9.75)
     assert truth.gaps == (replace(gap, at=4.25),)
+    assert truth.pictures == truth.sound == (0.25, 10.75)
     assert Truth.from_json(truth.to_json()) == truth
 
 
@@ -57,6 +58,40 @@ def test_a_gap_is_told_as_it_is_and_no_other_one(changed, told):
     due = [DueGap("all", 4.0, 2.0, "segment_lost")]
     assert len(gap_complaints([TOLD | changed], due)) == told
     assert len(gap_complaints([], due)) == len(gap_complaints([TOLD], [])) == 1
+
+
+def test_pictures_that_begin_late_and_sound_that_is_filled_up_last_as_long_as_they_do():
+    late = DueGap("video", 0.0, 0.5, "segment_damaged", "reported")
+    filled = DueGap("audio", 3.0, 1.0, "track_absent", "silence")
+    kept = [Kept(0, 3), Kept(3, 4, sound=False)]
+    truth = truth_of(kept, -0.25, gaps=[late, filled])
+    assert truth.pictures == (0.75, 4.25)
+    assert truth.sound == (0.25, 4.25)
+    assert truth_of([Kept(0, 3, sound=False)], 0).sound is None
+
+
+RENDITION = {
+    "kind": "copy", "startSkew": -0.5, "endSkew": 0.0, "reencoded": [{"track": "audio"}],
+    "tracks": [{"name": "video", "seconds": 3.5}, {"name": "audio", "seconds": 4.0}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, 0),
+        ({"startSkew": 0.5}, 1),
+        ({"endSkew": 0.06}, 1),
+        ({"reencoded": []}, 1),
+        ({"reencoded": [{"track": "audio"}, {"track": "video"}]}, 1),
+        ({"kind": "transcode", "reencoded": []}, 0),
+        ({"tracks": RENDITION["tracks"][:1]}, 1),
+        ({"tracks": [{"name": "video", "seconds": 3.44}, RENDITION["tracks"][1]]}, 1),
+    ],
+)
+def test_tracks_last_begin_and_are_made_as_they_are_due(changed, told):
+    truth = Truth((), (), PARTIAL, pictures=(0.5, 4.0), sound=(0.0, 4.0), reencoded=("audio",))
+    assert len(track_complaints(RENDITION | changed, truth)) == told
 
 
 def small_segment():

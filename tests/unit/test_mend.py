@@ -1,5 +1,7 @@
 """Damaged segments, written byte by byte: what is whole of them is kept, the rest is counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,9 +53,21 @@ def picture(body=400, nal=SLICE):
     return unit(DELIMITER, nal + b"\x5a" * body)
 
 
+#: Bytes of a key frame whose last packet is full.
+FILLING = 400 - len(pes(key(400), 0)) % -184
+
+
 def fetched(data, duration=2.0):
     location = Location.parse("s3://recordings/one/7.ts")
     return FetchedSegment(Listed(7, location, duration), data)
+
+
+def numbered(parts):
+    """Segments of a slice."""
+    return [
+        replace(one, segment=replace(one.segment, sequence=n))
+        for n, one in enumerate(map(fetched, parts))
+    ]
 
 
 def recording(pictures=6, frames=12, first=90_000, gop=6):
@@ -220,6 +234,18 @@ def test_a_segment_cut_off_between_packets_is_found_out_by_what_comes_behind_it(
     made = pieces_of(fetched(cut), None, lambda index: seam(index, behind))
     assert units(made) == [{VIDEO: 5, AUDIO: 12}]
     assert units(pieces_of(fetched(cut))) == [{VIDEO: 6, AUDIO: 12}]
+
+
+@pytest.mark.parametrize("body", [400, FILLING])
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_segment_of_one_picture_is_not_cut_off_because_it_seems_short(body, anew):
+    """Whether its last packet is filled up with stuffing or not, and whoever counts its packets."""
+    first = Segment((H264, VIDEO)).add(VIDEO, pes(key(body), 0))
+    size = len(first.data)
+    first.add(VIDEO, pes(key(body), 180_000))
+    behind = first.data[:size] if anew else first.data[size:]
+    made = pieces_of(fetched(first.data[:size]), None, lambda index: seam(index, behind))
+    assert (units(made), made.losses) == ([{VIDEO: 1}], ())
 
 
 def test_a_frame_of_sound_that_nothing_finishes_is_left_out():
@@ -442,31 +468,52 @@ def test_a_segment_is_never_cut_into_more_pieces_than_are_worth_a_process(made):
     assert {t.closed for t in found.pieces[-1].index.tracks} == {True}
 
 
+class NoEdges:
+    """Nothing lies around the slice."""
+
+    last = nearest = None
+
+    def __init__(self):
+        self.repeats = set()
+
+    def before(self, _):
+        return None
+
+    def seam_behind(self, _):
+        return TORN
+
+    def lead_in(self, _):
+        return ()
+
+
+def taken(segments):
+    """The pieces of a slice, what it lacks, and the media sequences of what was left out."""
+    edges = NoEdges()
+    stream = SegmentStream(iter(segments), edges, lambda: None)
+    found = []
+    while stream.peek():
+        found.append(stream.take().data)
+    return found, stream.losses, edges.repeats
+
+
+def test_what_goes_on_with_a_segment_lies_behind_those_that_repeat_it():
+    whole = recording(pictures=12, frames=36).data
+    first, second = (188 * (packets(whole, AUDIO)[at] + 1) for at in (2, 8))
+    parts = [whole[:first], whole[first:second], whole[second:]]
+    once, losses, _ = taken(numbered(parts))
+    assert (b"".join(once), losses) == (whole, [])
+    again, losses, repeats = taken(numbered([parts[0], parts[1], parts[1], parts[1], parts[2]]))
+    assert (again, losses, repeats) == (once, [], {2, 3})
+
+
 def test_all_segments_of_a_slice_are_cut_so_often_and_no_more():
-    class NoEdges:
-        last = nearest = None
-        repeats = set()
-
-        def before(self, _):
-            return None
-
-        def seam_behind(self, _):
-            return TORN
-
-        def lead_in(self, _):
-            return ()
-
     count = MAX_CUTS // (MAX_PIECES - 1) + 3
     data = random_clocks(MAX_PIECES + 4)
     null = b"\x47\x1f\xff\x10" + bytes(184)  # any number of them makes another segment
     segments = [fetched(data + null * number) for number in range(count)]
-    stream = SegmentStream(iter(segments), NoEdges(), lambda: None)
-    taken = 0
-    while stream.peek():
-        stream.take()
-        taken += 1
-    assert taken <= MAX_CUTS + count
-    assert any(loss.whole and "cut more than" in loss.detail for loss in stream.losses)
+    pieces, losses, _ = taken(segments)
+    assert len(pieces) <= MAX_CUTS + count
+    assert any(loss.whole and "cut more than" in loss.detail for loss in losses)
 
 
 def test_mending_can_be_cancelled():

@@ -31,7 +31,7 @@ def pictures(at, made=TrackMade.COPIED):
     return dataclasses.replace(one, made=made)
 
 
-def merged(*slices, policy=GapPolicy.HOLD, layout=None, detours=()):
+def merged(*slices, policy=GapPolicy.HOLD, layout=None, detours=None):
     tables = MovieTables(Fraction(600), None, policy, silence, layout, detours)
     for number, each in enumerate(slices):
         tables.add(each, number * 10**6)
@@ -116,12 +116,38 @@ def test_a_clock_that_goes_back_and_forth_loses_no_time(clocks, policy):
     assert "taken back later" in tables.repairs[0].detail
 
 
+def repairs(*clocks):
+    """What is said of a recording of these clock times that loses no time, from segment 1 on."""
+    tables = settled(*clocks)
+    assert tables.gaps == []
+    assert tables.tracks["video"].end == 2 * len(clocks)
+    return [(each.sequence, each.detail) for each in tables.repairs]
+
+
+def test_a_clock_that_steps_back_and_forth_again_loses_no_time():
+    forth = "s to where it was before it stepped back"
+    jump = f"the clock jumps by 100.000 {forth}"
+    assert repairs(1000, 1002, 904, 906, 1008, 1010) == [(4, jump)]
+    jump = f"the clock jumps by 98.000 {forth}"
+    assert repairs(1000, 1002, 902, 904, 1004, 1006) == [(4, jump)]
+
+
+def test_segments_whose_clocks_tell_that_they_are_swapped_are_told():
+    swapped = "by the clock, segment 2 goes before segment 1; both are kept as listed"
+    [first, second] = repairs(10, 14, 12, 16, 18)
+    assert first == (1, f"the clock jumps by 2.000 s and is taken back: {swapped}")
+    assert second[0] == 3
+    assert "goes before" not in repairs(10, 500, 12, 14)[0][1]
+
+
 def test_a_jump_that_is_not_taken_back_is_lost_time():
     held = [gap.duration for gap in settled(10, 500, 502).gaps]
     assert held == [488.0]
     # Another encoder begins at a time of its own, or says that it is another one.
     assert [gap.duration for gap in settled(1000, 1488, 3).gaps] == [486.0]
     assert [gap.duration for gap in settled(10, 500, 12, tags=(2,)).gaps] == [488.0]
+    # What it did in between would be neither all of the time nor none.
+    assert [gap.duration for gap in settled(100, 80, 82, 84, 91, 93, 107).gaps] == [5.0, 12.0]
 
 
 def test_a_jump_that_the_clock_on_the_wall_confirms_is_lost_time():

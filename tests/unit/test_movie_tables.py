@@ -187,6 +187,19 @@ def jumping(seconds, *, sound=True, inside=False, damage=()):
     return merged(packaged(0, *tracks, losses=damage))
 
 
+@pytest.mark.parametrize(
+    ("begins", "named"),
+    [(((8, 0.0), (9, 14.0), (10, 16.3)), 10), (((8, 0.0), (9, 14.0), (10, 18.3)), 9), ((), 8)],
+    ids=["at-its-start", "inside", "unknown"],
+)
+def test_a_jump_inside_a_run_names_the_segment_that_begins_with_it_or_has_it(begins, named):
+    dts = np.concatenate((frames(0, SOUNDS), frames(round(16.3 * RATE), SOUNDS)))
+    sound = track(AUDIO, sound_samples(dts), offset=10**6)
+    holed = with_hole(PICTURES, 0.3, count=2 * PICTURES)
+    [gap] = merged(packaged(0, holed, sound, sequence=8, begins=begins)).gaps
+    assert gap.detail == f"the clock jumps forward by 0.300 s at segment {named}"
+
+
 @pytest.mark.parametrize("inside", [False, True], ids=["between", "inside"])
 @pytest.mark.parametrize("seconds", [0.1, 0.2, 0.4])
 @pytest.mark.parametrize("sound", [False, True], ids=["alone", "with-sound"])
@@ -444,10 +457,11 @@ def test_gaps_say_when_they_were_by_the_clock_on_the_wall():
     assert merged(packaged(0, pictures(), sounds(count=375))).gaps[0].wall_clock is None
 
 
-def twice(first, second, **options):
+def twice(first, second, losses=(), **options):
     """Two slices of which the second begins with media of the first."""
     clock = {"wall_clock": 1000.0} if options else {}
-    return merged(packaged(0, *first, **clock), packaged(1, *second, sequence=4, **options))
+    again = packaged(1, *second, losses=losses, sequence=4, sequences=(4, 5), **options)
+    return merged(packaged(0, *first, **clock), again)
 
 
 def test_media_that_comes_twice_is_kept_once():
@@ -480,13 +494,27 @@ def test_what_the_clock_on_the_wall_tells_to_be_new_is_no_repeat(later, periods)
     tables = twice((pictures(), sounds()), again, wall_clock=1000.0 + later)
     assert len(tables.periods) == periods
     assert tables.tracks["video"].count == PICTURES + 240 * (periods - 1)
-    assert len(tables.repairs) == 2 - periods
+    assert bool(tables.repairs) == (periods == 1)
 
 
 def test_a_segment_that_comes_again_as_a_whole_adds_nothing():
-    tables = twice((pictures(), sounds()), (pictures(8, count=120), sounds(8, 187)))
+    cut_off = dataclasses.replace(lost(5, whole=False), seconds=1.0)
+    tables = twice((pictures(), sounds()), (pictures(8, count=120), sounds(8, 187)), [cut_off])
     assert tables.tracks["video"].count == PICTURES
-    assert len(tables.periods) == 1
+    assert (len(tables.periods), tables.losses, tables.breaks) == (1, [], [])
+    told = [(each.sequence, each.units, each.whole) for each in tables.repairs]
+    assert told == [(4, 120 + 187, True), (5, 0, True)]
+
+
+def test_the_end_of_a_segment_that_comes_again_and_goes_on_is_not_lost():
+    """An upload that broke off, then the whole: its pictures refer to those that came before."""
+    cut_off = dataclasses.replace(lost(3, whole=False), seconds=8.0)
+    inside = dataclasses.replace(lost(3, whole=False), units=1)
+    again = pictures(8, count=480), sounds(8, 750)
+    again[0].samples.sync[1:] = False
+    tables = twice((pictures(), sounds()), again, [cut_off, inside], broken=True)
+    assert (tables.losses, tables.gaps, tables.dropped) == ([inside], [], [])
+    assert tables.tracks["video"].count == PICTURES + 240
 
 
 def test_other_media_of_the_same_time_is_another_period():

@@ -103,6 +103,7 @@ runs = st.builds(
     broken=st.booleans(),
     wall_clock=st.none() | st.floats(-1e10, 1e10),
     sequences=st.lists(st.integers(0, 2**40), max_size=3).map(tuple),
+    begins=st.lists(st.tuples(st.integers(0, 2**40), st.floats(-1e6, 1e6)), max_size=3).map(tuple),
 )
 slices = st.builds(
     PackagedSlice,

@@ -73,6 +73,17 @@ def test_without_a_time_a_segment_goes_on_where_the_last_one_ended():
     assert begins == [4000, 4000 + 3 * FRAME, 4000 + 5 * FRAME]
 
 
+def test_without_a_time_the_first_segment_and_one_behind_a_loss_begin_where_they_are_listed():
+    unpacking = Unpacking()
+    listed = [(adts() * 3, 180.0), (adts() * 3, 181.0), (b"", 182.0), (adts() * 2, 183.0)]
+    made = [unpacking.unpacked(data, at) for data, at in listed]
+    begins = [int(index_segment(each).tracks[0].dts[0]) for each in made if each]
+    first = 180 * 90_000
+    assert begins == [first, first + 3 * FRAME, 183 * 90_000]
+    assert unpacking.untimed
+    assert Unpacking().unpacked(adts() * 2, 183.0) == made[-1]
+
+
 @pytest.mark.parametrize(
     "data",
     [

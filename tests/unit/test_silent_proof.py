@@ -60,8 +60,8 @@ def refused(tables, read, header):
 def test_silence_in_a_hole_is_proven(holed):
     tables, read, header = holed
     proven(tables, read, header)
-    assert tables.expected["audio"].silent == 93
-    assert len(read) == 2 * SOUNDS + 93
+    assert tables.expected["audio"].silent == 94
+    assert len(read) == 2 * SOUNDS + 94
 
 
 def test_silence_in_the_place_of_sound_is_found(holed):
@@ -76,6 +76,19 @@ def test_sound_in_the_place_of_silence_is_found(holed):
     offsets = read.offsets.copy()
     offsets[SOUNDS + 5] = offsets[3]
     assert "silence lies elsewhere" in refused(tables, replace(read, offsets=offsets), header)
+
+
+def test_a_last_frame_of_silence_that_lasts_shorter_excuses_no_sound(holed):
+    tables, read, header = holed
+    assert read.durations[SOUNDS + 93] == 2 * RATE - 93 * FRAME
+    pts = tables.expected["audio"].pts.copy()
+    pts[SOUNDS:] -= 200
+    expected = ExpectedTrack(RATE)
+    expected.append(track(TrackKind.AUDIO, sound_samples(pts[:SOUNDS])), Fraction(0))
+    expected.insert(pts[SOUNDS : SOUNDS + 94], np.full(94, 6), 768)
+    expected.append(track(TrackKind.AUDIO, sound_samples(pts[SOUNDS + 94 :])), Fraction(0))
+    with pytest.raises(ToolError, match="where the source has sound"):
+        check_silence("audio", read, expected, header - len(tables.silence), header)
 
 
 @pytest.mark.parametrize("told", [FRAME, 500, 1], ids=["whole", "short", "hardly"])

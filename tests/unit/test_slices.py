@@ -21,6 +21,7 @@ from pipelines.playlist import (
 )
 from pipelines.slices import (
     COPY_LENGTHS,
+    MAX_BEYOND,
     MAX_LEAD_IN,
     MAX_PERIOD_START,
     MAX_SEGMENTS,
@@ -113,6 +114,12 @@ def test_neighbours_never_reach_over_a_tagged_discontinuity(seconds, tags, limit
         if piece.lead_out:
             assert piece.lead_out.sequence == piece.segments[-1].sequence + 1
             assert not piece.lead_out.discontinuity
+            behind = (piece.segments[-1], piece.lead_out, *piece.beyond)
+            assert [b.sequence - a.sequence for a, b in itertools.pairwise(behind)] == [1] * (
+                len(behind) - 1
+            )
+        assert len(piece.beyond) <= MAX_BEYOND * (piece.lead_out is not None)
+        assert not any(segment.discontinuity for segment in piece.beyond)
 
 
 def test_lead_in_goes_back_to_the_tag_and_no_further():

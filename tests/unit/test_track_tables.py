@@ -141,7 +141,7 @@ def told(tables):
 def test_a_frame_that_is_missing_is_silent(missing, sliced):
     dts = np.concatenate((frames(0, 20), frames(20 * FRAME + missing, 20)))
     tables = sounds(*(cut(dts, [20]) if sliced else [dts]))
-    count = (missing + STEADY) // FRAME
+    count = round(missing / FRAME)
     assert filled(tables) == list(range(20, 20 + count))
     assert times(tables)[20 : 20 + count].tolist() == frames(20 * FRAME, count).tolist()
     assert times(tables)[20 + count :].tolist() == frames(20 * FRAME + missing, 20).tolist()
@@ -150,12 +150,25 @@ def test_a_frame_that_is_missing_is_silent(missing, sliced):
     assert tables.edges == [20 + count]
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(FRAME, 9 * FRAME), min_size=1, max_size=40))
+def test_holes_add_up_for_players_that_play_sound_frame_by_frame(holes):
+    firsts = np.cumsum([0, *(20 * FRAME + hole for hole in holes)])
+    dts = np.concatenate([frames(first, 20) for first in firsts])
+    tables = sounds(*cut(dts, range(20, len(dts), 20)))
+    decoded = times(tables)
+    assert np.diff(decoded).min() > 0
+    assert np.delete(decoded, filled(tables)).tolist() == dts.tolist()
+    played = FRAME * np.arange(len(decoded))
+    assert np.abs(np.delete(played, filled(tables)) - dts).max() <= FRAME / 2
+
+
 def test_silence_of_any_length_is_the_same_block_over_and_over():
     later = 3600 * RATE
     tables = sounds(frames(0, 20), frames(later, 20))
     movie = described(tables)
     count = sum(movie["chunk_samples"]) - 40
-    assert count == (later - 20 * FRAME + STEADY) // FRAME
+    assert count == round((later - 20 * FRAME) / FRAME)
     silent = [at for at, offset in enumerate(movie["chunk_offsets"]) if offset == -1000]
     assert sum(movie["chunk_samples"][at] for at in silent) == count
     assert max(movie["chunk_samples"][at] for at in silent) == SILENT_FRAMES
@@ -183,7 +196,8 @@ def test_sound_that_begins_late_is_silent_from_the_start():
 def test_sound_that_ends_early_is_silent_to_the_end():
     tables = sounds(frames(0, 20))
     tables.finish(Fraction(10))
-    assert len(times(tables)) == 10 * RATE // FRAME
+    assert len(times(tables)) == round(10 * RATE / FRAME)
+    assert tables.columns.end_dts == 10 * RATE
     assert told(tables) == [(20 * FRAME / RATE, 10.0, GapDone.SILENCE)]
 
 
