@@ -80,6 +80,16 @@ class ToolError(FinalizerError):
     """ffmpeg failed, or wrote what we cannot accept; counts as an attempt of the slice."""
 
 
+class AccountError(ToolError):
+    """What we packaged is not what we have written down of it: no segment is at fault."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.VERIFICATION_FAILED, message)
+
+    def __reduce__(self) -> tuple[type[FinalizerError], tuple[str]]:  # type: ignore[override]
+        return type(self), (self.message,)
+
+
 class InterruptedWork(FinalizerError):
     """The lease was lost or the worker stops; someone else goes on, nothing failed."""
 

@@ -11,6 +11,7 @@ from pipelines.mpegts.index import index_segment
 from pipelines.mpegts.transport_writer import made_tables
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, SegmentIndex, TrackIndex
 from pipelines.timeline import Span
+from pipelines.track_cut import SLOW
 
 if TYPE_CHECKING:
     from pipelines.media import Codec
@@ -41,8 +42,14 @@ class IndexedSegment:
     @property
     def spans(self) -> dict[int, Span]:
         """From where to where each track goes, by PID; tracks without a single time left out."""
-        spans = {track.track: span_of(track) for track in self.index.tracks}
-        return {number: span for number, span in spans.items() if span is not None}
+        found = {track.track: span_of(track) for track in self.index.tracks}
+        spans = {number: span for number, span in found.items() if span is not None}
+        if len(self.index.tracks) != 1:
+            return spans
+        lasts = Fraction(self.segment.duration)
+        return {
+            number: _pausing(span, self.index.tracks[0], lasts) for number, span in spans.items()
+        }
 
     @property
     def codecs(self) -> dict[int, Codec]:
@@ -67,6 +74,16 @@ def span_of(track: TrackIndex) -> Span | None:
         Fraction(int(shown.min()), scale),
         Fraction(int(shown.max()) + last_unit, scale),
     )
+
+
+def _pausing(span: Span, track: TrackIndex, lasts: Fraction) -> Span:
+    """The span of a segment's only track; pictures that come as something changes may pause to the
+    end of the segment, which ``lasts`` so long by EXTINF: none need be missing."""
+    longest = max(lasts, span.last_dts - span.first_dts)
+    slow = len(track) - 1 < SLOW * longest
+    if track.kind is not TrackKind.VIDEO or not slow:
+        return span
+    return replace(span, pause=span.first_dts + lasts - span.last_dts)
 
 
 def begins_with_key(first: IndexedSegment) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from pipelines.errors import ToolError
+from pipelines.errors import AccountError, ToolError
 from pipelines.object_store import UploadedPart
 from pipelines.process import DeadlinePassed
 from pipelines.slices import PeriodStart
@@ -38,11 +38,12 @@ def spare_the_rest(
 
     Those are told as lost, with what the tool said. ``trial`` makes the same of another slice, and
     keeps nothing. Raises what ``make`` raises; its ``ToolError`` stands when it does not come again,
-    when a deadline has passed, and when more than one in ``SHARE`` segments would have to go.
+    when a deadline has passed, when the fault is our own (``AccountError``), and when more than one
+    in ``SHARE`` segments would have to go.
     """
     try:
         return make(work)
-    except DeadlinePassed:
+    except (DeadlinePassed, AccountError):
         raise
     except ToolError:
         spared = _Search(trial).spared(work)
@@ -77,7 +78,7 @@ class _Search:
     def _failure(self, work: Slice) -> ToolError | None:
         try:
             self._trial(work)
-        except DeadlinePassed:
+        except (DeadlinePassed, AccountError):
             raise
         except ToolError as error:
             return error

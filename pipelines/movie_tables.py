@@ -70,7 +70,7 @@ class MovieTables:
 
     ``layout`` is what odd runs were conformed to, if there was need; without it, ``conformance``
     tells whether there is. ``detours`` are those of a first attempt, if it found any; ``listed`` is
-    what the playlist tells of the clock on the wall. Raises ``PermanentError`` for what one MP4
+    what the playlist tells of its segments' times. Raises ``PermanentError`` for what one MP4
     cannot hold, ``ToolError`` for slices that are not what they claim.
     """
 
@@ -85,13 +85,14 @@ class MovieTables:
         listed: ListedClock | None = None,
     ) -> None:
         self._creation_time = creation_time
-        self._places = RunPlaces(max_hole, detours or {}, collapses=policy is GapPolicy.COLLAPSE)
+        collapses = policy is GapPolicy.COLLAPSE
+        self._places = RunPlaces(max_hole, detours or {}, listed, collapses=collapses)
         self._names = TrackNames()
         self._blocks = SilentBlocks(silence)
         self._losses = LostSegments()
         self._gaps = ToldGaps(listed)
         self._leading = LeadingPictures()
-        self._breaks = PlayerBreaks(max_hole, layout)
+        self._breaks = PlayerBreaks(max_hole, layout, listed)
         self.conformance = Conformance(layout)
         self.tracks: dict[str, TrackTables] = {}
         self.groups: dict[str, list[PayloadGroups]] = {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 #: Raised by one whenever the meaning of a field changes; an unknown one is packaged again.
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 _MAGIC = b"RFSL"
 _PREFIX = struct.Struct(">4sHI")
@@ -116,6 +116,7 @@ class PackagedTrack:
     #: From when to when, in seconds of the run's clock, pictures at a constant rate repeat one,
     #: since the source has none there.
     repeats: tuple[tuple[float, float], ...] = ()
+    pause: float = 0.0  #: seconds that one of the source's may last, of which it repeats slow ones
 
     @property
     def kind(self) -> TrackKind:
@@ -309,6 +310,7 @@ def _track_header(track: PackagedTrack, arrays: _ArrayWriter) -> dict[str, Any]:
         "matrix": track.matrix.hex(),
         "made": track.made,
         "repeats": track.repeats,
+        "pause": track.pause,
     }
 
 
@@ -365,4 +367,5 @@ def _track(header: Mapping[str, Any], arrays: _ArrayReader) -> PackagedTrack:
         matrix=bytes.fromhex(header["matrix"]),
         made=TrackMade(header["made"]),
         repeats=tuple((begin, end) for begin, end in header["repeats"]),
+        pause=header["pause"],
     )

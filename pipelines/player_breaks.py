@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.packaged_slice import PackagedRun, PackagedTrack
     from pipelines.rendition_layout import RenditionLayout
     from pipelines.timeline import Lost, Span
+    from pipelines.wall_clock import ListedClock
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,16 @@ class PlayerBreaks:
 
     RFC 8216, section 4.3.2.3: the format, the tracks, their identifiers or configurations, or the
     sequence of times change. ``layout`` is what odd runs were conformed to, which hides what they
-    are like in the source.
+    are like in the source; ``listed`` tells how long segments last.
     """
 
-    def __init__(self, max_hole: Fraction, layout: RenditionLayout | None) -> None:
+    def __init__(
+        self,
+        max_hole: Fraction,
+        layout: RenditionLayout | None,
+        listed: ListedClock | None = None,
+    ) -> None:
+        self._listed = listed
         self._max_hole = max_hole
         self._layout = layout
         self._before: _Before | None = None
@@ -48,7 +55,7 @@ class PlayerBreaks:
         ``away`` are listed segments between the two, which players know not to be there. Sound of
         other playlists alone says nothing.
         """
-        spans = spans_of(run, names)
+        spans = spans_of(run, names, self._listed)
         tracks = {
             names[track.track]: (track.track, self._likeness(names[track.track], track, run))
             for track in run.tracks

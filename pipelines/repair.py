@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 class RepairKind(StrEnum):
     """Kinds of mending; nothing of the media is lost by any of them."""
 
-    TIMESTAMPS = "timestamps"  #: decode times that did not go forward, lacked or were wrong, set anew
+    TIMESTAMPS = (
+        "timestamps"  #: decode times that did not go forward, lacked or were wrong, set anew
+    )
     DUPLICATE = "duplicate"  #: media that came twice is kept once
     CLOCK_SPLIT = "clock_split"  #: the clock, tracks or configuration changed inside a segment
     PARAMETER_SETS = "parameter_sets"  #: sets sent once, long before, are put before a picture

@@ -18,18 +18,26 @@ if TYPE_CHECKING:
     from pipelines.clock_detours import Place
     from pipelines.packaged_slice import PackagedRun, PackagedTrack
     from pipelines.timeline import Lost, PlacedRun, Span, Step
+    from pipelines.wall_clock import ListedClock
 
 
 class RunPlaces:
     """Gives runs, and stretches of them, their places on the timeline; ``names`` are those of their
     tracks (PID or track_ID).
 
-    ``detours`` are those of a first attempt, if it found any, each with the reason.
+    ``detours`` are those of a first attempt, if it found any, each with the reason; ``listed`` is
+    what the playlist tells of how long segments last.
     """
 
     def __init__(
-        self, max_hole: Fraction, detours: Mapping[Place, str], *, collapses: bool
+        self,
+        max_hole: Fraction,
+        detours: Mapping[Place, str],
+        listed: ListedClock | None,
+        *,
+        collapses: bool,
     ) -> None:
+        self._listed = listed
         self._timeline = Timeline(max_hole, collapses=collapses)
         self._detours = ClockDetours(max_hole)
         self._known_detours = dict(detours)
@@ -59,7 +67,8 @@ class RunPlaces:
 
     def relate(self, run: PackagedRun, names: Mapping[int, str]) -> Step | None:
         """How a run goes on after what was placed last; None when it is the first."""
-        return self._timeline.relate(spans_of(run, names), wraps=_wraps(run))
+        spans = spans_of(run, names, self._listed)
+        return self._timeline.relate(spans, wraps=_wraps(run))
 
     def repeated(
         self, run: PackagedRun, related: Step | None, names: Mapping[int, str]
@@ -88,7 +97,7 @@ class RunPlaces:
         """
         if opens(run, related):
             self._tail.forget()
-        spans = spans_of(without_silence(run), names)
+        spans = spans_of(without_silence(run), names, self._listed)
         left, end = {**self._timeline.clock}, self._timeline.end
         placed = self._timeline.place(
             spans, related, tagged=run.tagged, lost=away, longest=longest,

@@ -10,15 +10,14 @@ import numpy as np
 
 from pipelines.media import TrackKind
 from pipelines.packaged_slice import TrackMade
-from pipelines.stretches import SLOW
 from pipelines.timeline import Span
-from pipelines.track_cut import SLOW as FEW_A_SECOND
-from pipelines.track_cut import even_duration, usual_duration
+from pipelines.track_cut import SLOW, even_duration, usual_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipelines.packaged_slice import PackagedRun, PackagedTrack
+    from pipelines.wall_clock import ListedClock
 
 
 def without_silence(run: PackagedRun) -> PackagedRun:
@@ -27,15 +26,19 @@ def without_silence(run: PackagedRun) -> PackagedRun:
     return replace(run, tracks=tracks)
 
 
-def spans_of(run: PackagedRun, names: Mapping[int, str]) -> dict[str, Span]:
-    """Spans by name: an encoder that takes over may use other PIDs for the same tracks."""
+def spans_of(
+    run: PackagedRun, names: Mapping[int, str], listed: ListedClock | None = None
+) -> dict[str, Span]:
+    """Spans by name: an encoder that takes over may use other PIDs for the same tracks.
+
+    ``listed`` tells how long the pictures of a recording without sound may pause.
+    """
     spans: dict[str, Span] = {}
     for track in run.tracks:
         if len(track.samples):
             name, own = names[track.track], span_of(track)
-            own = replace(own, pause=None) if run.broken else own
             spans[name] = spans[name].joined(own) if name in spans else own
-    return spans
+    return _pausing(run, spans, listed)
 
 
 def span_of(track: PackagedTrack) -> Span:
@@ -53,16 +56,25 @@ def span_of(track: PackagedTrack) -> Span:
         Fraction(int(pts.max()) + samples.last_duration, scale),
         hidden=Fraction(shown - first, scale),
         sample=None if even is None else Fraction(even, scale),
-        pause=_pause(track),
     )
 
 
-def _pause(track: PackagedTrack) -> Fraction | None:
-    """Seconds that the last of slow pictures may last; None of anything else."""
-    usual = usual_duration(track) if len(track.samples) > 1 else 0
-    if track.kind is not TrackKind.VIDEO or 0 < usual * FEW_A_SECOND <= track.timescale:
-        return None
-    return Fraction(SLOW * usual, track.timescale)
+def _pausing(
+    run: PackagedRun, spans: Mapping[str, Span], listed: ListedClock | None
+) -> dict[str, Span]:
+    """The spans of a run; slow pictures alone may last to the end of their segment by EXTINF."""
+    if listed is None or not run.begins or len(run.tracks) != 1 or not _slow(run.tracks[0]):
+        return dict(spans)
+    sequence, begin = run.begins[-1]
+    end = Fraction(begin) + Fraction(listed.lasts(sequence))
+    return {name: replace(span, pause=end - span.last_dts) for name, span in spans.items()}
+
+
+def _slow(track: PackagedTrack) -> bool:
+    """Whether pictures come as something changes, so that a pause need not mean any is missing."""
+    if track.kind is not TrackKind.VIDEO:
+        return False
+    return len(track.samples) < 2 or usual_duration(track) * SLOW > track.timescale
 
 
 def in_ticks(track: PackagedTrack, shift: Fraction, timescale: int) -> PackagedTrack:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.errors import ErrorCode, ToolError
+from pipelines.errors import AccountError, ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.sample_entry import read_sample_entry, told_codec
 from pipelines.mpegts.nal import SET_LIMIT
@@ -119,7 +119,7 @@ def compare_listed(
     """Refuse runs of a playlist's segments unless each that is ``listed`` is among them.
 
     The units of every segment are expected in a run, or the segment is told as lost, or as one that
-    came before, as a whole; no run has another one. Raises ``ToolError`` (``verification_failed``).
+    came before, as a whole; no run has another one. Raises ``AccountError``.
     """
     names = {segment.sequence: str(segment.location) for segment in listed}
     held = {sequence for run in runs for sequence in run.sequences}
@@ -127,28 +127,28 @@ def compare_listed(
     repeated = {repair.sequence for repair in repairs if repair.whole}
     if lacking := sorted(names.keys() - held - lost - repeated):
         message = f"segment {lacking[0]} ({names[lacking[0]]}) is neither in a run nor told as lost"
-        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        raise AccountError(message)
     if others := sorted(held - names.keys()):
         message = f"segment {others[0]} is in a run, and is not listed"
-        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        raise AccountError(message)
 
 
 def compare_payload(runs: Iterable[PackagedRun], payload: WrittenPayload) -> None:
     """Refuse a payload that is not its samples, group behind group, as they were hashed.
 
     The groups of all tracks must fill it without a hole, and their hashes joined must be the hash
-    of the bytes that were uploaded and staged. Raises ``ToolError`` (``verification_failed``).
+    of the bytes that were uploaded and staged. Raises ``AccountError``.
     """
     groups = sorted(group for run in runs for track in run.tracks for group in _groups(track))
     at = 0
     for offset, size, _ in groups:
         if offset != at:
             message = f"samples lie at byte {offset} of the payload where byte {at} is due"
-            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+            raise AccountError(message)
         at += size
     if at != payload.size or joined_hash((each, n) for _, n, each in groups) != payload.hash:
         message = f"{payload.size} bytes of payload are not the {at} bytes of its samples"
-        raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+        raise AccountError(message)
 
 
 def _groups(track: PackagedTrack) -> Iterator[tuple[int, int, int]]:

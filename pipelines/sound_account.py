@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.errors import ErrorCode, ToolError
+from pipelines.errors import AccountError
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE, TS_WRAP
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SoundAccount:
         """Refuse what was handed out of the tracks unless it is each frame of the source once.
 
         Frames may have come into another order, and into another round of the clock; nothing else
-        may become of them. Raises ``ToolError`` (``verification_failed``).
+        may become of them. Raises ``AccountError``.
         """
         found: dict[int, list[Expectation]] = {}
         for number, expected in handed:
@@ -96,6 +96,6 @@ def _told(values: np.ndarray, count: int) -> np.ndarray:
     return values.astype(np.uint64) if len(values) else np.zeros(count, np.uint64)
 
 
-def _differs(number: int, what: str) -> ToolError:
+def _differs(number: int, what: str) -> AccountError:
     message = f"sound {number:#x} of a playlist of its own: {what}"
-    return ToolError(ErrorCode.VERIFICATION_FAILED, message)
+    return AccountError(message)

@@ -11,7 +11,7 @@ from pipelines.sound_track import begin_of, end_of
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from pipelines.packaged_slice import PackagedRun, PackagedTrack
+    from pipelines.packaged_slice import PackagedRun
     from pipelines.sound_track import SoundTrack
     from pipelines.sound_windows import SoundWindow
 

@@ -41,7 +41,7 @@ class Span:
     end_pts: Fraction
     hidden: Fraction = _ZERO  #: seconds of samples before that, which an edit list does not show
     sample: Fraction | None = None  #: seconds that each sample lasts; None: they are not alike
-    #: Seconds that the last picture may last, of slow ones behind no loss; None of anything else.
+    #: Seconds for which the last of slow pictures is listed to last; None of anything else.
     pause: Fraction | None = None
 
     def moved(self, by: Fraction) -> Span:
@@ -57,7 +57,6 @@ class Span:
 
     def joined(self, other: Span) -> Span:
         """From where this one or ``other`` begins to where the later one ends."""
-        later = max((self, other), key=lambda span: span.end_dts)
         return Span(
             min(self.first_dts, other.first_dts),
             max(self.last_dts, other.last_dts),
@@ -66,7 +65,6 @@ class Span:
             max(self.end_pts, other.end_pts),
             min((self, other), key=lambda span: span.first_dts).hidden,
             self.sample and other.sample and max(self.sample, other.sample),
-            None if None in (self.pause, other.pause) else later.pause,
         )
 
 

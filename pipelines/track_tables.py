@@ -208,7 +208,8 @@ class TrackTables:
 
     def _add_pictures(self, placed: PlacedSamples) -> None:
         columns, usual = self.columns, usual_duration(placed.track)
-        self._limit = round(max(TOLD * self.timescale, Fraction(SLOW * usual)))
+        pauses = TOLD, Fraction(SLOW * usual, self.timescale), Fraction(placed.track.pause)
+        self._limit = round(max(pauses) * self.timescale)
         before = LastPicture(columns.last_dts, columns.end_pts) if self.count else None
         for pause in missing_pictures(placed, before, self._limit):
             begin, end = (Fraction(each, self.timescale) for each in (pause.begin, pause.end))

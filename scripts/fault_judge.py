@@ -21,6 +21,8 @@ BEEP_TOLERANCE = FLASH_TOLERANCE + 1 / WINDOWS_PER_SECOND
 #: Seconds by which a gap may be told beside its place, and longer or shorter: its edges lie where
 #: the last of two tracks ends, by a picture and by a frame of sound of 1024 at 44.1 kHz.
 GAP_TOLERANCE = 1 / FRAME_RATE + 1024 / 44_100
+#: Seconds by which a track may last longer or shorter: both of its ends lie beside their place.
+TRACK_TOLERANCE = GAP_TOLERANCE + 1024 / 44_100
 #: Seconds by which a silence is looked at later, and less long: a frame of sound may reach into it.
 _SILENCE_EDGE = 0.1
 #: What an encoder may leave of silence.
@@ -79,18 +81,19 @@ def track_complaints(rendition: Mapping[str, Any], truth: Truth) -> list[str]:
     found = [f"there is no {name}" for name, span in due.items() if span and name not in seconds]
     for name, told in seconds.items():
         begin, end = due["video" if name == "video" else "audio"] or (0.0, 0.0)
-        found += _differs(f"{name} lasts", told, end - begin)
+        found += _differs(f"{name} lasts", told, end - begin, TRACK_TOLERANCE)
     if truth.pictures and truth.sound:
         for edge, name in enumerate(("startSkew", "endSkew")):
-            found += _differs(name, rendition[name], truth.sound[edge] - truth.pictures[edge])
+            skew = truth.sound[edge] - truth.pictures[edge]
+            found += _differs(name, rendition[name], skew, GAP_TOLERANCE)
     encoded = sorted({each["track"] for each in rendition["reencoded"]})
     if rendition["kind"] == "copy" and encoded != sorted(truth.reencoded):
         found.append(f"encoded anew are {encoded}, not {sorted(truth.reencoded)}")
     return found
 
 
-def _differs(what: str, told: float, due: float) -> list[str]:
-    off = abs(told - due) > GAP_TOLERANCE
+def _differs(what: str, told: float, due: float, tolerance: float) -> list[str]:
+    off = abs(told - due) > tolerance
     return [f"{what} {told:.3f} s, not {due:.3f} s"] if off else []
 
 

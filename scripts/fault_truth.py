@@ -133,11 +133,11 @@ def _span(
     spans = [(each.begin + each.moved - zero, each.end + each.moved - zero) for each in kept]
     if not spans:
         return None
-    missing = [gap for gap in gaps if gap.track in (track, "all")]
-    spans += [(gap.at, gap.at + gap.seconds) for gap in missing if gap.done != "reported"]
+    filled = [gap for gap in gaps if gap.track in (track, "all") and gap.done != "reported"]
+    spans += [(gap.at, gap.at + gap.seconds) for gap in filled]
     begin, end = min(spans)[0], max(end for _, end in spans)
-    for gap in missing:
-        if gap.done == "reported" and gap.at <= begin:
+    for gap in gaps:
+        if (gap.track, gap.done) == (track, "reported") and gap.at <= begin:
             begin = gap.at + gap.seconds
     return begin, end
 

@@ -32,9 +32,7 @@ PATIENT = ("-max_error_rate", "1")
 #: Every encoded picture lasts until the next is decoded. Where sound is more than 10 s ahead of it
 #: (``-max_interleave_delta``), the muxer ends a fragment without knowing its next picture, and
 #: believes the frame rate: it would show the next one of slow pictures too early.
-_DURATIONS = (
-    "setts=pts=PTS:dts=DTS:duration=if(gt(NEXT_DTS\\,DTS)\\,NEXT_DTS-DTS\\,DURATION)"
-)
+_DURATIONS = "setts=pts=PTS:dts=DTS:duration=if(gt(NEXT_DTS\\,DTS)\\,NEXT_DTS-DTS\\,DURATION)"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pipelines.packaged_slice import Expectation, PackagedTrack, TrackMade
 from pipelines.process import LONGEST_DEADLINE_SECONDS, FilterProcess, open_pipes
 from pipelines.profile import Encoder
 from pipelines.segment_index import NO_TIME
+from pipelines.stretches import SLOW
 from pipelines.transcoding.command import EncodedOutput, transcode_argv
 from pipelines.transcoding.encoding import OddEncoder
 from pipelines.transcoding.filter_chain import grid
@@ -161,6 +162,7 @@ class EncodedPictures:
             expected=Expectation(scale, expected.dts + ticks, pts, expected.sync),
             made=TrackMade.ENCODED,
             repeats=pauses(own, source_timescale, shift) if on_grid else (),
+            pause=SLOW * usual_duration(own.times, 0) / source_timescale if on_grid else 0.0,
         )
 
     def _last_duration(self) -> int:

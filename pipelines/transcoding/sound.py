@@ -11,7 +11,7 @@ import ffmpeg
 import numpy as np
 
 from pipelines.copied_runs import is_fragmented
-from pipelines.errors import ErrorCode, ToolError
+from pipelines.errors import AccountError, ErrorCode, ToolError
 from pipelines.ffmpeg_movie import read_movie
 from pipelines.last_resort import spare_the_rest
 from pipelines.media import Codec
@@ -92,7 +92,7 @@ def encode_sound(
     """
     try:
         _encode_all(slices, packager, staged, checkpoint)
-    except DeadlinePassed:
+    except (DeadlinePassed, AccountError):
         raise
     except ToolError:
         spared = _spared(slices, packager, checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from pipelines.errors import ErrorCode, ToolError
+from pipelines.errors import AccountError
 from pipelines.indexed_segment import IndexedSegment
 from pipelines.interleaver import LaidIn
 from pipelines.mp4.fragments import FragmentReader
@@ -73,7 +73,7 @@ class AsAsked:
     without_sound: bool = False  #: what is to be encoded is left out
 
     def __call__(self, out: RenditionOutput, first: FirstSegment, demuxed: LaidIn) -> Treatment:
-        """As ``Treat``; raises ``ToolError`` when sound that was to be encoded is not there."""
+        """As ``Treat``; raises ``AccountError`` when sound that was to be encoded is not there."""
         if not out.encodes_audio or not isinstance(first, IndexedSegment):
             return Treatment(out.video, demuxed)
         wanted = encoded_tracks(first.index.tracks)
@@ -86,7 +86,7 @@ class AsAsked:
         run = next((r for r in runs if (r.first_sequence, r.piece) == place), None)
         if self.sound is None or run is None:
             message = f"no encoded sound from segment {first.segment.sequence} on"
-            raise ToolError(ErrorCode.VERIFICATION_FAILED, message)
+            raise AccountError(message)
         tracks = tuple(track for track in run.tracks if track.track in wanted)
         laid_in = demuxed.together(LaidIn(tracks, self.sound.staged))
         return Treatment(out.video, laid_in, frozenset(wanted))

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.location import Location
 from pipelines.loss import LossCause
+from pipelines.repair import RepairKind
 from pipelines.session import Phase
 from tests.by_hand import ID
 from tests.demuxed import Sound, demuxed_recording
@@ -203,6 +204,17 @@ def test_a_lost_segment_of_sound_is_no_lost_picture(bilingual, finalizer, media_
     assert beep_times(media_tools, ours) == pytest.approx([0, 1, 4, 5], abs=0.04)
 
 
+def test_sound_that_comes_twice_is_told_of_its_playlist_and_its_track(bilingual, finalizer):
+    index = bilingual()
+    listed = index.parent / "en.m3u8"
+    first, again, *others = listed.read_text().split("#EXTINF")
+    listed.write_text("#EXTINF".join([first, again, again, *others]))
+    made, proof = finalizer().finalize(index)
+    [repair] = made.repairs
+    repeated = {each.name: each.repeated for each in proof.tracks if each.repeated}
+    assert (repair.rendition, repeated) == ("English", {"audio": repair.units})
+
+
 def test_pictures_that_break_off_leave_the_sound_whole(bilingual, finalizer, media_tools, tmp_path):
     index = bilingual(segment=1.0, gop=30)
     (index.parent / "pictures-0" / "segment00002.ts").unlink()
@@ -366,8 +378,20 @@ def test_packed_audio_alone_becomes_an_mp4_of_sound(
     assert [(t.name, t.copied, t.expected) for t in proof.tracks] == [("audio", 283, 283)]
     ours = one.download(tmp_path / "ours.mp4")
     assert audio_payload(media_tools, ours) == adts
-    assert made.tables.gaps == []
+    assert (made.tables.gaps, len(made.tables.periods)) == ([], 1)
+    kinds = [] if tagged else [RepairKind.TIMESTAMPS] * len(one.receipts)
+    assert [each.kind for each in made.repairs] == kinds
     assert beep_times(media_tools, ours) == pytest.approx([0, 1, 2, 3, 4, 5], abs=0.04)
+
+
+def test_packed_audio_without_times_may_sound_the_same_again(packed, finalizer):
+    """Nothing but their places in the list tells when four segments of silence are heard."""
+    index, _ = packed(tagged=False)
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join([lines[0], *lines[1:3] * 4, "#EXT-X-ENDLIST", ""]))
+    made, proof = finalizer(slice_seconds=2.0).finalize(index)
+    assert [(each.copied, each.repeated) for each in proof.tracks] == [(240, 0)]
+    assert (made.tables.gaps, len(made.tables.periods)) == ([], 1)
 
 
 def test_packed_audio_goes_on_over_the_wrap_of_its_clock(packed, finalizer, media_tools, tmp_path):

@@ -1,11 +1,14 @@
 """What is missing where a clock ends, which no clock tells: EXTINF does, and it is told and held."""
 
+import numpy as np
 import pytest
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.gap import GapCause, GapDone
 from pipelines.gap_policy import GapPolicy
+from scripts.ts_clocks import CLOCK, shift_clocks
 from tests.media import run
+from tests.sample_tables import movie_of
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -112,3 +115,19 @@ def test_the_missing_end_of_a_segment_is_refused_where_gaps_are(goes_on, broken_
     with pytest.raises(PermanentError, match="of media are missing") as caught:
         finalizer(gap_policy=GapPolicy.FAIL).finalize(path)
     assert caught.value.code is ErrorCode.GAP_REFUSED
+
+
+def test_a_clock_that_runs_ahead_of_every_segment_is_told_by_segment_and_sound_keeps_up(
+    media, finalizer, recording_of
+):
+    data = segments(media.recording(duration=8.0))
+    ahead = [shift_clocks(each, round(0.12 * n * CLOCK), {}) for n, each in enumerate(data)]
+    made, proof = finalizer().finalize(recording_of(*((each, "") for each in ahead)))
+    whole_gaps = [gap for gap in made.tables.gaps if gap.track == "all"]
+    assert [gap.detail.rpartition(" at ")[2] for gap in whole_gaps] == [
+        f"segment {number}" for number in range(1, len(data))
+    ]
+    sound = movie_of(made.header).tracks[1]
+    played = np.arange(len(sound)) * 1024 - (sound.pts - sound.pts[0])
+    assert np.abs(played[sound.durations == 1024]).max() <= 1024 / 2 + 100
+    assert proof.duration == pytest.approx(8.0 + 0.12 * (len(data) - 1), abs=0.1)

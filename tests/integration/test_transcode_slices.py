@@ -169,6 +169,29 @@ def test_pictures_at_uneven_times_keep_them(media, media_tools, transcoded, fina
 
 
 @pytest.mark.parametrize(
+    ("select", "audio"),
+    [("not(mod(n,23))*not(eq(n,46))", "aac"), ("not(mod(n,40))+not(mod(n,57))", None)],
+    ids=["far-behind-the-sound", "alone"],
+)
+def test_slow_pictures_last_until_the_next_and_lack_nothing(
+    select, audio, media, transcoded, finalizer
+):
+    """Encoders look many pictures ahead, while the sound goes on; alone, they pause at seams."""
+    path = media.recording(
+        duration=18.4, fps="25", gop=1, audio=audio, filters=f"select='{select}'",
+        encoder_options=("-fps_mode", "vfr"),
+    )  # fmt: skip
+    copied, _ = finalizer().finalize(path)
+    even = small_encoding(constant_rate=True, nominal_rate=Fraction(25))
+    (made, _), (steady, _) = transcoded(path, v=small_encoding(), even=even).values()
+    assert shown(made) == pytest.approx(shown(copied), abs=1e-9)
+    assert [gap for each in (copied, made, steady) for gap in each.tables.gaps] == []
+    assert (made.losses, steady.losses) == ((), ())
+    first, second = (track_of(each, TrackKind.VIDEO).header.edits for each in (copied, made))
+    assert [edit.duration for edit in first] == [edit.duration for edit in second]
+
+
+@pytest.mark.parametrize(
     "spec", [{}, {"container": "fmp4"}, {"audio": "ac3", "start": 50.0}], ids=["ts", "fmp4", "ac3"]
 )
 def test_sound_is_that_of_the_copy_and_in_time(

@@ -111,6 +111,7 @@ def repair(**changes: Any) -> RepairReport:
         "kind": "timestamps",
         "track": None,
         "segment": 3,
+        "sound": None,
         "at": None,
         "seconds": None,
         "units": 4,

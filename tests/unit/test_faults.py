@@ -86,7 +86,7 @@ RENDITION = {
         ({"reencoded": [{"track": "audio"}, {"track": "video"}]}, 1),
         ({"kind": "transcode", "reencoded": []}, 0),
         ({"tracks": RENDITION["tracks"][:1]}, 1),
-        ({"tracks": [{"name": "video", "seconds": 3.44}, RENDITION["tracks"][1]]}, 1),
+        ({"tracks": [{"name": "video", "seconds": 3.4}, RENDITION["tracks"][1]]}, 1),
     ],
 )
 def test_tracks_last_begin_and_are_made_as_they_are_due(changed, told):

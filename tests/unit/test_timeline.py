@@ -102,6 +102,25 @@ def test_a_jump_of_one_track_alone_is_none():
 
 
 @pytest.mark.parametrize(
+    ("jump", "known", "relation"),
+    [
+        (Fraction(14, 10), True, Relation.CONTINUES),
+        (2, True, Relation.GAP),
+        (Fraction(14, 10), False, Relation.GAP),
+    ],
+    ids=["listed", "longer", "not-slow"],
+)
+def test_slow_pictures_may_pause_for_as_long_as_their_segment_is_listed(jump, known, relation):
+    pause = jump + FRAME if relation is Relation.CONTINUES else Fraction(1)
+    before = dataclasses.replace(span(0, Fraction(2)), pause=pause)
+    after = dataclasses.replace(span(2 + jump, Fraction(2)), pause=pause if known else None)
+    assert relate({1: before}, {1: after}).relation is relation
+    sounding = {1: before, 2: span(0, Fraction(2), frame=SOUND)}
+    later = {1: after, 2: span(2 + jump, Fraction(2), frame=SOUND)}
+    assert relate(sounding, later).relation is Relation.GAP
+
+
+@pytest.mark.parametrize(
     ("hole", "relation"), [(600, Relation.GAP), (Fraction(600001, 1000), Relation.RESET)]
 )
 def test_a_jump_beyond_the_longest_hole_is_another_clock(hole, relation):
