@@ -160,8 +160,9 @@ def test_a_wrong_composition_offset_is_found(packaged):
 
 def test_a_wrong_key_flag_is_found(packaged):
     def flag(track):
-        sync = track.samples.sync.copy()
-        sync[7] = True
+        sync, pts = track.samples.sync.copy(), track.samples.pts
+        shown_next = (at for at in range(len(pts)) if pts[at] <= pts[at:].min() and not sync[at])
+        sync[next(shown_next)] = True  # others are no places to begin, whatever is said of them
         return with_samples(track, lambda s: dataclasses.replace(s, sync=sync))
 
     change_track(packaged, 1, "video", flag)
