@@ -91,6 +91,7 @@ def test_what_there_is_of_an_own_recording_is_kept_until_ctrl_c_which_ends_every
     assert not any(map(alive, pids))
 
 
+@pytest.mark.long
 def test_a_recording_without_any_segment_ends_with_a_sentence(tmp_path):
     lines = ("#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:2,", "a.ts", "#EXT-X-ENDLIST", "")
     (tmp_path / "index.m3u8").write_text("\n".join(lines))

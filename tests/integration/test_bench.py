@@ -55,6 +55,7 @@ def test_bench_copy_compares_four_ways_and_ours_needs_no_disk(tmp_path):
     assert not list(scratch.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.ffmpeg
 @pytest.mark.s3
 @pytest.mark.redis
