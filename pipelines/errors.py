@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     ENCODER_MISSING = "encoder_missing"
     STORE_UNAVAILABLE = "store_unavailable"
     STORE_REFUSED = "store_refused"
+    STORE_FULL = "store_full"
+    STORE_THROTTLED = "store_throttled"
     FFMPEG_FAILED = "ffmpeg_failed"
     VERIFICATION_FAILED = "verification_failed"
     SLICE_POISON = "slice_poison"

@@ -7,18 +7,20 @@ import contextlib
 import os
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pipelines.errors import TransientError
-from pipelines.retry import retrying
-from pipelines.store_errors import ObjectMissing, UploadMissing, code_of, errors_about
+from pipelines.retry import ATTEMPTS, retrying
+from pipelines.store_errors import ObjectMissing, UploadMissing, code_of, errors_about, refusal
+from pipelines.store_pace import MOST_CALLS, StorePace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.location import Location
 
@@ -28,6 +30,8 @@ MIN_PART_BYTES = 5 << 20
 DELETE_BATCH = 1000
 
 _BEYOND_END = frozenset({"InvalidRange", "416"})
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def connect(profile: str | None = None) -> Any:
         retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=5,
         read_timeout=30,
-        max_pool_connections=32,
+        max_pool_connections=MOST_CALLS,
         tcp_keepalive=True,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
@@ -106,21 +110,34 @@ class ObjectStore:
     """Reads and writes objects of one S3 endpoint; every call retries short outages by itself.
 
     Raises ``ObjectMissing``/``UploadMissing`` for what is not there, ``TransientError`` for an
-    outage or refusal that outlasts the retries. Safe to share between threads.
+    outage or refusal that outlasts the retries; ``stop`` ends these early. At most as many calls
+    are in flight as its ``pace`` allows. Safe to share between threads.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(
+        self, client: Any, pace: StorePace | None = None, stop: threading.Event | None = None
+    ) -> None:
         self._client = client
+        self._pace = pace or StorePace()
+        self._stop = stop
 
     def _call(self, location: Location, operation: str, **arguments: Any) -> dict[str, Any]:
         method = getattr(self._client, operation)
 
-        def once() -> dict[str, Any]:
-            with errors_about(location):
-                answer: dict[str, Any] = method(**arguments)
-                return answer
+        def call() -> dict[str, Any]:
+            answer: dict[str, Any] = method(**arguments)
+            return answer
 
-        return retrying(once)
+        return self._asked(location, call)
+
+    def _asked(
+        self, location: Location, call: Callable[[], _Answer], attempts: int = ATTEMPTS
+    ) -> _Answer:
+        def once() -> _Answer:
+            with self._pace.turn(), errors_about(location):
+                return call()
+
+        return retrying(once, self._stop, attempts)
 
     # -- objects ---------------------------------------------------------------------------
 
@@ -134,20 +151,17 @@ class ObjectStore:
             end = "" if length is None else start + length - 1
             ranged["Range"] = f"bytes={start}-{end}"
 
-        def once() -> bytes:
-            with errors_about(location):
-                try:
-                    answer = self._client.get_object(
-                        Bucket=location.bucket, Key=location.key, **ranged
-                    )
-                except ClientError as error:
-                    if code_of(error) in _BEYOND_END:
-                        return b""
-                    raise
-                body: bytes = answer["Body"].read()
-                return body
+        def call() -> bytes:
+            try:
+                answer = self._client.get_object(Bucket=location.bucket, Key=location.key, **ranged)
+            except ClientError as error:
+                if code_of(error) in _BEYOND_END:
+                    return b""
+                raise
+            body: bytes = answer["Body"].read()
+            return body
 
-        return retrying(once)
+        return self._asked(location, call)
 
     def head(self, location: Location) -> ObjectHead:
         """Size, ETag, user metadata and checksum of an object."""
@@ -239,12 +253,13 @@ class ObjectStore:
         """Delete objects of one bucket; those already gone are no error."""
         for first in range(0, len(locations), DELETE_BATCH):
             batch = locations[first : first + DELETE_BATCH]
-            listed = {"Objects": [{"Key": item.key} for item in batch], "Quiet": True}
-            answer = self._call(batch[0], "delete_objects", Bucket=batch[0].bucket, Delete=listed)
-            for kept in answer.get("Errors", ()):
-                code = kept.get("Code", "no code")
-                where = batch[0].with_key(kept.get("Key", ""))
-                raise TransientError(f"the store did not delete {where} ({code})")
+            self._asked(batch[0], partial(self._delete_batch, batch))
+
+    def _delete_batch(self, batch: Sequence[Location]) -> None:
+        listed = {"Objects": [{"Key": item.key} for item in batch], "Quiet": True}
+        answer = self._client.delete_objects(Bucket=batch[0].bucket, Delete=listed)
+        for kept in answer.get("Errors", ()):
+            raise refusal(batch[0].with_key(kept.get("Key", "")), kept.get("Code", ""), {})
 
     # -- multipart uploads -----------------------------------------------------------------
 
@@ -309,7 +324,7 @@ class ObjectStore:
     ) -> str:
         """Make the object out of its parts (ascending numbers); its ETag.
 
-        Raises ``PartsRefused`` when the store's parts are not these. Not retried here when the
+        Raises ``PartsRefused`` when the store's parts are not these. Not made again here when the
         answer is lost: the caller asks HEAD whether it is done.
         """
         listed = [
@@ -320,14 +335,14 @@ class ObjectStore:
             }
             for part in parts
         ]
-        with errors_about(location):
-            answer = self._client.complete_multipart_upload(
-                Bucket=location.bucket,
-                Key=location.key,
-                UploadId=upload_id,
-                MultipartUpload={"Parts": listed},
-            )
-        return str(answer["ETag"])
+        complete = partial(
+            self._client.complete_multipart_upload,
+            Bucket=location.bucket,
+            Key=location.key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": listed},
+        )
+        return str(self._asked(location, complete, attempts=1)["ETag"])
 
     def abort_upload(self, location: Location, upload_id: str) -> None:
         """Abort an upload and free its parts; one that is gone already is no error."""

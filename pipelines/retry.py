@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import random
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from tenacity.nap import sleep, sleep_using_event
 
 from pipelines.errors import TransientError
+from pipelines.store_errors import Throttled
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
 Result = TypeVar("Result")
@@ -24,18 +22,80 @@ ATTEMPTS = 5
 #: Seconds after which no further call is begun; well below a lease, so that a worker that waits
 #: for its store is never taken for a dead one.
 PATIENCE_SECONDS = 15.0
+#: The same while the store asks for fewer calls, however often: handing the slice back would cost
+#: the store all of its calls once more.
+THROTTLED_PATIENCE_SECONDS = 60.0
+#: Seconds of the first pause and of the longest, of which a random share is waited.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: The same while the store asks for fewer calls.
+THROTTLED_FIRST_PAUSE, THROTTLED_LONGEST_PAUSE = 0.5, 10.0
 
 
-def retrying(call: Callable[[], Result]) -> Result:
+def retrying(
+    call: Callable[[], Result], stop: threading.Event | None = None, attempts: int = ATTEMPTS
+) -> Result:
     """Make ``call``, and make it again while it raises ``TransientError``.
 
-    Raises the last ``TransientError`` when the outage outlasts the policy; every other error
-    comes through at once. The longer patience (hours) belongs to the queue, not here.
+    Raises the last ``TransientError`` when the outage outlasts the policy or ``attempts`` (calls
+    refused for their pace do not count among these), or once ``stop`` is set; every other error
+    comes through at once. The longer patience (hours) belongs to the queue.
     """
+    tries = _Tries(call, stop, attempts)
     policy = Retrying(
-        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(PATIENCE_SECONDS),
-        wait=wait_random_exponential(multiplier=0.2, max=5.0),
+        stop=tries.over,
+        wait=tries.pause,
+        sleep=sleep_using_event(stop) if stop else sleep,
         retry=retry_if_exception_type(TransientError),
         reraise=True,
     )
-    return policy(call)
+    return policy(tries.once)
+
+
+class _Tries(Generic[Result]):
+    """The calls of one operation; refusals for the store's pace are counted apart from outages."""
+
+    def __init__(
+        self, call: Callable[[], Result], stop: threading.Event | None, attempts: int
+    ) -> None:
+        self._call = call
+        self._stop = stop
+        self._attempts = attempts
+        self._outages = 0
+        self._refusals = 0
+
+    def once(self) -> Result:
+        """Make the call, and count how it fails."""
+        try:
+            return self._call()
+        except Throttled:
+            self._refusals += 1
+            raise
+        except TransientError:
+            self._outages += 1
+            raise
+
+    def over(self, state: RetryCallState) -> bool:
+        """Whether the last failure stands."""
+        error, waited = _failure(state), state.seconds_since_start or 0.0
+        if self._stop is not None and self._stop.is_set():
+            return True
+        if isinstance(error, Throttled):
+            return waited + (error.retry_after or 0.0) >= THROTTLED_PATIENCE_SECONDS
+        return self._outages >= self._attempts or waited >= PATIENCE_SECONDS
+
+    def pause(self, state: RetryCallState) -> float:
+        """Seconds until the next call."""
+        error = _failure(state)
+        if isinstance(error, Throttled):
+            share = _doubled(THROTTLED_FIRST_PAUSE, THROTTLED_LONGEST_PAUSE, self._refusals)
+            return (error.retry_after or 0.0) + random.uniform(0.0, share)
+        return random.uniform(0.0, _doubled(FIRST_PAUSE, LONGEST_PAUSE, self._outages))
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _doubled(first: float, longest: float, times: int) -> float:
+    """``first``, doubled by each further time, at most ``longest``."""
+    return min(longest, first * float(2 ** min(times - 1, 16)))

@@ -10,13 +10,44 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from pipelines.errors import ErrorCode, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pipelines.location import Location
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404", "NoSuchBucket"})
 _REFUSED = frozenset(
     {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+)
+#: What stores say that ask for fewer calls: AWS (the codes of botocore's own throttling retries that
+#: S3 gives), MinIO, R2; an answer to HEAD has no body, and so only its status for a code.
+_THROTTLED = frozenset(
+    {
+        "SlowDown",
+        "SlowDownRead",
+        "SlowDownWrite",
+        "ServiceUnavailable",
+        "503",
+        "429",
+        "TooManyRequests",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "BandwidthLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+    }
+)
+#: What stores say that have no room: RFC 4918 11.5, MinIO, Ceph.
+_FULL = frozenset(
+    {
+        "InsufficientStorage",
+        "507",
+        "XMinioStorageFull",
+        "XMinioAdminBucketQuotaExceeded",
+        "QuotaExceeded",
+    }
 )
 _EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 _BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
@@ -46,9 +77,40 @@ class PartsRefused(Exception):
         self.code = code
 
 
+class Throttled(TransientError):
+    """Raised when the store asks for fewer calls; ``retry_after`` is how long to wait, s, if told."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message, ErrorCode.STORE_THROTTLED)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type[Throttled], tuple[str, float | None]]:  # type: ignore[override]
+        return type(self), (self.message, self.retry_after)
+
+
 def code_of(error: ClientError) -> str:
     """The store's own word for what went wrong, such as ``NoSuchKey``; "" when it gave none."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks to wait (RFC 9110 10.2.3); None for none, and for a date."""
+    told = headers.get("retry-after", "").strip()
+    return float(told) if told.isascii() and told.isdigit() else None
+
+
+def refusal(location: Location, code: str, headers: Mapping[str, str]) -> TransientError:
+    """What a store's refusal is, which passes once somebody has acted or the load is lower."""
+    if code in _THROTTLED:
+        message = f"the store of {location} asks for fewer calls ({code})"
+        return Throttled(message, retry_after(headers))
+    if code in _FULL:
+        message = f"the store has no room for {location} ({code}): make room or raise its quota"
+        return TransientError(message, ErrorCode.STORE_FULL)
+    if code in _REFUSED:
+        message = f"the store refused access to {location} ({code}): check credentials and policy"
+        return TransientError(message, ErrorCode.STORE_REFUSED)
+    return TransientError(f"the store failed on {location} ({code or 'no code'})")
 
 
 def _translated(error: ClientError, location: Location) -> Exception:
@@ -61,10 +123,12 @@ def _translated(error: ClientError, location: Location) -> Exception:
         return ObjectExists(f"{location} exists")
     if code in _BAD_PARTS:
         return PartsRefused(code)
-    if code in _REFUSED:
-        message = f"the store refused access to {location} ({code}): check credentials and policy"
-        return TransientError(message, ErrorCode.STORE_REFUSED)
-    return TransientError(f"the store failed on {location} ({code or 'no code'})")
+    answer = error.response.get("ResponseMetadata", {})
+    status = str(answer.get("HTTPStatusCode", ""))
+    known = code in _THROTTLED | _FULL | _REFUSED
+    # A gateway before the store may answer in words of its own.
+    told = status if not known and status in _THROTTLED | _FULL else code
+    return refusal(location, told, answer.get("HTTPHeaders", {}))
 
 
 @contextlib.contextmanager
