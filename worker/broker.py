@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Callbacks, Retries, ShutdownNotifications, TimeLimit
 
-from worker.settings import InvalidSettings
+from worker.rabbitmq import DeploymentQueues
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -34,17 +34,22 @@ def make_broker(settings: Settings, *ours: Middleware) -> Broker:
         Retries(max_retries=MESSAGE_RETRIES, min_backoff=1_000, max_backoff=60_000),
         *ours,
     ]
-    if settings.broker_url.startswith(("amqp://", "amqps://")):
-        try:
-            from dramatiq.brokers.rabbitmq import RabbitmqBroker
-        except ImportError:
-            message = "FINALIZER_BROKER_URL is amqp://, which needs the package dramatiq[rabbitmq]."
-            raise InvalidSettings(message) from None
-        return RabbitmqBroker(url=settings.broker_url, middleware=middleware)
-    return RedisBroker(  # type: ignore[no-untyped-call]
+    if is_rabbitmq(settings.broker_url):
+        return DeploymentQueues(
+            settings.broker_url,
+            prefix=f"{settings.redis_prefix}queue:",
+            acknowledge_ms=MESSAGE_LIMIT_MS,
+            middleware=middleware,
+        )
+    return RedisBroker(
         url=settings.broker_url,
         middleware=middleware,
         namespace=f"{settings.redis_prefix}queue",
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=MAINTENANCE_CHANCE,
     )
+
+
+def is_rabbitmq(url: str) -> bool:
+    """Whether a broker's URL names a RabbitMQ."""
+    return url.startswith(("amqp://", "amqps://"))

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pipelines.object_store import connect
+from worker.broker_check import broker_findings
 from worker.ffmpeg_check import ffmpeg_findings
 from worker.finding import Finding, Level
 from worker.redis_check import redis_answers, redis_findings
@@ -31,6 +32,7 @@ def run_checks(settings: Settings) -> list[Finding]:
     """Look at everything that the work needs; a failing part does not hide the others."""
     return [
         *redis_findings(settings),
+        *broker_findings(settings),
         *source_findings(settings),
         *output_findings(settings),
         *ffmpeg_findings(settings),
