@@ -17,7 +17,7 @@ from pipelines.sound_run import SoundRun, track_number
 from pipelines.sound_track import regrouped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from fractions import Fraction
 
     from pipelines.copied_runs import CopiedRuns
@@ -49,10 +49,15 @@ class DemuxedSound:
         return SoundHandOut(self, max_hole)
 
 
-def demuxed_sound(work: Slice, packager: Packager, checkpoint: Callable[[], None]) -> DemuxedSound:
-    """Package the sound of the slice's windows; raises as ``package_slice`` does.
+def demuxed_sound(
+    work: Slice,
+    packager: Packager,
+    sizes: Sequence[Mapping[int, int]],
+    checkpoint: Callable[[], None],
+) -> DemuxedSound:
+    """Package the sound of the slice's windows, whose segments have ``sizes`` by media sequence.
 
-    ``bitrate_too_high`` when it does not fit in memory. What is lost of it is noted, and is no
+    Raises as ``package_slice`` does; ``bitrate_too_high`` when it does not fit in memory. What is lost of it is noted, and is no
     reason to refuse anything.
     """
     memory, account = SoundMemory(), SoundAccount()
@@ -60,9 +65,9 @@ def demuxed_sound(work: Slice, packager: Packager, checkpoint: Callable[[], None
     losses: list[Loss] = []
     repairs: list[Repair] = []
     source_bytes = 0
-    for window in work.sound:
-        source_bytes += sum(source_sizes(window.work, packager).values())
-        made = _copied(window.work, packager, memory, checkpoint)
+    for window, known in zip(work.sound, sizes, strict=True):
+        source_bytes += sum(known.values())
+        made = _copied(window.work, packager, known, memory, checkpoint)
         compare_listed(window.work.segments, made.runs, made.losses, made.repairs)
         for track in _sound_of(made):
             account.note(track_number(window, track.track), track.expected)
@@ -90,13 +95,18 @@ def _sound_of(made: CopiedRuns) -> Iterator[PackagedTrack]:
 
 
 def _copied(
-    work: Slice, packager: Packager, memory: SoundMemory, checkpoint: Callable[[], None]
+    work: Slice,
+    packager: Packager,
+    known: Mapping[int, int],
+    memory: SoundMemory,
+    checkpoint: Callable[[], None],
 ) -> CopiedRuns:
     """The runs of one window, without segments that keep the others from being made."""
     begin = len(memory.held)
 
     def copied(each: Slice, taking: SoundMemory) -> CopiedRuns:
-        return copy_runs(each, packager, source_sizes(each, packager), taking, checkpoint)
+        sizes = known if each is work else source_sizes(each, packager)
+        return copy_runs(each, packager, sizes, taking, checkpoint)
 
     def made(each: Slice) -> CopiedRuns:
         del memory.held[begin:]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipelines.copied_runs import copy_runs, source_sizes
 from pipelines.demuxed_sound import DemuxedSound, demuxed_sound
 from pipelines.last_resort import Nowhere, spare_the_rest
-from pipelines.object_store import MIN_PART_BYTES
+from pipelines.memory_budget import MemoryBudget
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
-from pipelines.parts import PartWriter, WrittenPayload, first_part_number, part_bytes
+from pipelines.parts import PartWriter, WrittenPayload, refuse_too_large
 from pipelines.sample_proof import compare_listed, compare_payload
+from pipelines.slice_memory import SliceSizes, copying_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
     from pipelines.loss import Loss
@@ -33,6 +34,8 @@ class Packager:
     max_hole: Fraction  #: seconds; a longer forward jump of the clock begins a new period
     #: Whether a segment that is not there is given up: soon after the session's end it may come.
     missing_is_final: bool = True
+    #: Of the process: a slice waits until there is room for it.
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,30 +59,32 @@ def package_slice(
     ``ToolError`` when ffmpeg or its result is at fault,
     ``TransientError`` for an outage; on every error the parts sent so far count for nothing.
     """
-    sound = demuxed_sound(work, packager, checkpoint)
-    silent = DemuxedSound(replace(work, sound=()))
-    return spare_the_rest(
-        work,
-        lambda each: _package(each, packager, sound, upload, checkpoint),
-        lambda each: _package(each, packager, silent, Nowhere(), checkpoint),
-    )
+    sizes = SliceSizes.of(work, packager)
+
+    def measured(each: Slice) -> Mapping[int, int]:
+        return sizes.segments if each is work else source_sizes(each, packager)
+
+    with packager.memory.admitted(copying_bytes(sizes), checkpoint):
+        sound = demuxed_sound(work, packager, sizes.sound, checkpoint)
+        silent = DemuxedSound(replace(work, sound=()))
+        return spare_the_rest(
+            work,
+            lambda each: _package(each, packager, measured(each), sound, upload, checkpoint),
+            lambda each: _package(each, packager, measured(each), silent, Nowhere(), checkpoint),
+        )
 
 
 def _package(
     work: Slice,
     packager: Packager,
+    sizes: Mapping[int, int],
     sound: DemuxedSound,
     upload: PartUpload,
     checkpoint: Callable[[], None],
 ) -> Packaged:
-    sizes = source_sizes(work, packager)
     source_bytes = sum(sizes.values()) + sound.source_bytes
-    with PartWriter(
-        upload,
-        first_number=first_part_number(work.number),
-        part_bytes=part_bytes(source_bytes),
-        stage_bytes=MIN_PART_BYTES if work.number == 0 else 0,
-    ) as writer:
+    refuse_too_large(source_bytes)
+    with PartWriter(upload, number=work.number, payload_bytes=source_bytes) as writer:
         hand_out = sound.hand_out(packager.max_hole)
         made = copy_runs(work, packager, sizes, writer, checkpoint, hand_out.laid_in)
         runs = hand_out.settled(made.runs, writer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.nap import sleep, sleep_using_event
@@ -40,7 +40,7 @@ def retrying(
     refused for their pace do not count among these), or once ``stop`` is set; every other error
     comes through at once. The longer patience (hours) belongs to the queue.
     """
-    tries = _Tries(call, stop, attempts)
+    tries = _Tries(stop, attempts)
     policy = Retrying(
         stop=tries.over,
         wait=tries.pause,
@@ -48,31 +48,36 @@ def retrying(
         retry=retry_if_exception_type(TransientError),
         reraise=True,
     )
-    return policy(tries.once)
+
+    def once() -> Result:
+        try:
+            return call()
+        except TransientError as error:
+            tries.count(error)
+            raise
+
+    return policy(once)
 
 
-class _Tries(Generic[Result]):
-    """The calls of one operation; refusals for the store's pace are counted apart from outages."""
+class _Tries:
+    """How one operation has failed so far: refusals for the store's pace count apart from outages.
 
-    def __init__(
-        self, call: Callable[[], Result], stop: threading.Event | None, attempts: int
-    ) -> None:
-        self._call = call
+    It knows nothing of the call: a ``Retrying`` lies in a cycle of references, and whatever it
+    leads to, such as a part's bytes, would stay until Python looks for cycles.
+    """
+
+    def __init__(self, stop: threading.Event | None, attempts: int) -> None:
         self._stop = stop
         self._attempts = attempts
         self._outages = 0
         self._refusals = 0
 
-    def once(self) -> Result:
-        """Make the call, and count how it fails."""
-        try:
-            return self._call()
-        except Throttled:
+    def count(self, error: TransientError) -> None:
+        """Note one more failure."""
+        if isinstance(error, Throttled):
             self._refusals += 1
-            raise
-        except TransientError:
+        else:
             self._outages += 1
-            raise
 
     def over(self, state: RetryCallState) -> bool:
         """Whether the last failure stands."""

@@ -7,13 +7,13 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipelines.copied_runs import source_sizes
 from pipelines.demuxed_sound import demuxed_sound
 from pipelines.errors import ErrorCode, ToolError
 from pipelines.media import Codec, TrackKind
 from pipelines.mp4.hevc_sets import HevcRenumbering
 from pipelines.mp4.parameter_sets import free_sps_id
 from pipelines.picture_format import entry_format
+from pipelines.slice_memory import FFMPEG_BYTES, SliceSizes
 from pipelines.transcoding.conformed_pictures import conformed_pictures, decode_delay
 from pipelines.transcoding.filter_chain import STRETCH
 from pipelines.transcoding.kit import DEINTERLACING, probe_kit
@@ -22,6 +22,7 @@ from pipelines.transcoding.slice_attempt import SOUND_BYTES, SPARE, SliceAttempt
 from pipelines.transcoding.slice_progress import SliceProgress
 from pipelines.transcoding.spared_sound import without_silenced
 from pipelines.transcoding.transcode import hardware_encoders, telling_of
+from pipelines.transcoding.transcode_memory import transcoding_bytes
 from pipelines.transcoding.treatment import AsAsked, Treatment
 
 if TYPE_CHECKING:
@@ -58,25 +59,30 @@ def conform_slice(
     nothing.
     """
     work = without_silenced(work, sound)
-    sizes = source_sizes(work, packager)
+    sizes = SliceSizes.of(work, packager)
     reaching: dict[tuple[int, int], bool] = {}
     done = SliceProgress(work.duration, 1, progress)
     with telling_of(work, [output]):
         conformer = Conformer(work, packager, layout, checkpoint)
         conformed = _Conformed(layout, packager.ffmpeg, AsAsked(sound, packager), conformer)
-        attempt = SliceAttempt(
-            work,
-            packager,
-            [output],
-            conformed,
-            partial(conformed.made_bytes, work),
-            checkpoint,
-            lambda seconds: done.at(0, seconds),
-            sizes,
-            reaching,
-            demuxed_sound(work, packager, checkpoint),
-        )
-        made = (attempt.judged() if hardware_encoders([output]) else attempt.spared())[output.name]
+        encoding = conformed.encoding_of(work, output)
+        # Sound is conformed by an ffmpeg of its own, one after the other.
+        need = FFMPEG_BYTES + transcoding_bytes(sizes, work.duration, [encoding])
+        with packager.memory.admitted(need, checkpoint):
+            attempt = SliceAttempt(
+                work,
+                packager,
+                [output],
+                conformed,
+                partial(conformed.made_bytes, work),
+                checkpoint,
+                lambda seconds: done.at(0, seconds),
+                sizes.segments,
+                reaching,
+                demuxed_sound(work, packager, sizes.sound, checkpoint),
+            )
+            hardware = hardware_encoders([output])
+            made = (attempt.judged() if hardware else attempt.spared())[output.name]
     progress(work.duration)
     return made
 
@@ -120,14 +126,21 @@ class _Conformed:
         as_asked, conformer = self.as_asked.of(work), self.conformer.of(work)
         return replace(self, as_asked=as_asked, conformer=conformer, laid_in={})
 
+    def encoding_of(self, work: Slice, out: RenditionOutput) -> VideoEncoding | None:
+        """How pictures of the slice are encoded; None: all of them are copied."""
+        odd = self.layout.slices.get(work.number, ())
+        if out.video is None and any(_VIDEO in run.odd for run in odd):
+            return self._encoding()
+        return out.video
+
     def made_bytes(self, work: Slice, out: RenditionOutput) -> int:
         """Bytes of the rendition's payload that are not copied out of the slice's segments."""
         sound = self.as_asked.sound
         made = len(sound.staged) if sound and out.encodes_audio else 0
         made += round(SOUND_BYTES * work.duration)
-        odd = self.layout.slices.get(work.number, ())
-        if out.video is None and any(_VIDEO in run.odd for run in odd):
-            made += round(SPARE * work.duration * self._encoding().bitrate / 8)
+        encoding = self.encoding_of(work, out)
+        if out.video is None and encoding is not None:
+            made += round(SPARE * work.duration * encoding.bitrate / 8)
         return made
 
     def _sound(self, run: OddRun, demuxed: LaidIn) -> LaidIn:

@@ -15,9 +15,8 @@ from pipelines.fmp4_run import package_fmp4_run
 from pipelines.fmp4_stream import Fmp4Stream, earlier_segments, is_lost_before
 from pipelines.init_sections import InitSections
 from pipelines.last_resort import Nowhere, spare_the_rest
-from pipelines.object_store import MIN_PART_BYTES
 from pipelines.package import Packaged, packaged
-from pipelines.parts import PartWriter, estimated_part_bytes, first_part_number, part_bytes
+from pipelines.parts import PartWriter, refuse_too_large
 from pipelines.segment_stream import SegmentStream
 from pipelines.source import read_ahead
 from pipelines.transcoding.anchor import fmp4_anchor, ts_anchor
@@ -126,23 +125,21 @@ class SliceAttempt:
         }
 
     def _writer(self, out: RenditionOutput) -> PartWriter:
-        return PartWriter(
-            out.upload,
-            first_number=first_part_number(self.work.number),
-            part_bytes=self._part_bytes(out),
-            stage_bytes=MIN_PART_BYTES if self.work.number == 0 else 0,
-        )
+        payload_bytes = self._payload_bytes(out)
+        return PartWriter(out.upload, number=self.work.number, payload_bytes=payload_bytes)
 
-    def _part_bytes(self, out: RenditionOutput) -> int:
+    def _payload_bytes(self, out: RenditionOutput) -> int:
+        """About how large the payload of an output will be."""
         source = sum(self.sizes.values()) + self.demuxed.source_bytes
         made = self.made_bytes(out)
         if out.video is None and not made:
-            return part_bytes(source)
+            refuse_too_large(source)
+            return source
         if out.video is None:
-            return estimated_part_bytes(source + made)
+            return source + made
         seconds = self.work.duration
         sound = max(made, min(source, round(SOUND_BYTES * seconds)))
-        return estimated_part_bytes(round(SPARE * (out.video.bitrate / 8 * seconds + sound)))
+        return round(SPARE * (out.video.bitrate / 8 * seconds + sound))
 
 
 class _Way:

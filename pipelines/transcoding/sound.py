@@ -26,6 +26,7 @@ from pipelines.segment_index import TS_TIMESCALE, TS_WRAP, Container
 from pipelines.sound_samples import SoundSamples, made_track
 from pipelines.transcoding.sound_stretch import SoundStretch
 from pipelines.transcoding.sound_walk import SoundWalk
+from pipelines.transcoding.transcode_memory import SOUND_ENCODING_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -90,17 +91,18 @@ def encode_sound(
     ``PermanentError`` as ``package_slice`` does; ``ToolError`` when ffmpeg fails, or what it made
     does not last as long as the source's units to a frame (``verification_failed``).
     """
-    try:
-        _encode_all(slices, packager, staged, checkpoint)
-    except (DeadlinePassed, AccountError):
-        raise
-    except ToolError:
-        spared = _spared(slices, packager, checkpoint)
-        if spared == tuple(slices):
+    with packager.memory.admitted(SOUND_ENCODING_BYTES, checkpoint):
+        try:
+            _encode_all(slices, packager, staged, checkpoint)
+        except (DeadlinePassed, AccountError):
             raise
-    else:
-        return
-    _encode_all(spared, packager, staged, checkpoint)
+        except ToolError:
+            spared = _spared(slices, packager, checkpoint)
+            if spared == tuple(slices):
+                raise
+        else:
+            return
+        _encode_all(spared, packager, staged, checkpoint)
 
 
 def _spared(

@@ -125,7 +125,7 @@ def _heads(reader: SourceReader, inits: InitSections, variant: Variant) -> Itera
     """
     left, seconds, found = MAX_BYTES, 0.0, 0
     first: Segment | None = None
-    for segment in variant.segments[:MOST_SEGMENTS]:
+    for segment in _looked_at(variant):
         another = first is not None and segment.init_section != first.init_section
         if another or left <= 0 or seconds >= MAX_SECONDS or found == SEGMENTS:
             return
@@ -137,6 +137,15 @@ def _heads(reader: SourceReader, inits: InitSections, variant: Variant) -> Itera
         seconds += segment.duration
         found += 1
         yield head
+
+
+def _looked_at(variant: Variant) -> tuple[Segment, ...]:
+    """The first segments; where those slid out of a live window, they may be gone, and then the
+    first ones of the window tell."""
+    first = variant.segments[:MOST_SEGMENTS]
+    if not first or not first[-1].slid:
+        return first
+    return (*first, *variant.playlists[0].window[:MOST_SEGMENTS])
 
 
 def _has_header(inits: InitSections, segment: Segment) -> bool:

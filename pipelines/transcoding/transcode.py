@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipelines.copied_runs import source_sizes
 from pipelines.demuxed_sound import demuxed_sound
 from pipelines.errors import ToolError
+from pipelines.slice_memory import SliceSizes
 from pipelines.transcoding.batches import batches
 from pipelines.transcoding.kit import Hardware
 from pipelines.transcoding.slice_attempt import SliceAttempt
 from pipelines.transcoding.slice_progress import SliceProgress
 from pipelines.transcoding.spared_sound import without_silenced
+from pipelines.transcoding.transcode_memory import transcoding_bytes
 from pipelines.transcoding.treatment import AsAsked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from pipelines.package import Packaged, Packager
     from pipelines.parts import PartUpload
@@ -50,42 +51,47 @@ def transcode_slice(
     sound: Packaged | None,
     checkpoint: Callable[[], None],
     progress: Callable[[float], None],
-) -> Iterator[tuple[str, Packaged]]:
+) -> Generator[tuple[str, Packaged]]:
     """Transcode one slice into all ``outputs``; the name and the result of each, as it is made.
 
     ``sound`` is the slice's encoded sound, when any of them ``encodes_audio``. ``checkpoint`` is
     called often and raises to cancel; ``progress`` is called often with the seconds of the slice's
     media that are done. Raises ``HardwareFailed``, and what ``package_slice`` raises; on every
-    error the parts sent so far count for nothing.
+    error the parts sent so far count for nothing. Close it when it is left before its end: it holds
+    its share of the process's memory.
     """
 
     def staged_bytes(out: RenditionOutput) -> int:
         return len(sound.staged) if sound and out.encodes_audio else 0
 
     work = without_silenced(work, sound)
-    sizes = source_sizes(work, packager)
-    demuxed = demuxed_sound(work, packager, checkpoint)
-    reaching: dict[tuple[int, int], bool] = {}
+    sizes = SliceSizes.of(work, packager)
     grouped = list(batches(outputs))
+    need = max(
+        transcoding_bytes(sizes, work.duration, [out.video for out in batch]) for batch in grouped
+    )
+    reaching: dict[tuple[int, int], bool] = {}
     done = SliceProgress(work.duration, len(grouped), progress)
-    for number, batch in enumerate(grouped):
-        at = partial(done.at, number)
-        attempt = SliceAttempt(
-            work,
-            packager,
-            batch,
-            AsAsked(sound, packager),
-            staged_bytes,
-            checkpoint,
-            at,
-            sizes,
-            reaching,
-            demuxed,
-        )
-        with telling_of(work, batch):
-            made = attempt.judged() if hardware_encoders(batch) else attempt.spared()
-        at(work.duration)
-        yield from made.items()
+    with packager.memory.admitted(need, checkpoint):
+        demuxed = demuxed_sound(work, packager, sizes.sound, checkpoint)
+        for number, batch in enumerate(grouped):
+            at = partial(done.at, number)
+            attempt = SliceAttempt(
+                work,
+                packager,
+                batch,
+                AsAsked(sound, packager),
+                staged_bytes,
+                checkpoint,
+                at,
+                sizes.segments,
+                reaching,
+                demuxed,
+            )
+            with telling_of(work, batch):
+                made = attempt.judged() if hardware_encoders(batch) else attempt.spared()
+            at(work.duration)
+            yield from made.items()
 
 
 @contextlib.contextmanager
