@@ -81,6 +81,8 @@ class Segment:
     given_up: str = ""  #: why it is left out although it is there; packaging alone decides that
     #: Sum of EXTINF of those listed before it, seconds: another one when a live window moves on.
     elapsed: float = field(default=0.0, compare=False)
+    #: It slid out of its live window: the playlist listed it once, and does not any more.
+    slid: bool = field(default=False, compare=False)
 
     @property
     def identity(self) -> str:
@@ -120,6 +122,8 @@ class MediaPlaylist:
     """The segments of one stream in order; ``ended`` when EXT-X-ENDLIST says that no more come.
 
     ``target_duration`` is in seconds, and may be a fraction or less than a segment's duration.
+    Of a live one whose window slides, ``segments`` begin with those that slid out of it
+    (``pipelines.listing``).
     """
 
     location: Location
@@ -127,11 +131,30 @@ class MediaPlaylist:
     ended: bool
     target_duration: float
     kind: PlaylistKind
+    #: By how much media sequences are higher than listed, since its origin counted anew.
+    renumbered: int = 0
+    #: Media sequences of the segments with which its origin began anew.
+    restarts: tuple[int, ...] = ()
 
     @property
     def duration(self) -> float:
         """Sum of EXTINF, seconds."""
         return math.fsum(segment.duration for segment in self.segments)
+
+    @property
+    def slid(self) -> tuple[Segment, ...]:
+        """The segments that it lists no longer."""
+        return tuple(segment for segment in self.segments if segment.slid)
+
+    @property
+    def window(self) -> tuple[Segment, ...]:
+        """The segments that it lists now."""
+        return tuple(segment for segment in self.segments if not segment.slid)
+
+    @property
+    def may_slide(self) -> bool:
+        """Whether segments may leave it (RFC 8216 section 6.2.2): no type and no end forbids it."""
+        return self.kind is PlaylistKind.LIVE and not self.ended
 
 
 @dataclass(frozen=True)

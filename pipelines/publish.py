@@ -85,7 +85,8 @@ def subtitle_files(mp4: str, subtitles: Sequence[SubtitleRendition]) -> list[str
 class PublishedRendition:
     """A proven rendition with the variant that it was copied from.
 
-    ``lost`` are the segments (media sequence and location) of which nothing could be packaged,
+    ``lost`` are the segments (media sequence and location) of which nothing could be packaged, or
+    whose source is gone by now,
     ``repeated`` those that are an earlier one once more, ``starts`` the media sequences at which
     players begin anew.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.transcoding.encoding import VideoEncoding
 
 #: Raised by one whenever the meaning of a field changes.
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 
 
 class RenditionKind(StrEnum):
@@ -227,12 +227,26 @@ class CountersReport(_Form):
     source_bytes: CounterReport
 
 
+class WindowReport(_Form):
+    """What the best variant's own playlist listed while it was live, and lists no longer."""
+
+    segments: int
+    seconds: float
+    not_at_source: int
+    never_listed: int
+    forgotten: int
+    restarts: list[int]
+    earlier_revisions: list[int]
+
+
 class SourceReport(_Form):
-    """What was read."""
+    """What was read; segments are told by media sequence."""
 
     playlist: str
     segments: int
     segments_lost: int
+    first_segment: int | None
+    last_segment: int | None
     listed_duration: float
     media_duration: float | None
     bytes: int | None
@@ -253,6 +267,17 @@ class TimingsReport(_Form):
     since_run_began: float
 
 
+class MadeAgainReport(_Form):
+    """Slices that were begun more than once, and how often an attempt at one of them ended how."""
+
+    slices: int
+    silent: int
+    handed_back: int
+    outage: int
+    failed: int
+    lost: int
+
+
 class RunReport(_Form):
     """Which run wrote the report, and with what."""
 
@@ -261,6 +286,7 @@ class RunReport(_Form):
     ffmpeg_version: str | None
     finalizer_version: str
     timings: TimingsReport
+    made_again: MadeAgainReport
 
 
 class ErrorReport(_Form):
@@ -312,6 +338,7 @@ class Report(_Form):
     reencoded: list[ReencodedOfRendition]
     subtitles: list[SubtitleReport]
     source: SourceReport | None
+    window: WindowReport | None
     counters: CountersReport
     run: RunReport
     session: dict[str, Any]

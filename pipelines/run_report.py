@@ -16,6 +16,7 @@ from pipelines.report import (
     ErrorReport,
     GapOfRendition,
     LossOfRendition,
+    MadeAgainReport,
     ReencodedOfRendition,
     RepairOfRendition,
     Report,
@@ -24,23 +25,26 @@ from pipelines.report import (
     TimingsReport,
     Verdict,
 )
+from pipelines.window_report import window_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pipelines.playlist import Recording, Segment
-    from pipelines.report import LossReport, RenditionReport, SubtitleReport
+    from pipelines.report import LossReport, RenditionReport, SubtitleReport, WindowReport
     from pipelines.session import Session
 
 #: Causes of gaps in which nothing of the recording is missing: what was never sent is not lost.
 NOT_MISSING = frozenset({GapCause.WALL_CLOCK})
+_NEVER_AGAIN = dict.fromkeys(MadeAgainReport.model_fields, 0)
 
 
 @dataclass(frozen=True)
 class RunOrigin:
     """Which run made the report, with what, and how long it took; None: not known, or not yet.
 
-    ``timings`` are seconds by step, as in ``TimingsReport``.
+    ``timings`` are seconds by step, as in ``TimingsReport``; ``made_again`` are counts, as in
+    ``MadeAgainReport``.
     """
 
     generation: int
@@ -48,6 +52,7 @@ class RunOrigin:
     ffmpeg_version: str | None
     finalizer_version: str
     timings: Mapping[str, float | None] = field(default_factory=dict)
+    made_again: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,23 @@ def report(
     origin: RunOrigin,
     *,
     subtitles: Sequence[SubtitleReport] = (),
+    window: WindowReport | None = None,
     error: RunError | None = None,
 ) -> Report:
-    """The whole report. ``mp4`` names the rendition whose URL is the session's ``mp4_url``.
+    """The whole report. ``mp4`` names the rendition whose URL is the session's ``mp4_url``, the
+    ``window`` is as ``window_report`` tells it.
 
     The same form holds for a run that failed (``error``), with what was known by then: the
     ``recording`` is None when it cannot be read, renditions say how far they came.
     """
     source = _source(recording, renditions) if recording else None
     counters = _counters(session, recording, renditions)
-    verdict = Verdict.FAILED if error else verdict_of(renditions, subtitles)
-    reasons = [*_reasons(renditions, subtitles), *_counter_reasons(counters)]
+    verdict = Verdict.FAILED if error else verdict_of(renditions, subtitles, window)
+    reasons = [
+        *_reasons(renditions, subtitles),
+        *(window_reasons(window) if window else ()),
+        *_counter_reasons(counters),
+    ]
     return Report(
         version=REPORT_VERSION,
         verdict=verdict,
@@ -107,6 +118,7 @@ def report(
         ],
         subtitles=[*subtitles],
         source=source,
+        window=window,
         counters=counters,
         run=_run(origin),
         session=session.model_dump(mode="json", exclude_unset=True),
@@ -123,10 +135,14 @@ def _all_losses(
 
 
 def verdict_of(
-    renditions: Sequence[RenditionReport], subtitles: Sequence[SubtitleReport] = ()
+    renditions: Sequence[RenditionReport],
+    subtitles: Sequence[SubtitleReport] = (),
+    window: WindowReport | None = None,
 ) -> Verdict:
     """The verdict over all renditions: the worst of them."""
     if any(_lacks(each) for each in renditions) or any(each.losses for each in subtitles):
+        return Verdict.PARTIAL
+    if window and (window.never_listed or window.earlier_revisions or window.forgotten):
         return Verdict.PARTIAL
     if any(_mended(each) for each in renditions):
         return Verdict.REPAIRED
@@ -198,11 +214,13 @@ def _count(found: Sequence[object], one: str, several: str = "") -> str:
 
 def _source(recording: Recording, renditions: Sequence[RenditionReport]) -> SourceReport:
     best = _of_best_variant(renditions)
-    lost = _lost(recording, best)
+    lost, segments = _lost(recording, best), recording.source.segments
     return SourceReport(
         playlist=str(recording.location),
         segments=recording.segment_count,
         segments_lost=len(lost),
+        first_segment=segments[0].sequence if segments else None,
+        last_segment=segments[-1].sequence if segments else None,
         listed_duration=round(recording.duration, 6),
         media_duration=best.duration if best else None,
         bytes=best.source_bytes if best else None,
@@ -291,4 +309,5 @@ def _run(origin: RunOrigin) -> RunReport:
         ffmpeg_version=origin.ffmpeg_version,
         finalizer_version=origin.finalizer_version,
         timings=TimingsReport.model_validate({**nothing, **seconds}),
+        made_again=MadeAgainReport.model_validate({**_NEVER_AGAIN, **origin.made_again}),
     )

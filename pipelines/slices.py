@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ class Slice:
 
     def period_at(self, sequence: int) -> PeriodStart:
         """How the tagged period begins in which its segment of that media sequence lies."""
-        position = sequence - self.segments[0].sequence
+        position = bisect_left(self.segments, sequence, key=lambda each: each.sequence)
         tags = (at for at in range(position, -1, -1) if self.segments[at].discontinuity)
         begin = next(tags, 0)
         elapsed = sum(segment.duration for segment in self.segments[begin:position])
@@ -135,7 +136,7 @@ def cut(
     Raises PermanentError (``recording_too_long``) beyond 1,237 slices.
     """
     segments = playlist.segments
-    first = max(0, first_sequence - segments[0].sequence) if segments and first_sequence else 0
+    first = bisect_left(segments, first_sequence or 0, key=lambda each: each.sequence)
     placed = Placed(segments)
     slices: list[Slice] = []
     for number, (begin, end) in enumerate(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -114,7 +114,8 @@ class _Axis:
 
     def __init__(self, segments: Sequence[Segment], first: Slice) -> None:
         sums = list(itertools.accumulate((each.duration for each in segments), initial=0.0))
-        zero = sums[first.segments[0].sequence - segments[0].sequence] - first.start
+        begin = bisect_left(segments, first.segments[0].sequence, key=lambda each: each.sequence)
+        zero = sums[begin] - first.start
         self._periods: dict[int, _Period] = {}
         for sequence, group in itertools.groupby(
             range(len(segments)), key=lambda at: segments[at].discontinuity_sequence

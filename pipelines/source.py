@@ -141,7 +141,8 @@ def fetch_segment(
 
     Its bytes are in the clear, and in MPEG-TS where they are packed audio. A byte range that
     reaches beyond its object gives what is there of it. Raises ``TransientError`` for outages, and
-    for a segment or key that is not there unless that ``missing_is_final``.
+    for a segment or key that is not there unless that ``missing_is_final``, as it always is of a
+    segment that slid out of its live window.
     """
     fetched = fetch_clear(
         reader, segment, size, missing_is_final=missing_is_final, patience=patience
@@ -277,14 +278,14 @@ def _lost(segment: Segment, cause: LossCause, detail: str) -> FetchedSegment:
 
 
 def _missing(segment: Segment, *, final: bool) -> FetchedSegment:
-    if final:
+    if final or segment.slid:
         return _lost(segment, LossCause.SEGMENT_MISSING, "listed, and not there")
     message = f"segment {segment.sequence} ({segment.location}) is listed and not there yet"
     raise TransientError(message, ErrorCode.SEGMENT_MISSING)
 
 
 def _without_key(segment: Segment, key: Location, *, final: bool) -> FetchedSegment:
-    if final:
+    if final or segment.slid:
         return _lost(segment, LossCause.NOT_DECRYPTED, f"its key {key} {NOT_THERE}")
     message = f"the key {key} of segment {segment.sequence} ({segment.location}) is not there yet"
     raise TransientError(message, ErrorCode.SEGMENT_MISSING)

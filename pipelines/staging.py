@@ -13,6 +13,8 @@ from pipelines.payload_hash import UNKNOWN_HASH, payload_hash
 from pipelines.store_errors import ObjectMissing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipelines.location import Location
     from pipelines.loss import Loss
     from pipelines.package import Packaged
@@ -66,7 +68,8 @@ class SliceReceipt:
 
 
 class Staging:
-    """Objects below ``{staging}/{session_id}/``, named ``{generation}/{rendition}/{slice}-{token}``.
+    """Objects below ``{staging}/{session_id}/``, named ``{generation}/{rendition}/{slice}-{token}``,
+    and what playlists have listed, named ``listing/{token}``.
 
     The lease token in the name keeps a worker whose lease was lost from touching what counts.
     """
@@ -117,6 +120,18 @@ class Staging:
             raise SliceLost(receipt.number)
         return data
 
+    def write_listing(self, name: str, listed: bytes) -> None:
+        """Stage what playlists have listed (``pipelines.stored_listing``) under a name of its own."""
+        self._store.write(self._listing(name), listed, _PRIVATE)
+
+    def listing(self, name: str) -> bytes:
+        """Read back what was staged under ``name``; raises ``ObjectMissing``."""
+        return self._store.read(self._listing(name))
+
+    def remove_listings(self, names: Iterable[str]) -> None:
+        """Remove what was staged under these names."""
+        self._store.delete([self._listing(name) for name in names])
+
     def remove(self) -> None:
         """Remove everything that is staged of the session."""
         self._store.delete(self._store.list(self._folder))
@@ -126,3 +141,6 @@ class Staging:
 
     def _payload(self, name: str) -> Location:
         return self._folder.child(f"{name}.payload")
+
+    def _listing(self, name: str) -> Location:
+        return self._folder.child(f"listing/{name}")

@@ -51,10 +51,17 @@ def _whole(report: dict[str, Any]) -> Iterator[str]:
         yield "complete, with losses or repairs"
     missing = [gap for gap in report["gaps"] if gap["cause"] != "wall_clock"]
     dropped = any(track["dropped"] for each in ready for track in each["tracks"])
-    if (report["verdict"] == "partial") != bool(missing or report["losses"] or dropped):
+    window = report["window"] or {"neverListed": 0, "earlierRevisions": [], "forgotten": 0}
+    unseen = window["neverListed"] or window["earlierRevisions"] or window["forgotten"]
+    if (report["verdict"] == "partial") != bool(missing or report["losses"] or dropped or unseen):
         yield f"{report['verdict']}, with {len(missing)} gaps, losses or dropped units"
     if report["verdict"] != "complete" and not report["reasons"]:
         yield "no reason for its verdict"
+    source = report["source"]
+    if source is not None:
+        numbers = source["lastSegment"] - source["firstSegment"] + 1
+        if numbers != source["segments"] + window["neverListed"]:
+            yield f"{source['segments']} segments have {numbers} numbers"
     run = report["run"]
     spent = [run["timings"][name] or 0.0 for name in ("assemble", "verify", "publish")]
     if not run["ffmpegVersion"] or not run["timings"]["sinceRunBegan"] >= max(spent) > 0:
