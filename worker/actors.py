@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import dramatiq
 import structlog
+from dramatiq.errors import BrokerError
 from dramatiq.middleware import Middleware
 from structlog.contextvars import bound_contextvars
 
@@ -55,8 +56,13 @@ class Queue:
 
         The due time in the store carries the delay: a queue would keep it in a worker's memory.
         """
-        if delay_ms <= 0:
+        if delay_ms > 0:
+            return
+        try:
             self.reconcile(session_id)
+        except BrokerError as error:
+            message = "The queue does not answer: the sweep has the session looked at."
+            log.warning(message, action="hint_lost", error=type(error).__name__)
 
 
 class ProcessLife(Middleware):

@@ -221,6 +221,22 @@ def get_session(session_id: str, store: StoreOf, settings: SettingsOf) -> JSONRe
     return JSONResponse(views.session_view(_found(store, session_id), settings))
 
 
+@_sessions.delete("/{session_id}", response_model=views.SessionView, responses=documented(404))
+def delete_session(
+    session_id: str, store: StoreOf, settings: SettingsOf, request: Request
+) -> JSONResponse:
+    """Delete the session, for good: its work stops, its URLs are gone with the answer, and all that
+    was written of it is removed soon. Never its source.
+
+    Again, it answers the same. A deleted session still takes heartbeats, and stays deleted.
+    """
+    record = store.delete(session_id)
+    if record is None:
+        raise _not_found(session_id)
+    request.app.state.reconciler.request(session_id)
+    return JSONResponse(views.session_view(record, settings))
+
+
 @_sessions.get("/{session_id}/events", response_model=views.EventList, responses=documented(404))
 def get_events(session_id: str, store: StoreOf) -> JSONResponse:
     """What happened to the session, oldest first."""

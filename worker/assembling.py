@@ -27,6 +27,7 @@ from pipelines.verify import Proof, Thoroughness, Verification
 from worker.assembled_rendition import AssembledRendition, RepeatedPlace
 from worker.decided_layout import DecidedLayout
 from worker.planning import plan_of
+from worker.rendition_upload import chosen_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,9 @@ def _assembly(
     variant: Variant,
     checkpoint: Callable[[], None],
 ) -> Assembly:
-    rendition = planned.name
+    rendition, upload = planned.name, run.upload(planned.name)
+    largest = max(receipt.payload.size for receipt in receipts)
+    scheme = upload.scheme if upload else chosen_scheme(run, standing.plan, planned, largest)
     settings, ffmpeg = run.runtime.settings, run.runtime.tools.ffmpeg
     return Assembly(
         store=run.runtime.output,
@@ -87,8 +90,8 @@ def _assembly(
         rendition=rendition,
         location=run.mp4(rendition),
         receipts=receipts,
-        upload=run.upload(rendition),
-        open_upload=lambda: run.open_upload(rendition),
+        upload=upload,
+        open_upload=lambda: run.open_upload(rendition, scheme),
         max_hole=run.runtime.max_hole,
         # From the recording, never from the clock: two runs are equal bit by bit.
         creation_time=datetime.fromtimestamp(run.record.session.created_at / 1000, UTC),
@@ -99,6 +102,7 @@ def _assembly(
         encoding_of=lambda main: conforming_encoding(main, probe_kit(ffmpeg), settings.preset),
         sound=variant.sound,
         listed=variant.segments,
+        scheme=scheme,
     )
 
 

@@ -1,4 +1,5 @@
-"""Leaving nothing behind: staging, open uploads and unpublished objects of runs that have ended."""
+"""Leaving nothing behind: staging, open uploads and unpublished objects of runs that have ended, and
+all that was written of sessions that were deleted."""
 
 from __future__ import annotations
 
@@ -11,10 +12,13 @@ import structlog
 from redis.exceptions import LockError
 
 from pipelines.errors import TransientError
+from pipelines.object_store import DELETE_BATCH
 from pipelines.publish import MULTIVARIANT
 from pipelines.session import Phase
 from pipelines.store_errors import ObjectMissing
-from worker.run_memory import AFTER, MAKES, WROTE
+from worker.longer_revision import published_report, revisions_kept
+from worker.run_memory import AFTER, LISTED, MAKES, WROTE, runs_of
+from worker.transitions import is_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
     from pipelines.location import Location
     from worker.records import SessionRecord
+    from worker.run import Run
     from worker.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -36,8 +41,9 @@ _REVISION = re.compile(r"r(\d+)/")
 def clean(runtime: Runtime, record: SessionRecord) -> None:
     """Remove what an ended run left, once now and once when every lease of it has run out.
 
-    Also removes revisions that were replaced long ago. An outage of the store only postpones it.
-    No run begins meanwhile (``cleanup_lock``): it would write under the very same names.
+    Also removes revisions that were replaced long ago, and of a deleted session every revision. An
+    outage of the store only postpones it. No run begins meanwhile (``cleanup_lock``): it would
+    write under the very same names.
     """
     lock = runtime.sessions.cleanup_lock(record.id)
     if not lock.acquire():
@@ -54,8 +60,26 @@ def clean(runtime: Runtime, record: SessionRecord) -> None:
             lock.release()
 
 
+def clean_after(run: Run) -> None:
+    """Remove what a worker may have left that outlived its run.
+
+    A worker that stood still may go on after the last pass: a session at rest is cleaned again.
+    """
+    runtime = run.runtime
+    record = runtime.sessions.get(run.session_id)
+    if record is None:
+        return
+    if run.generation not in runs_of(record):
+        runtime.work.discard_run(run.session_id, run.generation)
+    if not is_at_work(record) and runtime.sessions.clean_again(run.session_id, run.record.run):
+        log.warning(
+            "A run was outlived by a worker; its session is cleaned again.", action="cleaned_again"
+        )
+
+
 def _may_clean(seen: SessionRecord, current: SessionRecord) -> bool:
-    return current.generation == seen.generation and current.phase is not Phase.FINALIZING
+    """Whether the run that is to be cleaned up after is still the last, and no other may begin."""
+    return current.generation == seen.generation and not is_at_work(current)
 
 
 def _clean(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
@@ -65,35 +89,62 @@ def _clean(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
     due: int | None = now  # for the old revisions, as soon as the run is done with
     last_pass = record.run.get(LAST_PASS)
     if not record.run:
-        due = _remove_old_revisions(runtime, record, now)
+        gone = record.phase is Phase.DELETED
+        due = None if gone else _remove_old_revisions(runtime, record, now)
     elif last_pass is None:
         _remove_leftovers(runtime, record, lock)
         due = now + 2 * runtime.lease_ms
-        run = {**record.run, LAST_PASS: due}
+        left = {name: value for name, value in record.run.items() if name != LISTED}
+        run = {**left, LAST_PASS: due}
     elif now < last_pass:
         due, run = last_pass, record.run
     else:
         _remove_leftovers(runtime, record, lock)
         restore_published(runtime, record)
+    lock.reacquire()
     runtime.sessions.settle(record.id, record.generation, run=run, due_ms=due)
 
 
 def _remove_leftovers(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
     folder = runtime.names(record.id).folder
-    runtime.work.discard_run(record.id, record.generation)
+    for generation in runs_of(record):
+        runtime.work.discard_run(record.id, generation)
     for name in record.run.get(WROTE, ()):
         lock.reacquire()
         _abort_uploads(runtime, folder.child(name))
     lock.reacquire()
     runtime.staging(record.id).remove()
     lock.reacquire()
-    if MAKES in record.run:  # else nothing was ever written there
+    if record.phase is Phase.DELETED:
+        _remove_published(runtime, record, lock)
+    elif MAKES in record.run:  # else nothing was ever written there
         _remove_unpublished(runtime, record)
 
 
 def _abort_uploads(runtime: Runtime, location: Location) -> None:
     for upload_id in runtime.output.open_uploads(location):
         runtime.output.abort_upload(location, upload_id)
+
+
+def _remove_published(runtime: Runtime, record: SessionRecord, lock: Lock) -> None:
+    """Remove every object of a deleted session: first what refers to the others.
+
+    Only names that we give: whatever else lies in the folder is not ours.
+    """
+    folder = runtime.names(record.id).folder
+    index = folder.child("index.m3u8")
+    objects = [
+        each
+        for each in runtime.output.list(folder)
+        if each.key == index.key or _revision_of(each, folder) is not None
+    ]
+    objects.sort(key=lambda each: each.key != index.key)
+    for first in range(0, len(objects), DELETE_BATCH):
+        lock.reacquire()
+        runtime.output.delete(objects[first : first + DELETE_BATCH])
+    if objects:
+        runtime.sessions.add_event(record.id, "removed", objects=len(objects))
+        log.info("A deleted session's objects are removed.", action="removed", count=len(objects))
 
 
 def _remove_unpublished(runtime: Runtime, record: SessionRecord) -> None:
@@ -129,11 +180,11 @@ def _is_unpublished(record: SessionRecord, name: str) -> bool:
 def restore_published(runtime: Runtime, record: SessionRecord) -> None:
     """Make ``index.m3u8`` and the report those of the published revision again.
 
-    Without a published revision there is no ``index.m3u8``.
+    Without a published revision, and of a deleted session, there is no ``index.m3u8``.
     """
     folder = runtime.names(record.id).folder
     index = folder.child("index.m3u8")
-    if not record.revision:
+    if not record.revision or record.phase is Phase.DELETED:
         runtime.output.delete([index])
         return
     try:
@@ -157,7 +208,8 @@ def _holds(runtime: Runtime, location: Location, body: bytes) -> bool:
 
 
 def _remove_old_revisions(runtime: Runtime, record: SessionRecord, now_ms: int) -> int | None:
-    """Remove revisions that were replaced more than ``FINALIZER_KEEP_OLD`` ago.
+    """Remove revisions that were replaced more than ``FINALIZER_KEEP_OLD`` ago, but for those that
+    hold media which the published one lacks.
 
     When to look again (Unix ms); None when nothing is left that will ever have to go.
     """
@@ -166,11 +218,17 @@ def _remove_old_revisions(runtime: Runtime, record: SessionRecord, now_ms: int) 
     keep_until = record.phase_since + round(runtime.settings.keep_old * 1000)
     if now_ms < keep_until:
         return keep_until
+    published = published_report(runtime, record)
+    if published is None:
+        return None
     folder = runtime.names(record.id).folder
+    kept = revisions_kept(published)
     old = [
         each
         for each in runtime.output.list(folder.child("r"))
-        if (revision := _revision_of(each, folder)) is not None and revision < record.revision
+        if (revision := _revision_of(each, folder)) is not None
+        and revision < record.revision
+        and revision not in kept
     ]
     runtime.output.delete(old)
     return None

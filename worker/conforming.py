@@ -9,9 +9,9 @@ import structlog
 from pipelines.errors import InterruptedWork
 from pipelines.transcoding.conform import conform_slice
 from pipelines.transcoding.transcode import HardwareFailed, RenditionOutput
-from worker.packaging import RenditionUpload
 from worker.planning import current_slice, plan_of
 from worker.progress import SHOWN_EVERY_MS
+from worker.rendition_upload import RenditionUpload
 from worker.slice_result import SliceResult
 from worker.transcoding import encoded_sound, go_on_in_software
 
@@ -54,7 +54,10 @@ def conform_one(
     # Only a look shows how far it has come; from the first on, each asks for the next.
     run.runtime.sessions.schedule(run.session_id, began + SHOWN_EVERY_MS, earlier_only=True)
     output = RenditionOutput(
-        rendition, planned.video, planned.encodes_audio, RenditionUpload(run, rendition)
+        rendition,
+        planned.video,
+        planned.encodes_audio,
+        RenditionUpload(run, plan, planned, work),
     )
     sound = _sound(run, plan, planned, number)
     try:

@@ -12,6 +12,9 @@ from pipelines.errors import FinalizerError, ToolError, TransientError
 from pipelines.rendition_report import unproven_report
 from pipelines.run_report import RunOrigin, report
 from pipelines.staging import SliceLost
+from pipelines.window_report import window_report
+from worker.longer_revision import forgotten_segments
+from worker.made_again import made_again_of
 from worker.progress import rendition_views
 from worker.rendition_view import unmade_view
 from worker.timings import timings_of
@@ -35,11 +38,22 @@ READERS = 8
 def failed_report(run: Run, plan: RunPlan | None, error: RunError) -> Report:
     """The report with the reason; whatever cannot be read by now is left out of it."""
     standing = run.standing(plan) if plan else None
-    timings = timings_of(run, standing, {}) if standing else {}
-    origin = RunOrigin(run.generation, None, _ffmpeg_version(run), worker.__version__, timings)
+    origin = RunOrigin(
+        run.generation,
+        None,
+        _ffmpeg_version(run),
+        worker.__version__,
+        timings_of(run, standing, {}) if standing else {},
+        made_again_of(standing) if standing else {},
+    )
     renditions = _renditions(run, standing) if standing else []
     mp4 = plan.mp4 if plan else None
-    return report(run.record.session, _recording(run), renditions, mp4, origin, error=error)
+    recording = _recording(run)
+    window = None
+    if recording is not None:
+        window = window_report(recording, forgotten=forgotten_segments(run, recording))
+    session = run.record.session
+    return report(session, recording, renditions, mp4, origin, window=window, error=error)
 
 
 def _ffmpeg_version(run: Run) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.errors import TransientError
 from worker import listing
-from worker.keys import session_key
+from worker.keys import report_key, session_key
 from worker.records import SessionRecord, decode, encode, is_readable, json_text
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Due(enum.Enum):
 class Write:
     """The record that a decision wants, with its new events and due time.
 
+    ``report`` replaces the session's report, ``forgets`` are keys that are unlinked with it;
     ``notes`` are for the caller alone.
     """
 
@@ -46,6 +47,8 @@ class Write:
     events: tuple[Mapping[str, Any], ...] = ()
     due: int | Due = Due.KEPT
     notes: tuple[str, ...] = ()
+    report: str | None = None
+    forgets: tuple[str, ...] = ()
 
 
 #: What a decision gives: for some, not to write is an answer too.
@@ -108,15 +111,16 @@ class GuardedRecords:
                 return None
             version = before.version if before else 0
             write = replace(write, record=replace(write.record, version=version + 1))
-            words: list[str] = _words(self._commands(before, write, now))
+            words: list[str] = _words(self.commands(before, write, now))
             expected = str(version) if before else ""
             if self._guarded_write(keys=[self.session_key(session_id)], args=[expected, *words]):
                 return write
         raise TransientError(f"Session {session_id} is written too often by others; try again.")
 
-    def _commands(
+    def commands(
         self, before: SessionRecord | None, write: Write, now: int
     ) -> list[tuple[str, ...]]:
+        """What a write of a record that is ``before`` in Redis does there, command by command."""
         record = write.record
         old, new = (encode(before) if before else {}), encode(record)
         changed = [(name, value) for name, value in new.items() if old.get(name) != value]
@@ -134,6 +138,10 @@ class GuardedRecords:
             key = self.events_key(record.id)
             commands.append(("RPUSH", key, *(json_text({"at": now, **e}) for e in write.events)))
             commands.append(("LTRIM", key, str(-KEPT_EVENTS), "-1"))
+        if write.report is not None:
+            commands.append(("SET", report_key(self._prefix, record.id), write.report))
+        if write.forgets:
+            commands.append(("UNLINK", *write.forgets))
         return commands
 
 

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from pipelines.errors import InterruptedWork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from worker.work import Lease, Work
@@ -24,20 +25,33 @@ RENEWALS = 3
 RETRIES = 12
 #: Seconds between two looks at the progress; a renewal tells of it when there is any.
 TELLS_EVERY = 2.0
+#: Seconds after which the work of a worker that stops is handed back for its holder, who waits for
+#: a store that does not answer, or the like: well below the time that workers are given to end.
+HANDS_BACK_AFTER = 2.0
 
 
 class LeaseKeeper:
-    """A context in which ``lease`` is renewed; it neither completes nor releases it.
+    """A context in which ``lease`` is renewed; it does not complete it.
 
-    ``ttl_ms`` is how long each renewal holds. ``stop`` is set when the worker is asked to end. A
-    Redis that is away for less than ``ttl_ms`` goes unnoticed.
+    ``ttl_ms`` is how long each renewal holds. ``stop`` is set when the worker is asked to end: a
+    holder that does not notice soon loses the lease, which is released, and ``handed_back`` is
+    called. A Redis that is away for less than ``ttl_ms`` goes unnoticed.
     """
 
-    def __init__(self, work: Work, lease: Lease, ttl_ms: int, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        work: Work,
+        lease: Lease,
+        ttl_ms: int,
+        stop: threading.Event,
+        handed_back: Callable[[], object] = lambda: None,
+    ) -> None:
         self._work = work
         self._lease = lease
         self._ttl_ms = ttl_ms
         self._stop = stop
+        self._handed_back = handed_back
+        self._stops_since: float | None = None
         self._ended = threading.Event()
         self._lost = threading.Event()
         self._outage = ""
@@ -98,6 +112,18 @@ class LeaseKeeper:
             self.check()
         self._held_until = asked + self._ttl_ms / 1000
 
+    def _is_overdue(self, now: float) -> bool:
+        """Whether the worker was asked to end, and the holder has not noticed for too long."""
+        if not self._stop.is_set():
+            return False
+        self._stops_since = self._stops_since or now
+        return now - self._stops_since >= HANDS_BACK_AFTER
+
+    def _hand_back(self) -> None:
+        self._lost.set()
+        if self._work.release(self._lease, counts=False, error=None):
+            self._handed_back()
+
     def _renew(self) -> None:
         period = self._ttl_ms / 1000
         pause = period / RENEWALS
@@ -106,9 +132,12 @@ class LeaseKeeper:
         while not self._ended.wait(min(TELLS_EVERY, max(0.0, due - time.monotonic()))):
             # Counted from before the call: we never believe in a lease longer than Redis does.
             asked, done = time.monotonic(), self._done_seconds
-            if asked < due and done == told:
-                continue
             try:
+                if self._is_overdue(asked):
+                    self._hand_back()
+                    return
+                if asked < due and done == told:
+                    continue
                 renewed = self._work.renew(self._lease, self._ttl_ms, done)
             except RedisError as error:
                 self._outage = f" ({type(error).__name__})"

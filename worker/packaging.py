@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from pipelines.errors import TransientError
 from pipelines.package import package_slice
-from pipelines.store_errors import UploadMissing
-from worker.planning import current_slice, plan_of
+from worker.planning import current_slice, plan_of, planned_rendition
+from worker.rendition_upload import RenditionUpload
 from worker.slice_result import SliceResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.object_store import UploadedPart
     from worker.run import Run
     from worker.work import Lease
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class RenditionUpload:
-    """Uploads parts of a rendition's MP4; the multipart upload is opened by the first of them."""
-
-    run: Run
-    rendition: str
-
-    def upload_part(self, number: int, body: bytes) -> UploadedPart:
-        """Upload one part; an upload that the store dropped is begun anew by the next attempt."""
-        upload = self.run.open_upload(self.rendition)
-        where = self.run.mp4(self.rendition)
-        try:
-            return self.run.runtime.output.upload_part(where, upload.upload_id, number, body)
-        except UploadMissing as error:
-            self.run.forget_upload(self.rendition, upload)
-            raise TransientError(f"the store dropped the upload of {where}") from error
 
 
 def package_one(
@@ -46,9 +25,10 @@ def package_one(
 ) -> str:
     """Package slice ``number``; a ``SliceResult`` as JSON. Its objects carry the lease's token."""
     began = run.runtime.sessions.now_ms()
-    planned = plan_of(run).rendition(rendition)
+    plan = plan_of(run)
+    planned = planned_rendition(plan, rendition)
     work = current_slice(run, planned, number, lambda each: each.identity == lease.state.identity)
-    upload = RenditionUpload(run, rendition)
+    upload = RenditionUpload(run, plan, planned, work)
     packaged = package_slice(work, run.packager, upload, checkpoint)
     checkpoint()
     staging = run.runtime.staging(run.session_id)

@@ -21,6 +21,7 @@ from pipelines.errors import (
 )
 from pipelines.session import Phase
 from worker.assembling import assemble_and_prove
+from worker.cleanup import clean_after
 from worker.conforming import conform_one
 from worker.ending import fail
 from worker.lease_keeper import LeaseKeeper
@@ -43,8 +44,10 @@ FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 60_000
 #: Pause after a failure that counts.
 FAILURE_PAUSE_MS = 500
-#: How soon a segment that is listed and not there yet is looked for again.
+#: How soon a segment that is listed and not there yet is looked for again, once the session is over.
 LATE_PAUSE_MS = 3_000
+#: Work that is done while a session is live, too.
+WHILE_LIVE = frozenset({PACKAGE, TRANSCODE})
 
 
 def perform(key: WorkKey, token: str, runtime: Runtime, dispatcher: Dispatcher) -> None:
@@ -66,31 +69,48 @@ def perform(key: WorkKey, token: str, runtime: Runtime, dispatcher: Dispatcher) 
 def _leased(lease: Lease, runtime: Runtime) -> None:
     key = lease.key
     record = runtime.sessions.get(key.session_id)
-    if (
-        record is None
-        or record.generation != key.generation
-        or record.phase is not Phase.FINALIZING
-    ):
+    if record is None or record.generation != key.generation or not _is_wanted(key, record.phase):
         runtime.work.release(lease, counts=False, error=None)
         return
     run = Run(runtime, record)
+    _done(run, lease)
+    clean_after(run)
+
+
+def _done(run: Run, lease: Lease) -> None:
+    """Do the item and write down how it ended."""
+    runtime, key = run.runtime, lease.key
+    sessions = runtime.sessions
+
+    def look_soon() -> None:
+        sessions.schedule(run.session_id, sessions.now_ms(), earlier_only=True)
+
     try:
-        with LeaseKeeper(runtime.work, lease, runtime.lease_ms, runtime.stop) as keeper:
+        with LeaseKeeper(runtime.work, lease, runtime.lease_ms, runtime.stop, look_soon) as keeper:
             result = _do(run, lease, keeper)
     except PermanentError as error:
+        if run.is_live:  # it may be mended before the end; if not, the session fails of it then
+            _release(lease, run, error)
+            return
         runtime.work.release(lease, counts=False, error=(error.code, error.message))
         fail(run, error.code, error.message, key.item)
     except FinalizerError as error:
-        _release(lease, runtime, error)
+        _release(lease, run, error)
     except RedisError:
         raise
     except Exception as error:
         log.exception("A bug of ours stopped the work.", action="internal_error")
         message = f"an unexpected {type(error).__name__} stopped {key.item}; see the worker's log"
-        _release(lease, runtime, ToolError(ErrorCode.INTERNAL_ERROR, message))
+        _release(lease, run, ToolError(ErrorCode.INTERNAL_ERROR, message))
     else:
         if not runtime.work.complete(lease, result):
             log.warning("The result came too late to count.", action="result_refused")
+
+
+def _is_wanted(key: WorkKey, phase: Phase) -> bool:
+    """Whether an item of work is done while its session is in a phase."""
+    kind = key.item.partition("/")[0]
+    return phase is Phase.FINALIZING or (phase is Phase.LIVE and kind in WHILE_LIVE)
 
 
 def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
@@ -113,8 +133,9 @@ def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
     raise ToolError(ErrorCode.INTERNAL_ERROR, f"this version knows no work called {kind}")
 
 
-def _release(lease: Lease, runtime: Runtime, error: FinalizerError) -> None:
+def _release(lease: Lease, run: Run, error: FinalizerError) -> None:
     """Give the item back: failures count, outages wait, an interruption says nothing."""
+    runtime = run.runtime
     if isinstance(error, InterruptedWork):
         runtime.work.release(lease, counts=False, error=None)
         log.info("The work was handed back.", action="interrupted", reason=error.message)
@@ -122,7 +143,7 @@ def _release(lease: Lease, runtime: Runtime, error: FinalizerError) -> None:
     outage = isinstance(error, TransientError)
     late = outage and error.code is ErrorCode.SEGMENT_MISSING
     pause = pause_ms(lease.state.outages) if outage else FAILURE_PAUSE_MS
-    if late:
+    if late and not run.is_live:
         pause = min(pause, LATE_PAUSE_MS)
     reason = (error.code, error.message)
     runtime.work.release(lease, counts=not outage, error=reason, delay_ms=pause)
@@ -134,7 +155,7 @@ def _release(lease: Lease, runtime: Runtime, error: FinalizerError) -> None:
         pause_ms=pause,
     )
     if late and lease.state.outages:
-        return  # told once, and asked for every few seconds
+        return  # told once, and asked for again and again
     runtime.sessions.add_event(
         lease.key.session_id,
         "postponed" if outage else "attempt_failed",

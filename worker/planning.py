@@ -60,10 +60,11 @@ def _await_sound(run: Run, recording: Recording) -> None:
         raise TransientError(message, ErrorCode.PLAYLIST_MISSING)
 
 
-def make_plan(run: Run, recording: Recording) -> RunPlan:
+def make_plan(run: Run, recording: Recording, *, final: bool = True) -> RunPlan:
     """The plan of the run upon this reading of its recording; raises as ``decide`` does."""
     decided = decide(run, recording)
-    return RunPlan.make(recording, run.record.session, decided, run.runtime.settings.slice_seconds)
+    seconds = run.runtime.settings.slice_seconds
+    return RunPlan.make(recording, run.record.session, decided, seconds, final=final)
 
 
 def unlisted_hardware(run: Run, plan: RunPlan) -> set[str]:
@@ -95,6 +96,14 @@ def plan_of(run: Run) -> RunPlan:
     return plan
 
 
+def planned_rendition(plan: RunPlan, name: str) -> PlannedRendition:
+    """The rendition that an item names; hands the work back when the plan has none such any more."""
+    planned = plan.rendition(name)
+    if planned is None:
+        raise InterruptedWork("the run was planned anew since the work was claimed")
+    return planned
+
+
 def current_slices(
     run: Run,
     planned: PlannedRendition | None,
@@ -103,7 +112,7 @@ def current_slices(
     """The slices of a rendition as its playlist lists them now, for work that was claimed before.
 
     Raises ``InterruptedWork`` when they are not the claimed ones by now, after having another run
-    follow this one, and when the plan (None: no such rendition) is not that of the claim.
+    follow this one (of a live session: its plan looked at again), and when the plan (None: no such rendition) is not that of the claim.
     """
     if planned is None:
         raise InterruptedWork("the plan knows nothing of what was claimed")
@@ -111,7 +120,10 @@ def current_slices(
     slices = slices_of(run.read_recording(), planned.variant, planned.kind, seconds)
     if is_claimed(slices):
         return slices
-    run.begin_anew("the recording is another one by now")
+    if run.is_live:
+        run.look_again()
+    else:
+        run.begin_anew("the recording is another one by now")
     raise InterruptedWork("the recording is another one by now; it is planned anew")
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipelines.report import RenditionKind, encoding_view, not_made_views
-from worker.rendition_view import published_views
+from worker.rendition_view import UPLOAD_OPENED_AT, published_views
+from worker.run_memory import FINISHED
+from worker.waiting import waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from worker.records import Changes, SessionRecord
     from worker.run import Run
     from worker.run_plan import PlannedRendition
     from worker.slice_result import SliceResult
@@ -31,6 +34,7 @@ def rendition_views(
     """
     before = {view["name"]: view["url"] for view in published_views(run.record)}
     names = run.runtime.names(run.session_id)
+    uploads = {} if committed else run.uploads(standing.plan)
     views = []
     for planned in standing.plan.renditions:
         ready = standing.assembled(planned) is not None
@@ -38,8 +42,35 @@ def rendition_views(
         if ready and url is None:
             url = names.mp4_url(run.revision, planned.name)
         state = "ready" if ready else _unfinished_state(standing, planned)
-        views.append(_view(planned, state, url, standing))
+        view = _view(planned, state, url, standing)
+        if not ready and planned.name in uploads:
+            view[UPLOAD_OPENED_AT] = uploads[planned.name].opened_ms
+        views.append(view)
     return (*views, *not_made_views(standing.plan.not_made))
+
+
+def show_progress(run: Run, standing: Standing) -> None:
+    """Write what the API shows, also of what is waited for; a number of a revision under which an MP4 is finished is used up."""
+    views = rendition_views(run, standing)
+    finished = {
+        planned.name: planned.identity
+        for planned in standing.plan.renditions
+        if standing.assembled(planned) is not None
+    }
+    waiting = waiting_for(run.record, standing)
+    shown_before = (run.record.renditions, run.record.run.get(FINISHED, {}), run.record.waiting)
+    if (views, finished, waiting) == shown_before:
+        return
+
+    def shown(record: SessionRecord) -> Changes:
+        changes: Changes = {"renditions": views, "waiting": waiting}
+        if finished:
+            before = record.run.get(FINISHED, {})
+            changes["run"] = {**record.run, FINISHED: {**before, **finished}}
+            changes["used_revision"] = run.revision
+        return changes
+
+    run.runtime.sessions.update_by(run.session_id, run.generation, shown)
 
 
 def media_speed(results: Iterable[tuple[SliceResult, float]]) -> float | None:
@@ -81,7 +112,7 @@ def _view(
 
 
 def _unfinished_state(standing: Standing, planned: PlannedRendition) -> str:
-    if standing.receipts(planned.name) is not None:
+    if standing.plan.final and standing.receipts(planned.name) is not None:
         return "assembling"
     if standing.layout(planned) is not None:
         return "conforming"

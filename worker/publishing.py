@@ -16,10 +16,14 @@ from pipelines.rendition_report import unproven_report
 from pipelines.report import RenditionKind, not_made_views
 from pipelines.run_report import RunOrigin, report
 from pipelines.session import Phase
+from pipelines.slid_segments import gone_from_source
 from pipelines.store_errors import ObjectMissing
+from pipelines.window_report import window_report
 from worker.assembled_rendition import AssembledRendition
 from worker.cleanup import restore_published
 from worker.late_segments import begin_anew_if_any_came
+from worker.longer_revision import earlier_revisions, forgotten_segments
+from worker.made_again import made_again_of
 from worker.planning import plan_of
 from worker.progress import rendition_views
 from worker.run_plan import asked_of, assemble_item
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from pipelines.location import Location
     from pipelines.object_store import ObjectStore
     from pipelines.playlist import Recording, Variant
-    from pipelines.report import RenditionReport
+    from pipelines.report import RenditionReport, WindowReport
     from worker.assembled_rendition import RepeatedPlace
     from worker.run import Run
     from worker.run_plan import PlannedRendition, RunPlan
@@ -55,6 +59,7 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
     recording = _unchanged(run, plan)
     proven = _proven(run, standing, renditions)
     begin_anew_if_any_came(run, recording, proven, checkpoint)
+    gone = gone_from_source(run.runtime.reader, recording)
     copies = [each for each in plan.renditions if each.kind is RenditionKind.COPY]
     shown = {each.variant: renditions[each.name] for each in copies}
     made = {
@@ -63,13 +68,16 @@ def publish_and_commit(run: Run, checkpoint: Callable[[], None]) -> str:
             planned,
             renditions[planned.name],
             shown.get(planned.variant, renditions[planned.name]),
+            gone,
         )
         for planned in plan.renditions
     }
     clocks = renditions[plan.mp4].clocks
     subtitles = subtitles_of(run, made[plan.mp4], clocks, checkpoint)
     timings = timings_of(run, standing, renditions, publish=time.monotonic() - began)
-    written = _report(run, recording, plan, proven, subtitles, timings)
+    earlier = earlier_revisions(run, recording)
+    window = window_report(recording, gone, earlier, forgotten_segments(run, recording))
+    written = _report(run, recording, standing, proven, subtitles, window, timings)
     publisher = run.runtime.publisher(run.session_id)
     texts = [each.published for each in subtitles if each.published is not None]
     vods = [made[each.name] for each in copies]
@@ -130,9 +138,10 @@ def _is_there(store: ObjectStore, location: Location, etag: str | None) -> bool:
 def _report(
     run: Run,
     recording: Recording,
-    plan: RunPlan,
+    standing: Standing,
     proven: Sequence[RenditionReport],
     subtitles: Sequence[FoundSubtitles],
+    window: WindowReport | None,
     timings: Mapping[str, float | None],
 ) -> dict[str, Any]:
     origin = RunOrigin(
@@ -141,7 +150,9 @@ def _report(
         ffmpeg_version=run.runtime.tools.version(),
         finalizer_version=worker.__version__,
         timings=timings,
+        made_again=made_again_of(standing),
     )
+    plan = standing.plan
     told = report(
         run.record.session,
         recording,
@@ -149,6 +160,7 @@ def _report(
         plan.mp4,
         origin,
         subtitles=[each.report for each in subtitles],
+        window=window,
     )
     return told.to_json()
 
@@ -158,11 +170,13 @@ def _published(
     planned: PlannedRendition,
     made: AssembledRendition,
     shown: AssembledRendition,
+    gone: frozenset[tuple[int, str]],
 ) -> PublishedRendition:
     """A rendition with the playlists that it was made of: those are what the VOD of a copy plays.
 
     ``shown`` is the copy of its variant, if there is one: how the segments themselves go on, what
-    is encoded anew does not tell, and subtitles follow the VOD's pictures.
+    is encoded anew does not tell, and subtitles follow the VOD's pictures. ``gone`` are segments
+    that were packaged, and that nobody can be given any more.
     """
     variant = recording.variant(planned.variant)
     return PublishedRendition(
@@ -177,7 +191,8 @@ def _published(
             (segment.sequence, str(segment.location))
             for playlist in recording.media_playlists
             for segment, _ in segments_of(playlist.segments, shown.lost)
-        ),
+        )
+        | gone,
         repeated=frozenset(_repeated(variant, shown.repeated)),
         starts=frozenset(shown.starts),
     )
@@ -197,7 +212,6 @@ def _repeated(variant: Variant, places: Sequence[RepeatedPlace]) -> Iterator[tup
 def _commit(run: Run, standing: Standing, written: Mapping[str, Any], seconds: float) -> None:
     sessions = run.runtime.sessions
     names = run.runtime.names(run.session_id)
-    sessions.set_report(run.session_id, json.dumps(written, ensure_ascii=False))
     now = sessions.now_ms()
     revision = sessions.commit(
         run.session_id,
@@ -205,6 +219,7 @@ def _commit(run: Run, standing: Standing, written: Mapping[str, Any], seconds: f
         recording_url=names.recording_url,
         mp4_url=names.mp4_url(run.revision, standing.plan.mp4),
         renditions=rendition_views(run, standing, committed=True),
+        report=json.dumps(written, ensure_ascii=False),
         due_ms=now,
         event={
             "action": Phase.READY,

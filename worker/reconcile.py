@@ -6,52 +6,41 @@ a lost, late or doubled call changes nothing, and the next one heals it.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 import structlog
 from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
-from pipelines.errors import ErrorCode, PermanentError, ToolError, TransientError, known_code
-from pipelines.report import RenditionKind
+from pipelines.errors import (
+    ErrorCode,
+    InterruptedWork,
+    PermanentError,
+    ToolError,
+    TransientError,
+    known_code,
+)
 from pipelines.session import Phase
+from worker.beginning import plan_finally, recovered
+from worker.claiming import MAX_ATTEMPTS, claim, missing_work, next_look
 from worker.cleanup import clean
-from worker.dispatch import PACKAGING, TRANSCODING, queue_of
 from worker.ending import fail
-from worker.idle import LOOK_AGAIN_MS, end_when_idle, give_up
-from worker.planning import make_plan, tell_fallback, unlisted_hardware
-from worker.progress import SHOWN_EVERY_MS, rendition_views
-from worker.recovery import published_before
-from worker.rendition_view import published_views
+from worker.idle import LOOK_AGAIN_MS, end_when_idle, give_up, is_silent
+from worker.live import look_while_live
+from worker.progress import show_progress
 from worker.run import Run
-from worker.run_memory import ADOPTS, FINISHED, decided, is_decided
-from worker.run_plan import PUBLISH, asked_of, assemble_item
-from worker.work import Claim, Reason, Refused
-from worker.work_item import State
+from worker.run_plan import asked_of
+from worker.transitions import is_at_work
+from worker.work import Reason, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from worker.dispatch import Dispatcher
-    from worker.records import Changes, SessionRecord
-    from worker.run_plan import RunPlan
+    from worker.records import SessionRecord
     from worker.runtime import Runtime
-    from worker.standing import Standing
     from worker.work_item import WorkKey
 
 log = structlog.get_logger(__name__)
 
-#: Failures and crashes after which an item of work fails its session.
-MAX_ATTEMPTS = 3
-#: Slices that a session claims at a time, per live thread of their queue: bounds the queue, and is
-#: fair to other sessions.
-WINDOW_PER_THREAD = 2
-#: The window of a queue when no worker is known to consume it.
-LEAST_WINDOW = 4
-#: How many leases the claim of a transcode lasts: its message waits behind slices of minutes.
-TRANSCODE_CLAIM_LEASES = 10
 #: In a run's record: how often a bug of ours stopped the look at the session.
 FAULTS = "faults"
 #: How soon a session is looked at again while an earlier run is cleaned up.
@@ -61,7 +50,7 @@ CLEANING_MS = 300
 def reconcile(session_id: str, runtime: Runtime, dispatcher: Dispatcher) -> None:
     """Do for one session what is due now; safe to call at any time, from anywhere, at once."""
     record = runtime.sessions.get(session_id)
-    if record is None or not record.session.record:
+    if record is None:
         return
     try:
         _look(record, runtime, dispatcher)
@@ -73,13 +62,18 @@ def reconcile(session_id: str, runtime: Runtime, dispatcher: Dispatcher) -> None
         _count_fault(session_id, runtime, ToolError(ErrorCode.INTERNAL_ERROR, message))
 
 
-def _look(record: SessionRecord | None, runtime: Runtime, dispatcher: Dispatcher) -> None:
-    if record is not None and record.phase is Phase.LIVE:
-        record = end_when_idle(record, runtime)
+def _look(seen: SessionRecord, runtime: Runtime, dispatcher: Dispatcher) -> None:
+    if not is_at_work(seen):
+        clean(runtime, seen)
+        return
+    record: SessionRecord | None = seen
+    if seen.phase is Phase.LIVE:
+        if not is_silent(seen, runtime):
+            look_while_live(seen, runtime, dispatcher)
+            return
+        record = end_when_idle(seen, runtime)
     if record is not None and record.phase is Phase.FINALIZING:
         _advance(Run(runtime, record), dispatcher)
-    elif record is not None and record.phase is not Phase.LIVE:
-        clean(runtime, record)
 
 
 def _count_fault(session_id: str, runtime: Runtime, error: ToolError) -> None:
@@ -111,10 +105,14 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
         return
     try:
         if known is None:
-            run = _recovered(run)
-            run, plan = _planned(run)
+            run = recovered(run)
+        if known is None or not known.final:
+            run, plan = plan_finally(run)
+            run.look_for_the_missing()
         else:
             plan = known
+    except InterruptedWork:
+        return
     except PermanentError as error:
         fail(run, error.code, error.message)
         return
@@ -126,193 +124,12 @@ def _advance(run: Run, dispatcher: Dispatcher) -> None:
         _count_fault(run.session_id, runtime, error)
         return
     standing = run.standing(plan)
-    missing = _missing(run, standing)
-    runtime.sessions.schedule(run.session_id, _next_look(run, standing))
-    if _claimed(run, missing, dispatcher):
-        _show_progress(run, standing)
-
-
-def _claimed(run: Run, missing: list[tuple[WorkKey, str]], dispatcher: Dispatcher) -> bool:
-    """Claim what is missing and send it; whether the run goes on."""
-    work, lease_ms = run.runtime.work, run.runtime.lease_ms
-    for is_long, wanted in groupby(missing, key=lambda each: queue_of(each[0].item) == TRANSCODING):
-        # A message may be on its way for as long as a worker may be silent, and wait in its queue.
-        ttl_ms = lease_ms * (TRANSCODE_CLAIM_LEASES if is_long else 1)
-        named = list(wanted)
-        answers = work.claim_many(named, ttl_ms, MAX_ATTEMPTS, (Phase.FINALIZING,))
-        for (key, _), answer in zip(named, answers, strict=True):
-            if isinstance(answer, Claim):
-                dispatcher.perform(answer)
-            elif not _tolerable(run, key, answer):
-                return False
-    return True
-
-
-def _recovered(run: Run) -> Run:
-    """The run, knowing what was published of its session before the store lost it, if anything."""
-    changes = published_before(run.runtime, run.record)
-    if not changes:
-        return run
-    event = {"action": "recovered", "revision": changes.get("revision", 0)}
-    run.runtime.sessions.update(run.session_id, run.generation, changes, event=event)
-    return Run(run.runtime, replace(run.record, **changes))
-
-
-def _planned(run: Run) -> tuple[Run, RunPlan]:
-    """Plan the run and give it its revision; the run that knows it, and the plan that counts."""
-    earlier = run.at(run.record.run[ADOPTS]) if ADOPTS in run.record.run else None
-    if earlier is not None and earlier.software_only:
-        run.note_software_only()
-    recording = run.read_recording()
-    made = make_plan(run, recording)
-    # Before anything is written that would have to be cleaned up.
-    run = _decided(run, made, earlier)
-    plan, is_ours = run.keep_plan(made)
-    if is_ours:
-        run.runtime.sessions.add_event(
-            run.session_id,
-            "planned",
-            revision=run.revision,
-            segments=recording.segment_count,
-            seconds=round(recording.duration, 3),
-            renditions=[[each.name, each.kind, len(each.slices)] for each in plan.renditions],
-            notMade=[dict(each) for each in plan.not_made],
-        )
-        if lacking := unlisted_hardware(run, plan):
-            tell_fallback(run, lacking, "this ffmpeg was built without it")
-    elif plan.identity != made.identity:
-        # The revision may have been decided upon for this plan, which is not the one that counts.
-        run.begin_anew("two looks at once planned differently")
-        raise TransientError("two looks at once planned differently; it is planned anew")
-    return run, plan
-
-
-def _decided(run: Run, made: RunPlan, earlier: Run | None) -> Run:
-    """The run with its revision, going on with what an earlier one finished if that fits.
-
-    A run that a late sign of life ended is followed by one that wants the same, or almost: late
-    heartbeats are normal. Decided once for a run; adopting again does no harm.
-    """
-    work = run.runtime.work
-    items = work.items(run.session_id, earlier.generation) if earlier else {}
-
-    def remembered(record: SessionRecord) -> Changes:
-        if is_decided(record):
-            return {}
-        return {"run": decided(record, made, items, published_views(record))}
-
-    record = run.runtime.sessions.update_by(run.session_id, run.generation, remembered)
-    if record is None:
-        raise TransientError("the session has moved on; it is looked at again")
-    if earlier is not None and record.run.get(ADOPTS) == earlier.generation:
-        run.adopt(earlier.generation)
-    elif earlier is not None and earlier.generation != run.generation:
-        work.discard_run(run.session_id, earlier.generation)
-    return replace(run, record=record)
-
-
-def _missing(run: Run, standing: Standing) -> list[tuple[WorkKey, str]]:
-    """The next items of work, with the identity of their input; slices up to the windows."""
-    if standing.results is not None:
-        return [(run.key(PUBLISH), standing.plan.identity)]
-    wanted = [
-        *_lacking_assemblies(standing),
-        *_windowed(run, standing, PACKAGING, _lacking_copies(standing)),
-        *_lacking_sounds(standing),
-        *_windowed(run, standing, TRANSCODING, _lacking_encodings(standing)),
-    ]
-    return [(run.key(item), identity) for item, identity in wanted]
-
-
-def _lacking_assemblies(standing: Standing) -> Iterator[tuple[str, str]]:
-    for planned in standing.plan.renditions:
-        if standing.assembled(planned) is None and standing.receipts(planned.name) is not None:
-            yield assemble_item(planned.name), planned.identity
-
-
-def _lacking_copies(standing: Standing) -> Iterator[tuple[str, str]]:
-    for planned in standing.plan.renditions:
-        if planned.kind is RenditionKind.COPY and standing.assembled(planned) is None:
-            work = zip(standing.plan.work(planned), standing.first(planned), strict=True)
-            yield from (item for item, result in work if result is None)
-
-
-def _lacking_sounds(standing: Standing) -> Iterator[tuple[str, str]]:
-    for group in standing.plan.groups:
-        if group.encodes_audio and standing.open(group) and standing.sound(group) is None:
-            yield group.sound_item, group.sound_identity
-
-
-def _lacking_encodings(standing: Standing) -> Iterator[tuple[str, str]]:
-    """Slices for the encoders; those that a rendition only waits for come first."""
-    yield from _lacking_conforms(standing)
-    yield from _lacking_transcodes(standing)
-
-
-def _lacking_transcodes(standing: Standing) -> Iterator[tuple[str, str]]:
-    """Slices that a rendition lacks which may still get parts; sound is encoded before them."""
-    for group in standing.plan.groups:
-        if group.encodes_audio and standing.sound(group) is None:
-            continue
-        lacking: dict[int, tuple[str, str]] = {}
-        for planned in standing.open(group):
-            work = zip(standing.plan.work(planned), standing.first(planned), strict=True)
-            lacking |= {n: item for n, (item, result) in enumerate(work) if result is None}
-        yield from (lacking[number] for number in sorted(lacking))
-
-
-def _lacking_conforms(standing: Standing) -> Iterator[tuple[str, str]]:
-    """Slices that are to be made again, conformed to the layout of their rendition; sound that is
-    encoded is so before them."""
-    silent = {
-        each.name
-        for group in standing.plan.groups
-        if group.encodes_audio and standing.sound(group) is None
-        for each in group.renditions
-    }
-    for planned in standing.plan.renditions:
-        layout = standing.layout(planned)
-        if layout is None or planned.name in silent or standing.assembled(planned) is not None:
-            continue
-        work, results = standing.work(planned), standing.slices(planned)
-        yield from (work[number] for number in sorted(layout.slices) if results[number] is None)
-
-
-def _windowed(
-    run: Run, standing: Standing, queue: str, lacking: Iterable[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """The first items that nobody has, as many as the workers of their queue can soon do."""
-    active = sum(standing.is_active(item) for item in standing.items if queue_of(item) == queue)
-    window = max(LEAST_WINDOW, WINDOW_PER_THREAD * run.runtime.roster.threads(queue))
-    free = (each for each in lacking if _freed(run, standing, *each))
-    return list(islice(free, max(0, window - active)))
-
-
-def _freed(run: Run, standing: Standing, item: str, identity: str) -> bool:
-    """Whether a lacking item can be claimed.
-
-    One that is done and lacks a receipt all the same was done while the rendition needed none, or
-    by another version: it is forgotten first.
-    """
-    state = standing.items.get(item)
-    if state is None or state.identity != identity:
-        return True
-    if state.state is State.DONE:
-        return run.drop(item)
-    return not standing.is_active(item)
-
-
-def _next_look(run: Run, standing: Standing) -> int:
-    """When to look again even if every message is lost and every worker dies, Unix ms.
-
-    Soon while a transcode is under way: only a look shows how far it has come.
-    """
-    now = standing.now_ms
-    held = [state.expires for state in standing.items.values() if state.active(now)]
-    moves = any(
-        standing.is_leased(each) for each in standing.items if queue_of(each) == TRANSCODING
-    )
-    return min([*held, now + (SHOWN_EVERY_MS if moves else run.runtime.lease_ms)])
+    missing = missing_work(run, standing)
+    runtime.sessions.schedule(run.session_id, next_look(run, standing))
+    for key, refused in claim(run, missing, dispatcher, (Phase.FINALIZING,)):
+        if not _tolerable(run, key, refused):
+            return
+    show_progress(run, standing)
 
 
 def _tolerable(run: Run, key: WorkKey, refused: Refused) -> bool:
@@ -347,26 +164,5 @@ def _wait_out(run: Run, error: TransientError) -> None:
         fail(run, error.code, f"given up: {error.message}")
         return
     run.runtime.sessions.schedule(run.session_id, now + LOOK_AGAIN_MS)
-    log.warning("The recording could not be read yet.", action="store_away", error=str(error))
-
-
-def _show_progress(run: Run, standing: Standing) -> None:
-    """Write what the API shows; a number of a revision under which an MP4 is finished is used up."""
-    views = rendition_views(run, standing)
-    finished = {
-        planned.name: planned.identity
-        for planned in standing.plan.renditions
-        if standing.assembled(planned) is not None
-    }
-    if views == run.record.renditions and finished == run.record.run.get(FINISHED, {}):
-        return
-
-    def shown(record: SessionRecord) -> Changes:
-        changes: Changes = {"renditions": views}
-        if finished:
-            before = record.run.get(FINISHED, {})
-            changes["run"] = {**record.run, FINISHED: {**before, **finished}}
-            changes["used_revision"] = run.revision
-        return changes
-
-    run.runtime.sessions.update_by(run.session_id, run.generation, shown)
+    note_waiting(run, error)
+    run.runtime.outages.tell(error)

@@ -36,16 +36,29 @@ class RecordedError:
     message: str
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What work waits for: a code, a sentence that a customer may read, since when (Unix ms), and
+    the item of work (None: the recording cannot be read)."""
+
+    code: str
+    message: str
+    since: int
+    item: str | None = None
+
+
 class Changes(TypedDict, total=False):
     """The fields of a record that a run may write; a field that is not named keeps its value."""
 
     error: RecordedError | None
+    waiting: Waiting | None
     revision: int
     used_revision: int
     recording_url: str | None
     mp4_url: str | None
     renditions: tuple[Mapping[str, Any], ...]
     run: Mapping[str, Any]
+    look_at: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +69,8 @@ class SessionRecord:
     published results (numbers may be skipped), ``used_revision`` is the highest under which an MP4
     was finished. ``phase_since`` is when the phase was entered (Unix ms). ``renditions`` are shown
     by the API as they are. ``run`` is what is remembered between two rounds of reconcile
-    (``worker.run_memory``).
+    (``worker.run_memory``). ``look_at`` is when the playlist of a live session is to be read next
+    (Unix ms; 0: at once), see ``worker.live_pace``.
     """
 
     session: Session
@@ -71,6 +85,8 @@ class SessionRecord:
     mp4_url: str | None = None
     renditions: tuple[Mapping[str, Any], ...] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
+    look_at: int = 0
+    waiting: Waiting | None = None  #: only while it is at work
 
     @property
     def id(self) -> str:
@@ -100,7 +116,9 @@ def encode(record: SessionRecord) -> dict[str, str]:
         "mp4_url": record.mp4_url,
         "renditions": json_text(record.renditions) if record.renditions else None,
         "run": json_text(record.run) if record.run else None,
+        "look_at": str(record.look_at) if record.look_at else None,
         "error": json_text(vars(record.error)) if record.error else None,
+        "waiting": json_text(vars(record.waiting)) if record.waiting else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -123,10 +141,12 @@ def decode(session_id: str, fields: Mapping[str, str]) -> SessionRecord:
         used_revision=int(fields.get("used_revision", "0")),
         version=int(fields["version"]),
         error=RecordedError(**json.loads(fields["error"])) if "error" in fields else None,
+        waiting=Waiting(**json.loads(fields["waiting"])) if "waiting" in fields else None,
         recording_url=fields.get("recording_url"),
         mp4_url=fields.get("mp4_url"),
         renditions=tuple(json.loads(fields.get("renditions", "[]"))),
         run=json.loads(fields.get("run", "{}")),
+        look_at=int(fields.get("look_at", "0")),
     )
 
 

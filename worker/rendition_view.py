@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from worker.records import SessionRecord
 
+#: In a view: when the multipart upload of an unfinished MP4 was opened, Unix ms, if one was.
+UPLOAD_OPENED_AT = "uploadOpenedAt"
+
 
 def published_views(record: SessionRecord) -> tuple[Mapping[str, Any], ...]:
     """The renditions of the published revision as they were shown then; () when there is none."""
@@ -33,4 +36,7 @@ def withdrawn(record: SessionRecord, state: str) -> tuple[Mapping[str, Any], ...
 
 def unmade_view(view: Mapping[str, Any], state: str) -> Mapping[str, Any]:
     """A rendition of a run of which nothing comes, in ``state`` and without a URL."""
-    return view if view["state"] == "not_made" else {**view, "state": state, "url": None}
+    if view["state"] == "not_made":
+        return view
+    kept = {name: value for name, value in view.items() if name != UPLOAD_OPENED_AT}
+    return {**kept, "state": state, "url": None}

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.assemble import MP4, NONCE, OpenUpload
+from pipelines.errors import ErrorCode
 from pipelines.read_recording import read_recording
 from pipelines.session import Phase
 from worker.decided_layout import DecidedLayout
+from worker.remembered_listing import with_remembered
 from worker.run_memory import revision_made
 from worker.run_plan import RunPlan
 from worker.standing import Standing
-from worker.work_item import WorkKey
+from worker.work_item import State, WorkKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipelines.location import Location
     from pipelines.package import Packager
+    from pipelines.part_scheme import PartScheme
     from pipelines.playlist import Recording
     from worker.records import SessionRecord
     from worker.runtime import Runtime
@@ -34,7 +36,7 @@ _LOST = ""  # in the place of an upload that the store dropped
 
 @dataclass(frozen=True)
 class Run:
-    """A session's record while it is finalized under ``record.generation``."""
+    """A session's record while it is packaged live, or finalized, under ``record.generation``."""
 
     runtime: Runtime
     record: SessionRecord
@@ -52,9 +54,10 @@ class Run:
     @property
     def packager(self) -> Packager:
         """What packaging a slice needs. A segment that is not there is given up once the session
-        has been silent for ``FINALIZER_MISSING_GRACE``: until then, it may just be late."""
+        has been silent for ``FINALIZER_MISSING_GRACE``: until then, and while it is live, it may
+        just be late."""
         silent_ms = self.runtime.sessions.now_ms() - self.record.session.active_at
-        final = silent_ms >= 1000 * self.runtime.settings.missing_grace
+        final = not self.is_live and silent_ms >= 1000 * self.runtime.settings.missing_grace
         return replace(self.runtime.packager, missing_is_final=final)
 
     @property
@@ -62,14 +65,20 @@ class Run:
         """The revision that this run will publish."""
         return revision_made(self.record)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the session was live when its record was read."""
+        return self.record.phase is Phase.LIVE
+
     def key(self, item: str) -> WorkKey:
         """Names one of the run's work items."""
         return WorkKey(self.session_id, self.generation, item)
 
     def read_recording(self) -> Recording:
-        """The recording as its playlists are now."""
+        """The recording as its playlists are now, behind what they are known to have listed."""
         location = self.runtime.playlist_location(self.record.session)
-        return read_recording(self.runtime.reader, location, self.runtime.permitted_sources)
+        now = read_recording(self.runtime.reader, location, self.runtime.permitted_sources)
+        return with_remembered(self, now)
 
     def mp4(self, rendition: str) -> Location:
         """Where this run's MP4 of a rendition goes."""
@@ -83,7 +92,8 @@ class Run:
         return RunPlan.from_json(text) if text else None
 
     def keep_plan(self, made: RunPlan) -> tuple[RunPlan, bool]:
-        """Keep a plan unless there is one already; the one that counts, and whether it is ours.
+        """Keep a plan, or a later one of a session that was live, unless a final one is there; the
+        one that counts, and whether it is ours.
 
         One in the format of another version of ours does not count.
         """
@@ -91,7 +101,7 @@ class Run:
         ours = made.to_json(by=uuid.uuid4().hex)
         before = work.value(self.session_id, self.generation, _PLAN) or ""
         known = RunPlan.from_json(before) if before else None
-        if known is not None:
+        if known is not None and known.final:
             return known, False
         text = work.replace(self.session_id, self.generation, _PLAN, before, ours)
         return RunPlan.from_json(text) or made, text == ours
@@ -99,17 +109,33 @@ class Run:
     def begin_anew(self, reason: str, remembers: Mapping[str, Any] | None = None) -> bool:
         """Have another run follow this one, since what it was planned upon is no longer so.
 
-        A run has one plan; the next one goes on with whatever is finished and still wanted, and
-        ``remembers`` what it is told. False when the session has moved on by itself.
+        A run has one final plan; the next one goes on with whatever is finished and still wanted,
+        and ``remembers`` what it is told. False when the session has moved on by itself.
         """
         begun = self.runtime.sessions.begin_generation(
             self.session_id,
-            expect={Phase.FINALIZING},
+            expect={self.record.phase},
+            to=self.record.phase,
             generation=self.generation,
             reason=reason,
             remembers=remembers,
         )
         return begun is not None
+
+    def look_for_the_missing(self) -> None:
+        """Forget how long work waits for segments that were not there while the session was live."""
+        now = self.runtime.sessions.now_ms()
+        for item, state in self.runtime.work.items(self.session_id, self.generation).items():
+            late = state.error is not None and state.error.code == ErrorCode.SEGMENT_MISSING
+            waits = state.state is State.RELEASED and state.not_before > now
+            if late and waits and not state.attempts:
+                self.drop(item)
+
+    def look_again(self) -> None:
+        """Have the playlist of a live session read at the next look, which is due at once."""
+        now = self.runtime.sessions.now_ms()
+        if self.runtime.sessions.update(self.session_id, self.generation, {"look_at": now}):
+            self.runtime.sessions.schedule(self.session_id, now, earlier_only=True)
 
     @property
     def software_only(self) -> bool:
@@ -126,30 +152,49 @@ class Run:
         """The upload that counts; None while there is none."""
         work = self.runtime.work
         text = work.value(self.session_id, self.generation, _UPLOAD + rendition)
-        return OpenUpload(*json.loads(text)) if text else None
+        return OpenUpload.from_json(text) if text else None
 
-    def open_upload(self, rendition: str) -> OpenUpload:
-        """The upload that counts; opened when there is none. Of two that race, one is aborted."""
-        known = self.upload(rendition)
-        if known is not None:
-            return known
-        nonce = uuid.uuid4().hex
-        where = self.mp4(rendition)
+    def open_upload(self, rendition: str, scheme: PartScheme) -> OpenUpload:
+        """The upload that counts; when there is none, one of such parts is opened."""
+        return self.upload(rendition) or self._opened(rendition, scheme, _LOST)[0]
+
+    def renew_upload(self, rendition: str, small: OpenUpload, scheme: PartScheme) -> bool:
+        """Put an upload of other parts in the place of one, which is aborted with all its parts;
+        False when another has taken its place already."""
+        _, is_ours = self._opened(rendition, scheme, small.to_json())
+        if is_ours:
+            self.runtime.output.abort_upload(self.mp4(rendition), small.upload_id)
+        return is_ours
+
+    def _opened(self, rendition: str, scheme: PartScheme, before: str) -> tuple[OpenUpload, bool]:
+        """The upload that counts, and whether it is opened now, in the place of the one ``before``.
+        Of two that race, one is aborted."""
+        where, nonce = self.mp4(rendition), uuid.uuid4().hex
         upload_id = self.runtime.output.create_upload(where, MP4, {NONCE: nonce})
-        mine = json.dumps([upload_id, nonce])
+        mine = OpenUpload(upload_id, nonce, self.runtime.sessions.now_ms(), scheme).to_json()
         counts = self.runtime.work.replace(
-            self.session_id, self.generation, _UPLOAD + rendition, _LOST, mine
+            self.session_id, self.generation, _UPLOAD + rendition, before, mine
         )
         if counts != mine:
             self.runtime.output.abort_upload(where, upload_id)
-        return OpenUpload(*json.loads(counts))
+        return OpenUpload.from_json(counts), counts == mine
 
     def forget_upload(self, rendition: str, lost: OpenUpload) -> None:
         """Note that the store dropped an upload, so that the next slice opens another."""
-        mine = json.dumps([lost.upload_id, lost.nonce])
         self.runtime.work.replace(
-            self.session_id, self.generation, _UPLOAD + rendition, mine, _LOST
+            self.session_id, self.generation, _UPLOAD + rendition, lost.to_json(), _LOST
         )
+
+    def uploads(self, plan: RunPlan) -> dict[str, OpenUpload]:
+        """The open uploads of a plan's renditions, by name."""
+        names = [each.name for each in plan.renditions]
+        fields = [_UPLOAD + name for name in names]
+        texts = self.runtime.work.values(self.session_id, self.generation, fields)
+        return {
+            name: OpenUpload.from_json(text)
+            for name, text in zip(names, texts, strict=True)
+            if text
+        }
 
     def adopt(self, earlier: int) -> None:
         """Go on with the finished work, layouts and open uploads of an earlier generation."""

@@ -36,6 +36,13 @@ WROTE = "wrote"
 CAME_LATE = "cameLate"
 #: The generation whose finished work the run may go on with.
 ADOPTS = "adopts"
+#: In the place of ``ADOPTS``: the run was stopped, and nobody goes on with its work or its number.
+STOPPED = "stopped"
+
+#: The code of what keeps a live session from being packaged, once it was told.
+HINDERED = "hindered"
+#: What its live playlists have listed so far (``worker.remembered_listing``), while it is staged.
+LISTED = "listed"
 
 _CARRIED = (MAKES, AFTER, PUBLISHED, FINISHED, WROTE)
 
@@ -52,10 +59,36 @@ def is_decided(record: SessionRecord) -> bool:
 
 def carried_on(record: SessionRecord) -> dict[str, Any]:
     """What a run that follows the record's begins with."""
-    carried = (*_CARRIED, CAME_LATE) if record.phase is Phase.FINALIZING else _CARRIED
+    carried = [*_CARRIED]
+    if record.phase is Phase.FINALIZING:
+        carried += [CAME_LATE, LISTED]
+    elif record.phase is Phase.LIVE:
+        carried += [LISTED]
     kept = {name: record.run[name] for name in carried if name in record.run}
+    if STOPPED in record.run:
+        return kept
     earlier = record.run.get(ADOPTS, record.generation)
     return {**kept, ADOPTS: record.generation if is_decided(record) else earlier}
+
+
+def stopped_memory(record: SessionRecord) -> dict[str, Any]:
+    """What is left to know of a run that was stopped: what has to be removed after it."""
+    return {name: record.run[name] for name in _CARRIED if name in record.run} | {STOPPED: True}
+
+
+def left_behind(record: SessionRecord, left: Mapping[str, Any]) -> dict[str, Any]:
+    """What a session at rest has to know to be cleaned once more after a run that remembered
+    ``left``: whatever lies beyond what is published by now goes."""
+    if MAKES not in left:
+        return {STOPPED: True}
+    wrote = left.get(WROTE, [])
+    return {MAKES: left[MAKES], AFTER: record.revision, WROTE: wrote, STOPPED: True}
+
+
+def runs_of(record: SessionRecord) -> tuple[int, ...]:
+    """The generations whose work may still be written down: its own, and the one it goes on with."""
+    known = (record.generation, record.run.get(ADOPTS, 0))
+    return tuple(dict.fromkeys(each for each in known if each))
 
 
 def decided(
@@ -71,7 +104,8 @@ def decided(
     """
     memory = record.run
     made = int(memory.get(MAKES, 0))
-    goes_on = made > record.revision and _goes_on(memory.get(FINISHED, {}), plan, earlier)
+    follows = ADOPTS in memory and made > record.revision
+    goes_on = follows and _goes_on(memory.get(FINISHED, {}), plan, earlier)
     revision = made if goes_on else max(record.revision, record.used_revision, made) + 1
     # A store that forgot a run may still hold uploads of the number before.
     numbers = range(max(record.revision + 1, revision - 1), revision + 1)
@@ -82,9 +116,15 @@ def decided(
         AFTER: record.revision,
         PUBLISHED: [*published],
         WROTE: sorted(wrote | set(memory.get(WROTE, ()))),
-        **{name: memory[name] for name in (CAME_LATE,) if name in memory},
+        **{name: memory[name] for name in (CAME_LATE, LISTED) if name in memory},
         **({FINISHED: memory.get(FINISHED, {}), ADOPTS: memory[ADOPTS]} if goes_on else {}),
     }
+
+
+def also_writes(record: SessionRecord, plan: RunPlan) -> dict[str, Any]:
+    """The memory of a decided run whose plan is another one by now: what it sets out to write."""
+    wrote = {f"r{revision_made(record)}/{each.name}.mp4" for each in plan.renditions}
+    return {**record.run, WROTE: sorted(wrote | set(record.run.get(WROTE, ())))}
 
 
 def _goes_on(finished: Mapping[str, str], plan: RunPlan, earlier: Mapping[str, ItemState]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pipelines.session import Session
 
 #: Raised by one whenever the meaning of a field changes; another one is planned again.
-FORMAT = 4
+FORMAT = 5
 
 ASSEMBLE = "assemble"
 CONFORM = "conform"
@@ -154,7 +155,9 @@ class TranscodeGroup:
 class RunPlan:
     """The plan of a run upon one reading of the recording (``fingerprint``) and of the session.
 
-    ``asked`` is what the session asked for then, as ``asked_of`` tells it.
+    ``asked`` is what the session asked for then, as ``asked_of`` tells it. Of a session that is
+    live it holds the slices that are settled: it is not ``final``, and grows until one is that
+    follows it.
     """
 
     fingerprint: str
@@ -162,16 +165,45 @@ class RunPlan:
     not_made: tuple[Mapping[str, str], ...]
     mp4: str
     asked: str
+    final: bool = True
 
     @classmethod
     def make(
-        cls, recording: Recording, session: Session, decided: Plan, slice_seconds: float | None
+        cls,
+        recording: Recording,
+        session: Session,
+        decided: Plan,
+        slice_seconds: float | None,
+        *,
+        final: bool = True,
     ) -> RunPlan:
-        """The plan with the slices of the recording; raises ``PermanentError`` when it is too long."""
-        renditions = tuple(_planned(each, recording, slice_seconds) for each in decided.renditions)
+        """The plan with the slices of the recording, those that are settled unless it is ``final``;
+        raises ``PermanentError`` when it is too long."""
+        renditions = tuple(
+            _planned(each, recording, slice_seconds, final=final) for each in decided.renditions
+        )
         not_made = tuple({"name": n.name, "reason": n.reason} for n in decided.not_made)
         asked = asked_of(session)
-        return cls(recording.fingerprint, renditions, not_made, decided.mp4, asked)
+        return cls(recording.fingerprint, renditions, not_made, decided.mp4, asked, final)
+
+    def grown(
+        self, recording: Recording, slice_seconds: float | None, *, final: bool = False
+    ) -> RunPlan:
+        """The same renditions with the slices that are settled by now, or with all of them if
+        ``final``; raises as ``make`` does.
+
+        Slices of a playlist that was rewritten are others by then, and are packaged again.
+        """
+        renditions = tuple(
+            replace(
+                each,
+                slices=_planned_slices(
+                    recording, each.variant, each.kind, slice_seconds, final=final
+                ),
+            )
+            for each in self.renditions
+        )
+        return replace(self, fingerprint=recording.fingerprint, renditions=renditions, final=final)
 
     @property
     def identity(self) -> str:
@@ -241,6 +273,7 @@ class RunPlan:
             "notMade": list(self.not_made),
             "mp4": self.mp4,
             "asked": self.asked,
+            "final": self.final,
         }
         return json.dumps(data, separators=(",", ":"))
 
@@ -264,7 +297,9 @@ class RunPlan:
             for each in data["renditions"]
         )
         not_made = tuple(data["notMade"])
-        return cls(data["fingerprint"], renditions, not_made, data["mp4"], data["asked"])
+        return cls(
+            data["fingerprint"], renditions, not_made, data["mp4"], data["asked"], data["final"]
+        )
 
 
 def slices_of(
@@ -278,9 +313,13 @@ def slices_of(
     """The slices of one variant, of the usual lengths of their kind or of ``slice_seconds`` each."""
     chosen = recording.variant(variant)
     playlist = chosen.playlists[0]
-    lengths = _LENGTHS[kind] if slice_seconds is None else SliceLengths.all(slice_seconds)
-    slices = cut(playlist, idle=idle, lengths=lengths)
+    slices = cut(playlist, idle=idle, lengths=lengths_of(kind, slice_seconds))
     return with_sound(slices, playlist, chosen.sound, idle=idle)
+
+
+def lengths_of(kind: RenditionKind, slice_seconds: float | None) -> SliceLengths:
+    """After how much media slices of a kind close, unless ``slice_seconds`` says it for all."""
+    return _LENGTHS[kind] if slice_seconds is None else SliceLengths.all(slice_seconds)
 
 
 def asked_of(session: Session) -> str:
@@ -302,20 +341,28 @@ def kind_of(decided: Rendition) -> RenditionKind:
 
 
 def _planned(
-    decided: Rendition, recording: Recording, slice_seconds: float | None
+    decided: Rendition, recording: Recording, slice_seconds: float | None, *, final: bool
 ) -> PlannedRendition:
     kind = kind_of(decided)
-    slices = slices_of(recording, decided.variant, kind, slice_seconds)
-    planned = PlannedRendition(
-        decided.name,
-        kind,
-        decided.variant,
-        decided.reason,
-        tuple(PlannedSlice(each.identity, round(each.duration, 6)) for each in slices),
-    )
+    slices = _planned_slices(recording, decided.variant, kind, slice_seconds, final=final)
+    planned = PlannedRendition(decided.name, kind, decided.variant, decided.reason, slices)
     if isinstance(decided, Transcode):
         return replace(planned, video=decided.video, encodes_audio=decided.encodes_audio)
     return planned
+
+
+def _planned_slices(
+    recording: Recording,
+    variant: str,
+    kind: RenditionKind,
+    slice_seconds: float | None,
+    *,
+    final: bool,
+) -> tuple[PlannedSlice, ...]:
+    """All slices of a variant, or those up to the first that may still grow."""
+    slices = slices_of(recording, variant, kind, slice_seconds, idle=final)
+    settled = itertools.takewhile(lambda each: each.settled, slices)
+    return tuple(PlannedSlice(each.identity, round(each.duration, 6)) for each in settled)
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import structlog
+
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.location import Location, source_location
+from pipelines.memory_budget import MemoryBudget
 from pipelines.object_store import ObjectStore, connect
 from pipelines.package import Packager
 from pipelines.publish import OutputNames, Publisher
 from pipelines.source import SourceReader
 from pipelines.staging import Staging
+from pipelines.store_pace import StorePace
 from pipelines.tools import MediaTools, locate
 from pipelines.vod_segments import PublicSource, SegmentPlacer
 from worker.presence import Roster
@@ -23,6 +27,8 @@ from worker.work import Work
 if TYPE_CHECKING:
     from pipelines.session import Session
     from worker.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,27 +42,33 @@ class Runtime:
     output: ObjectStore
     reader: SourceReader
     tools: MediaTools
+    memory: MemoryBudget
     stop: threading.Event  #: set when the process is asked to end
 
     @classmethod
     def open(cls, settings: Settings) -> Runtime:
         """Connect to everything that the settings name; nothing is asked of it yet."""
         client = open_redis(settings)
-        output = ObjectStore(connect(settings.output_profile))
+        stop = threading.Event()
+        output = _open_store(settings.output_profile, stop)
         source = output
         if settings.source_profile != settings.output_profile:
-            source = ObjectStore(connect(settings.source_profile))
+            source = _open_store(settings.source_profile, stop)
         return cls(
             settings=settings,
             sessions=SessionStore(
-                client, prefix=settings.redis_prefix, idle_timeout=settings.idle_timeout
+                client,
+                prefix=settings.redis_prefix,
+                idle_timeout=settings.silence,
+                package_live=settings.package_live,
             ),
             work=Work(client, settings.redis_prefix),
             roster=Roster(client, settings.redis_prefix),
             output=output,
             reader=SourceReader(source),
             tools=locate(settings.ffmpeg, settings.ffprobe),
-            stop=threading.Event(),
+            memory=MemoryBudget(settings.memory_budget),
+            stop=stop,
         )
 
     @property
@@ -77,7 +89,7 @@ class Runtime:
     @property
     def packager(self) -> Packager:
         """What packaging a slice needs."""
-        return Packager(self.reader, self.tools.ffmpeg, self.max_hole)
+        return Packager(self.reader, self.tools.ffmpeg, self.max_hole, memory=self.memory)
 
     @property
     def permitted_sources(self) -> tuple[Location, ...]:
@@ -122,3 +134,19 @@ class Runtime:
             same_store=settings.source_profile == settings.output_profile,
         )
         return Publisher(self.output, self.names(session_id), placer)
+
+
+def _open_store(profile: str | None, stop: threading.Event) -> ObjectStore:
+    """The store of a named profile; its retries end when the process is asked to."""
+
+    def told(slowed: bool) -> None:
+        if slowed:
+            log.warning(
+                "The store asks for fewer calls; it gets fewer at once until it copes again.",
+                action="store_throttled",
+                profile=profile,
+            )
+        else:
+            log.info("The store copes again.", action="store_copes", profile=profile)
+
+    return ObjectStore(connect(profile), StorePace(told), stop)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ByteSize,
     Field,
     SecretStr,
     ValidationError,
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 
 #: What every variable of ours starts with; credentials of the stores are boto3's own (``AWS_*``).
 PREFIX = "FINALIZER_"
-
-#: Contract names whose feature this version lacks, with the values that ask for nothing new.
-RESERVED: Mapping[str, frozenset[str]] = {
-    "PACKAGE_LIVE": frozenset({"0", "false", "no", "off"}),
-    "UNIFORM_PARTS": frozenset({"0", "false", "no", "off"}),
-    "MEMORY_BUDGET": frozenset(),
-}
 
 _PLACEHOLDERS = frozenset({"id", "playback_id", "parent_id"})
 _REDIS_URL = re.compile(r"(rediss?|unix)://.+")
@@ -176,11 +170,26 @@ class Settings(BaseSettings):
         (), description="Comma list of secrets that inbound webhooks may be signed with."
     )
     idle_timeout: Seconds = Field(60, description="Seconds without a heartbeat that end a session.")
+    package_live: bool = Field(
+        True,
+        description="Whether slices are packaged while the session is live, as soon as they are "
+        "settled. At its end only the last ones, assembly and proof are left then.",
+    )
+    eager_max_age: Seconds = Field(
+        72000,
+        description="Seconds after which an open multipart upload ends packaging while live: stores "
+        "expire open uploads, some after 24 hours.",
+    )
     sweep_interval: Seconds = Field(2, description="Seconds between two looks for due sessions.")
     missing_grace: Seconds = Field(
         120,
         description="Seconds that an idle session's playlist may be late; as long after the last "
         "sign of life, a listed segment that is not there is waited for.",
+    )
+    abandon_after: Seconds = Field(
+        86400,
+        description="Seconds without a sign of life after which a session without a playlist is not "
+        "waited for any more, whatever `IDLE_TIMEOUT`, `MISSING_GRACE` and `GIVE_UP_AFTER` say.",
     )
     lease: Seconds = Field(60, description="Seconds after which a silent worker loses its slice.")
     max_hole: Seconds = Field(
@@ -198,6 +207,16 @@ class Settings(BaseSettings):
         None,
         description="Seconds of media that one message copies or transcodes; for tests and tuning. "
         "Default: 180 for copies; 60, from slice 300 on 180 for transcodes; 900 from slice 600 on.",
+    )
+    uniform_parts: bool = Field(
+        False,
+        description="Whether all parts of an upload but the last are made equal, as Cloudflare R2 "
+        "wants them: payload and header are filled up, by a few percent.",
+    )
+    memory_budget: Annotated[ByteSize, Field(gt=0)] = Field(
+        ByteSize(1 << 30),
+        description="Bytes, also such as `512MiB`, that the slices which a process works on may take "
+        "together, ffmpeg included: a slice waits for room, a larger one is alone. Default: `1GiB`.",
     )
     default_profiles: bool = Field(
         False, description="Whether sessions without `profiles` get the default ladder."
@@ -224,6 +243,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a sign of life after which something may have to be done."""
+        return min(self.idle_timeout, self.abandon_after)
 
     @property
     def output(self) -> Location:
@@ -284,9 +308,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     ours = {name.removeprefix(PREFIX): environ[name] for name in environ if name.startswith(PREFIX)}
     ours = {name: value for name, value in ours.items() if value.strip()}
-    problems = [_reserved(name) for name in ours if name in RESERVED and _unhonored(name, ours)]
     known = {name.upper() for name in Settings.model_fields}
-    problems += [_unknown(name, known) for name in sorted(ours.keys() - known - RESERVED.keys())]
+    problems = [_unknown(name, known) for name in sorted(ours.keys() - known)]
     if problems:
         raise InvalidSettings("\n".join(problems))
     try:
@@ -297,16 +320,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         raise InvalidSettings("\n".join(_sentences(error))) from None
 
 
-def _unhonored(name: str, values: Mapping[str, str]) -> bool:
-    return values[name].strip().lower() not in RESERVED[name]
-
-
-def _reserved(name: str) -> str:
-    return f"{PREFIX}{name} asks for what this version cannot do yet: unset it."
-
-
 def _unknown(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known | RESERVED.keys()), n=1)
+    close = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"; did you mean {PREFIX}{close[0]}?" if close else "."
     return f"{PREFIX}{name} is not a setting{hint}"
 

@@ -110,6 +110,16 @@ class Standing:
         state = self.items.get(item)
         return state is not None and state.state is State.LEASED and state.active(self.now_ms)
 
+    def waits(self, item: str, identity: str) -> bool:
+        """Whether an item was handed back for a while that is not over."""
+        state = self.items.get(item)
+        return (
+            state is not None
+            and state.state is State.RELEASED
+            and state.identity == identity
+            and state.not_before > self.now_ms
+        )
+
     def seconds_under_way(self, planned: PlannedRendition) -> float:
         """Seconds of media done in those slices of a rendition that workers are on."""
         work = zip(self.work(planned), planned.slices, self.slices(planned), strict=True)

@@ -11,16 +11,27 @@ import redis
 from pipelines.session import Phase, merge
 from worker import listing
 from worker.guarded import KEPT_EVENTS, Due, GuardedRecords, Write, lua, millis
+from worker.keys import report_key, run_key
+from worker.live_pace import FIRST_LOOK_MS, due_when_live
 from worker.records import Changes, SessionRecord, json_text
-from worker.run_memory import carried_on, revision_made
-from worker.transitions import entering, matches, merged, moved
+from worker.run_memory import carried_on, left_behind, revision_made, runs_of
+from worker.transitions import (
+    deleted,
+    entering,
+    is_at_work,
+    matches,
+    merged,
+    moved,
+    next_generation,
+    switched_off,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from redis.lock import Lock
 
-    from pipelines.session import RecordingStatus, Session
+    from pipelines.session import RecordingStatus
     from worker.settings import Settings
 
 
@@ -51,18 +62,27 @@ class SessionStore:
     """Sessions by id. Methods raise ``redis.RedisError`` when the server does not answer, and
     UnknownFormat for a record of another version of ours.
 
-    ``idle_timeout`` (seconds) sets when a live session is due.
+    ``idle_timeout`` (seconds) sets how long after a sign of life a live session is due;
+    with ``package_live`` it is so before that, whenever its playlist is to be read.
     """
 
     def __init__(
-        self, client: redis.Redis[str], *, prefix: str = "finalizer:", idle_timeout: float = 60
+        self,
+        client: redis.Redis[str],
+        *,
+        prefix: str = "finalizer:",
+        idle_timeout: float = 60,
+        package_live: bool = True,
     ) -> None:
         self._redis = client
+        self._prefix = prefix
         self._records = GuardedRecords(client, prefix)
         self._idle_ms = round(idle_timeout * 1000)
+        self._package_live = package_live
         self._take_due = client.register_script(lua("take_due"))
         self._schedule = client.register_script(lua("schedule"))
         self._add_event = client.register_script(lua("add_event"))
+        self._set_report = client.register_script(lua("set_report"))
 
     @classmethod
     def open(cls, settings: Settings) -> SessionStore:
@@ -70,7 +90,8 @@ class SessionStore:
         return cls(
             open_redis(settings),
             prefix=settings.redis_prefix,
-            idle_timeout=settings.idle_timeout,
+            idle_timeout=settings.silence,
+            package_live=settings.package_live,
         )
 
     def ping(self) -> None:
@@ -97,12 +118,17 @@ class SessionStore:
             session, notes = merge(before, session_id, patch, now)
             corrected = [{"action": "corrected", "note": note} for note in notes]
             if record is None:
-                new = SessionRecord(session=session, phase=Phase.LIVE, phase_since=now)
+                new = SessionRecord(
+                    session=session, phase=Phase.LIVE, phase_since=now, look_at=now + FIRST_LOOK_MS
+                )
                 created = ({"action": "created"}, *corrected)
-                return Write(new, created, self._due_when_idle(session), notes)
+                return Write(new, created, self._due_when_live(new), notes)
             after, events = merged(record, session, now)
-            due = self._due_after_merge(record, after)
-            return Write(after, (*events, *corrected), due, notes)
+            if _goes_live(record, after):
+                after = replace(after, look_at=now + FIRST_LOOK_MS)
+            due = self._due_after_merge(record, after, now)
+            forgets = self._runs(record) if switched_off(record, after) else ()
+            return Write(after, (*events, *corrected), due, notes, forgets=forgets)
 
         write = self._records.change(session_id, decide)
         return Put(write.record, write.record.version == 1, write.notes)
@@ -157,13 +183,32 @@ class SessionStore:
                 return None
             if not record.session.record:
                 return None
-            token = max(record.generation + 1, now)
+            token = next_generation(record, now)
             fresh: Changes = {"error": None, "run": {**carried_on(record), **(remembers or {})}}
+            if to is Phase.LIVE:
+                fresh["look_at"] = now
             begun = replace(moved(record, to, now), generation=token, **fresh)
             return Write(begun, ({**entering(to), "generation": token, "reason": reason},), now)
 
         write = self._records.change(session_id, decide)
         return write.record.generation if write else None
+
+    def delete(self, session_id: str) -> SessionRecord | None:
+        """Mark a session as deleted, for good; the record now, None when there is no such session.
+
+        In the same write its run loses every claim, lease and commit, its report and its run are
+        forgotten, and it is due: what was written of it is to be removed. Again, it does nothing.
+        """
+
+        def decide(record: SessionRecord | None, now: int) -> Write | None:
+            if record is None or record.phase is Phase.DELETED:
+                return None
+            gone = deleted(record, now)
+            forgets = (*self._runs(record), report_key(self._prefix, session_id))
+            return Write(gone, (entering(Phase.DELETED),), now, forgets=forgets)
+
+        write = self._records.change(session_id, decide)
+        return write.record if write else self.get(session_id)
 
     def update(
         self,
@@ -200,15 +245,29 @@ class SessionStore:
     ) -> bool:
         """Write what is still to be cleaned up after a run, and when to look again (None: never).
 
-        False, and nothing changed, when the session has moved on: it is live or runs again.
+        False, and nothing changed, when the session has moved on: it is recorded or runs again.
         """
 
         def decide(record: SessionRecord | None, now: int) -> Write | None:
             if record is None or record.generation != generation:
                 return None
-            if record.phase in (Phase.LIVE, Phase.FINALIZING):
+            if is_at_work(record):
                 return None
             return Write(replace(record, run=run), (), _due(due_ms))
+
+        return self._records.change(session_id, decide) is not None
+
+    def clean_again(self, session_id: str, left: Mapping[str, Any]) -> bool:
+        """Have a session cleaned up once more, after a run that remembered ``left``.
+
+        False, and nothing changed, when it will be anyway: it is recorded, runs, or is not done
+        with its cleaning.
+        """
+
+        def decide(record: SessionRecord | None, now: int) -> Write | None:
+            if record is None or is_at_work(record) or record.run:
+                return None
+            return Write(replace(record, run=left_behind(record, left)), (), now)
 
         return self._records.change(session_id, decide) is not None
 
@@ -220,10 +279,12 @@ class SessionStore:
         recording_url: str,
         mp4_url: str,
         renditions: tuple[Mapping[str, Any], ...],
+        report: str | None = None,
         due_ms: int | None = None,
         event: Mapping[str, Any] | None = None,
     ) -> int | None:
-        """Publish: the revision that the run makes, its URLs and ``ready`` in one write.
+        """Publish: the revision that the run makes, its URLs, its report (JSON text) and ``ready``
+        in one write.
 
         Returns the revision; None, and nothing changed, unless the session is still finalizing
         under this generation.
@@ -241,13 +302,14 @@ class SessionStore:
                 renditions=renditions,
             )
             published = event or {**entering(Phase.READY), "revision": ready.revision}
-            return Write(ready, (published,), _due(due_ms))
+            return Write(ready, (published,), _due(due_ms), report=report)
 
         write = self._records.change(session_id, decide)
         return write.record.revision if write else None
 
     def schedule(self, session_id: str, due_ms: int, *, earlier_only: bool = False) -> bool:
-        """Make a recorded session due at a time; False when there is no such session."""
+        """Make a session due at a time; False when there is none that is recorded or left
+        something to be cleaned up."""
         keys = [self._records.session_key(session_id), self._records.key("due")]
         return bool(
             self._schedule(keys=keys, args=[session_id, due_ms, "LT" if earlier_only else "CH"])
@@ -313,11 +375,12 @@ class SessionStore:
 
     def report(self, session_id: str) -> str | None:
         """The session's latest report, JSON text; None until there is one."""
-        return self._redis.get(self._records.key(f"report:{session_id}"))
+        return self._redis.get(report_key(self._prefix, session_id))
 
     def set_report(self, session_id: str, report: str) -> None:
-        """Keep a report (JSON text) as the session's latest."""
-        self._redis.set(self._records.key(f"report:{session_id}"), report)
+        """Keep a report (JSON text) as the session's latest; a deleted session keeps none."""
+        keys = [self._records.session_key(session_id), report_key(self._prefix, session_id)]
+        self._set_report(keys=keys, args=[report])
 
     def is_remembered(self, event_id: str) -> bool:
         """Whether the effects of this webhook event are known to be done."""
@@ -327,16 +390,39 @@ class SessionStore:
         """Note, once they are done, that the effects of a webhook event are."""
         self._redis.set(self._records.key(f"webhook:{event_id}"), "1", ex=ttl_seconds)
 
-    def _due_when_idle(self, session: Session) -> int | Due:
-        return session.active_at + self._idle_ms if session.record else Due.REMOVED
-
-    def _due_after_merge(self, before: SessionRecord, after: SessionRecord) -> int | Due:
-        if not after.session.record:
+    def _due_when_live(self, record: SessionRecord) -> int | Due:
+        if not record.session.record:
             return Due.REMOVED
-        woke = before.phase is not after.phase
-        wanted = not before.session.record
-        newer = after.session.active_at > before.session.active_at
-        return self._due_when_idle(after.session) if woke or wanted or newer else Due.KEPT
+        return due_when_live(record, self._idle_ms, package_live=self._package_live)
+
+    def _runs(self, record: SessionRecord) -> tuple[str, ...]:
+        """The keys of the runs of which nobody will need anything any more."""
+        return tuple(run_key(self._prefix, record.id, generation) for generation in runs_of(record))
+
+    def _due_after_merge(
+        self, before: SessionRecord, after: SessionRecord, now_ms: int
+    ) -> int | Due:
+        if after.phase is Phase.DELETED:
+            return Due.KEPT
+        if switched_off(before, after):
+            return now_ms
+        if not after.session.record:
+            has_leftovers = after.run or after.phase is not Phase.LIVE
+            return Due.KEPT if has_leftovers else Due.REMOVED
+        if _goes_live(before, after):
+            return self._due_when_live(after)
+        if after.session.active_at <= before.session.active_at:
+            return Due.KEPT
+        # A look that is due is under way or soon taken up: no heartbeat asks for another one.
+        is_due = self._package_live and after.look_at <= now_ms
+        return Due.KEPT if is_due else self._due_when_live(after)
+
+
+def _goes_live(before: SessionRecord, after: SessionRecord) -> bool:
+    """Whether an update has woken a session, or is the first that wants it to be recorded."""
+    return before.phase is not after.phase or (
+        bool(after.session.record) and not before.session.record
+    )
 
 
 def _due(due_ms: int | None) -> int | Due:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,15 +12,15 @@ from pipelines.package import Packaged
 from pipelines.staging import SliceLost
 from pipelines.transcoding.sound import encode_sound
 from pipelines.transcoding.transcode import HardwareFailed, RenditionOutput, transcode_slice
-from worker.packaging import RenditionUpload
 from worker.planning import current_slice, current_slices, plan_of, tell_fallback
 from worker.progress import SHOWN_EVERY_MS
+from worker.rendition_upload import RenditionUpload
 from worker.run_plan import sound_identity
 from worker.slice_result import SliceResult
 from worker.standing import sound_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from pipelines.slices import Slice
     from pipelines.staging import SliceReceipt
@@ -62,10 +63,13 @@ def transcode_one(
     receipts: dict[str, SliceReceipt] = {}
     size = 0
     staging = run.runtime.staging(run.session_id)
-    for name, packaged in _transcoded(run, plan, group, work, wanted, checkpoint, progress):
-        checkpoint()
-        receipts[name] = staging.write(run.generation, name, lease.token, packaged)
-        size += packaged.tables.payload_bytes
+    with contextlib.closing(
+        _transcoded(run, plan, group, work, wanted, checkpoint, progress)
+    ) as transcoded:
+        for name, packaged in transcoded:
+            checkpoint()
+            receipts[name] = staging.write(run.generation, name, lease.token, packaged)
+            size += packaged.tables.payload_bytes
     ended = run.runtime.sessions.now_ms()
     _tell(run, work, receipts, size, (ended - began) / 1000)
     return SliceResult(began, ended, receipts).to_json()
@@ -116,11 +120,13 @@ def _transcoded(
     wanted: Sequence[PlannedRendition],
     checkpoint: Callable[[], None],
     progress: Callable[[float], None],
-) -> Iterator[tuple[str, Packaged]]:
+) -> Generator[tuple[str, Packaged]]:
     if not wanted:
         return
     outputs = [
-        RenditionOutput(each.name, each.video, each.encodes_audio, RenditionUpload(run, each.name))
+        RenditionOutput(
+            each.name, each.video, each.encodes_audio, RenditionUpload(run, plan, each, work)
+        )
         for each in wanted
     ]
     sound = encoded_sound(run, plan, group, work.number) if group.encodes_audio else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
@@ -10,8 +11,11 @@ from pipelines.errors import PermanentError
 from pipelines.location import source_location
 from pipelines.session import FfmpegProfile, Phase, Session
 from pipelines.wire import WireModel
+from worker.rendition_view import UPLOAD_OPENED_AT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.records import SessionRecord
     from worker.settings import Settings
 
@@ -85,6 +89,11 @@ class RenditionView(WireModel):
     encoding: EncodingView | None = Field(
         default=None, description="Of the pictures; null when they are copied."
     )
+    upload_age: float | None = Field(
+        default=None,
+        description="Seconds for which the multipart upload of the unfinished MP4 has been open: "
+        "stores expire open uploads. Absent when none is.",
+    )
 
 
 class ProfileList(WireModel):
@@ -151,8 +160,17 @@ def session_view(record: SessionRecord, settings: Settings) -> dict[str, Any]:
         "generation": record.generation,
         "sourceUrl": _source_url(record.session, settings),
         "error": vars(record.error) if record.error else None,
-        "renditions": list(record.renditions),
+        "renditions": [_rendition_view(view) for view in record.renditions],
     }
+
+
+def _rendition_view(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A rendition as GET shows it: an upload with its age, seconds."""
+    view = dict(stored)
+    opened_at = view.pop(UPLOAD_OPENED_AT, None)
+    if opened_at is not None:
+        view["uploadAge"] = round(max(0.0, time.time() - opened_at / 1000), 3)
+    return view
 
 
 def _source_url(session: Session, settings: Settings) -> str | None:

@@ -97,7 +97,9 @@ def _take(event: Mapping[str, Any], effects: Effects) -> str:
     if name in _STREAM_EVENTS:
         effects.look_at_stream(_object(event, "stream"))
     else:
-        effects.merge(_object(_object(event, "payload"), "session"))
+        snapshot = _object(_object(event, "payload"), "session")
+        if not effects.merge(snapshot):
+            return "ignored"
     effects.store.remember(event["id"], REMEMBERED_S)
     return "accepted"
 
@@ -127,9 +129,14 @@ class Effects:
         self._reconciler = reconciler
         self._idle_ms = round(settings.idle_timeout * 1000)
 
-    def merge(self, snapshot: Mapping[str, Any]) -> None:
-        """Merge a session's snapshot like a PUT; its status and URLs are not taken."""
-        self._look_when_idle(self.store.put(_id(snapshot, "session"), snapshot).record)
+    def merge(self, snapshot: Mapping[str, Any]) -> bool:
+        """Merge a session's snapshot like a PUT; its status and URLs are not taken.
+
+        False for a session that is deleted, and stays so.
+        """
+        record = self.store.put(_id(snapshot, "session"), snapshot).record
+        self._look_when_idle(record)
+        return record.phase is not Phase.DELETED
 
     def look_at_stream(self, stream: Mapping[str, Any]) -> None:
         """Have the stream's live sessions looked at; the event says nothing else about them."""

@@ -17,7 +17,7 @@ from enum import StrEnum
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from worker.keys import session_key
+from worker.keys import run_key, session_key
 from worker.work_item import ItemError, ItemState, State, WorkKey, parse_item
 
 if TYPE_CHECKING:
@@ -172,9 +172,9 @@ class Work:
         return bool(self._run(self._release, held.key, arguments))
 
     def drop(self, key: WorkKey) -> bool:
-        """Forget an item, so that it is planned again; False when somebody holds it just now."""
+        """Have an item done again, with its failures forgotten; False when somebody holds it."""
         run = self._run_key(key.session_id, key.generation)
-        return bool(self._drop(keys=[run], args=[_ITEM + key.item]))
+        return bool(self._drop(keys=[run], args=[_ITEM + key.item, KEEP_MS]))
 
     def items(self, session_id: str, generation: int) -> dict[str, ItemState]:
         """Every item of the run that is written in a format we know, by name."""
@@ -243,7 +243,7 @@ class Work:
         self._client.unlink(self._run_key(session_id, generation))
 
     def _run_key(self, session_id: str, generation: int) -> str:
-        return f"{self._prefix}run:{session_id}:{generation}"
+        return run_key(self._prefix, session_id, generation)
 
     def _run(self, script: Any, key: WorkKey, arguments: list[Any], client: Any = None) -> Any:
         keys = [

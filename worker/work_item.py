@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: The format that this version writes (``FORMAT`` in work_item.lua) and the only one it reads.
 FORMAT = 1
@@ -31,6 +34,16 @@ class State(StrEnum):
     DONE = "done"
 
 
+class Ending(StrEnum):
+    """How a lease ended that gave no result, or none that lasted."""
+
+    SILENT = "silent"  #: its worker fell silent until the lease ran out: a crash, or a long pause
+    HANDED_BACK = "handed_back"  #: the worker was asked to stop, or could not hold the lease
+    OUTAGE = "outage"  #: something that the work needs was away
+    FAILED = "failed"  #: the work itself failed
+    LOST = "lost"  #: it was done, and what it had made was not all there any more
+
+
 class ItemError(NamedTuple):
     """The last failure of an item: an ``ErrorCode`` and a sentence."""
 
@@ -45,7 +58,8 @@ class ItemState:
     ``identity`` says which input the work is for; another identity is other work. ``attempts``
     counts crashes of workers and counted releases, ``outages`` the uncounted releases with an
     error, ``failing_since`` is when the first of either happened: all three start afresh when the
-    identity changes. ``progress`` is in seconds of media.
+    identity changes. ``earlier`` counts the leases that were taken for this identity before, by how
+    they ended. ``progress`` is in seconds of media.
     """
 
     state: State
@@ -60,6 +74,7 @@ class ItemState:
     error: ItemError | None = None
     result: str | None = None
     progress: float | None = None
+    earlier: Mapping[Ending, int] = field(default_factory=dict)
 
     def active(self, now_ms: int) -> bool:
         """Whether somebody holds a claim or a lease that has not run out."""
@@ -89,4 +104,5 @@ def parse_item(text: str | bytes) -> ItemState | None:
         error=error,
         result=record.get("result"),
         progress=None if progress is None else progress / 1000,
+        earlier={Ending(how): count for how, count in record.get("earlier", {}).items()},
     )

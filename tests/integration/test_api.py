@@ -244,7 +244,7 @@ def test_the_openapi_document_is_valid_and_has_examples(api):
 
 def test_an_unknown_session_is_404_everywhere(api):
     for method, path in [
-        ("GET", ""), ("GET", "/events"), ("GET", "/report"), ("POST", "/rerun"),
+        ("GET", ""), ("GET", "/events"), ("GET", "/report"), ("POST", "/rerun"), ("DELETE", ""),
     ]:  # fmt: skip
         response = api.http.request(method, f"/sessions/unknown{path}")
         assert response.status_code == 404
@@ -253,7 +253,7 @@ def test_an_unknown_session_is_404_everywhere(api):
 
 def test_unknown_routes_and_methods_have_the_same_shape(api):
     assert error(api.http.get("/nowhere"))["code"] == "not_found"
-    response = api.http.delete("/sessions/s1")
+    response = api.http.delete("/sessions")
     assert response.status_code == 405
     assert error(response)["code"] == "method_not_allowed"
 
@@ -339,6 +339,40 @@ def test_a_failed_session_shows_its_error_and_can_be_run_again(api):
     assert response.json()["generation"] > generation
     assert api.requests.made == [("s1", 0)]
     assert api.http.get("/sessions/s1").json()["phase"] == "finalizing"
+
+
+def test_a_deleted_session_shows_no_urls_no_report_and_is_not_run_again(api):
+    put(api, record=True, lastSeen=api.store.now_ms())
+    publish(api)
+    api.store.set_report("s1", "{}")
+    response = api.http.delete("/sessions/s1")
+    assert response.status_code == 200
+    gone = response.json()
+    assert (gone["phase"], gone["recordingStatus"]) == ("deleted", "deleted")
+    assert (gone["renditions"], gone["error"]) == ([], None)
+    assert not {"recordingUrl", "mp4Url"} & set(gone)
+    assert api.requests.made == [("s1", 0)]
+    assert error(api.http.get("/sessions/s1/report"))["code"] == "report_not_ready"
+    for force in (False, True):
+        refused = api.http.post("/sessions/s1/rerun", json={"force": force})
+        assert (refused.status_code, error(refused)["code"]) == (409, "state_refused")
+    again = api.http.delete("/sessions/s1")
+    assert (again.status_code, again.json()) == (200, gone)
+    assert api.http.get("/sessions/s1").json() == gone
+    for status, ids in (("deleted", ["s1"]), ("ready", []), ("", ["s1"])):
+        listed = api.http.get("/sessions", params={"status": status}).json()["sessions"]
+        assert [each["id"] for each in listed] == ids
+
+
+def test_an_origin_may_go_on_with_a_deleted_session_that_stays_deleted(api):
+    put(api, record=True)
+    gone = api.http.delete("/sessions/s1").json()
+    now = api.store.now_ms()
+    heartbeat = put(api, lastSeen=now, sourceSegments=3)
+    assert heartbeat.status_code == 200
+    assert heartbeat.json() == gone | {"lastSeen": now, "sourceSegments": 3}
+    assert put(api, record=False).json()["phase"] == "deleted"
+    assert put(api, record=True).json()["phase"] == "deleted"
 
 
 def test_a_rerun_is_409_while_live_and_when_ready_without_force(api):

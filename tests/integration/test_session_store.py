@@ -9,6 +9,7 @@ import redis
 from pipelines.session import FieldError, Phase, RecordingStatus
 from worker.guarded import KEPT_EVENTS
 from worker.listing import InvalidCursor
+from worker.live_pace import FIRST_LOOK_MS
 from worker.records import RecordedError, UnknownFormat
 from worker.store import SessionStore
 
@@ -31,6 +32,11 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def store(client: redis.Redis) -> SessionStore:
+    return SessionStore(client, prefix="test:", idle_timeout=IDLE_S, package_live=False)
+
+
+@pytest.fixture
+def live_store(client: redis.Redis) -> SessionStore:
     return SessionStore(client, prefix="test:", idle_timeout=IDLE_S)
 
 
@@ -422,6 +428,79 @@ def test_the_live_sessions_of_a_stream_are_those_still_live(store):
     assert sorted(store.live_sessions_of("other")) == ["b", "c"]
 
 
+@pytest.mark.parametrize("phase", [each for each in Phase if each is not Phase.DELETED])
+def test_deleting_ends_a_session_whatever_it_was_doing(store, client, phase):
+    put_recorded(store)
+    generation = finalize(store) if phase not in (Phase.LIVE, Phase.EMPTY) else 0
+    store.update("s1", generation, {"run": {"wrote": ["r1/source.mp4"], "makes": 1, "after": 0}})
+    if phase is Phase.READY:
+        assert store.commit("s1", generation, renditions=(), **URLS)
+    elif phase is Phase.FAILED:
+        assert fail(store, generation)
+    elif phase is Phase.EMPTY:
+        assert store.transition("s1", expect={Phase.LIVE}, to=Phase.EMPTY, due_ms=None)
+    assert store.get("s1").phase is phase
+    client.hset(f"test:run:s1:{generation}", "item:a", "{}")
+    gone = store.delete("s1")
+    assert (gone.phase, gone.status) == (Phase.DELETED, RecordingStatus.DELETED)
+    assert (gone.recording_url, gone.mp4_url, gone.error, gone.renditions) == (None, None, None, ())
+    assert gone.generation > generation
+    assert gone.run["wrote"] == ["r1/source.mp4"]
+    assert client.exists(f"test:run:s1:{generation}") == (generation == 0)
+    assert store.due_ms("s1") <= store.now_ms()
+    assert store.events("s1")[-1]["action"] == "deleted"
+    assert store.delete("s1") == gone
+    assert store.get("s1") == gone
+
+
+def test_a_deleted_session_is_moved_committed_begun_and_woken_by_nobody(store, client, now):
+    put_recorded(store)
+    generation = finalize(store)
+    gone = store.delete("s1")
+    assert store.commit("s1", generation, renditions=(), **URLS) is None
+    assert not fail(store, generation)
+    assert not store.update("s1", generation, {"used_revision": 1})
+    store.set_report("s1", "{}")
+    assert store.report("s1") is None
+    due = store.due_ms("s1")
+    store.put("s1", {"lastSeen": now, "sourceSegments": 5, "record": True})
+    assert store.due_ms("s1") == due
+    woken = store.get("s1")
+    assert (woken.phase, woken.generation, woken.run) == (Phase.DELETED, gone.generation, gone.run)
+    with pytest.raises(ValueError, match="no session goes from deleted"):
+        store.begin_generation("s1", expect={Phase.DELETED}, reason="test")
+
+
+def test_an_unknown_session_cannot_be_deleted(store, client):
+    assert store.delete("s1") is None
+    assert client.dbsize() == 0
+
+
+def test_a_run_of_a_session_that_is_not_recorded_any_more_is_stopped(store, client, now):
+    put_recorded(store, lastSeen=now)
+    generation = finalize(store)
+    store.update("s1", generation, {"run": {"wrote": ["r1/source.mp4"], "makes": 1, "after": 0}})
+    client.hset(f"test:run:s1:{generation}", "item:a", "{}")
+    store.put("s1", {"record": False})
+    off = store.get("s1")
+    assert (off.phase, off.status) == (Phase.LIVE, None)
+    assert off.generation > generation
+    assert off.run["wrote"] == ["r1/source.mp4"]
+    assert not client.exists(f"test:run:s1:{generation}")
+    assert store.due_ms("s1") <= store.now_ms()
+    assert store.commit("s1", generation, renditions=(), **URLS) is None
+    store.put("s1", {"lastSeen": now + 1})
+    assert store.due_ms("s1") <= store.now_ms(), "the cleaning is not put off"
+    assert store.get("s1").generation == off.generation
+    store.put("s1", {"record": True})
+    on = store.get("s1")
+    assert (on.phase, on.status) == (Phase.LIVE, RecordingStatus.WAITING)
+    assert store.due_ms("s1") > store.now_ms()
+    begun = finalize(store)
+    assert "adopts" not in store.get("s1").run
+    assert begun > off.generation
+
+
 def test_a_report_is_kept_as_it_was_written(store):
     store.set_report("s1", '{"verdict":"complete"}')
     assert store.report("s1") == '{"verdict":"complete"}'
@@ -516,3 +595,49 @@ def test_no_question_costs_more_when_more_sessions_are_stored(store, client, now
         store.schedule(f"s{number:03d}", now + 3_600_000)
     assert cost() == few
     assert not {"keys", "scan", "smembers"} & {name for counts in few for name in counts}
+
+
+def test_a_live_session_is_due_for_its_first_look_soon_and_no_heartbeat_puts_it_off(live_store):
+    now = live_store.now_ms()
+    live_store.put("s1", {"record": True, "lastSeen": now})
+    first = live_store.due_ms("s1")
+    assert now <= first - FIRST_LOOK_MS <= live_store.now_ms()
+    live_store.put("s1", {"lastSeen": live_store.now_ms() + 1})
+    assert live_store.due_ms("s1") == first
+
+
+def test_a_look_that_is_due_later_waits_for_the_end_of_the_session_at_most(live_store):
+    now = live_store.now_ms()
+    live_store.put("s1", {"record": True, "lastSeen": now})
+    live_store.update("s1", 0, {"look_at": now + 10 * IDLE_MS})
+    live_store.put("s1", {"lastSeen": now + 1})
+    assert live_store.due_ms("s1") == now + 1 + IDLE_MS
+    live_store.update("s1", 0, {"look_at": now + 7_000})
+    live_store.put("s1", {"lastSeen": now + 2})
+    assert live_store.due_ms("s1") == now + 7_000
+
+
+def test_a_look_that_is_under_way_is_not_asked_for_again_by_heartbeats(live_store):
+    now = live_store.now_ms()
+    live_store.put("s1", {"record": True, "lastSeen": now})
+    live_store.update("s1", 0, {"look_at": now - 1})
+    live_store.schedule("s1", now + 30_000)
+    live_store.put("s1", {"lastSeen": now + 1})
+    assert live_store.due_ms("s1") == now + 30_000
+
+
+def test_a_session_that_is_not_recorded_is_never_due_until_it_is(live_store):
+    live_store.put("s1", {"lastSeen": live_store.now_ms()})
+    assert live_store.due_ms("s1") is None
+    live_store.put("s1", {"record": True})
+    assert live_store.due_ms("s1") <= live_store.now_ms() + FIRST_LOOK_MS
+
+
+def test_a_session_that_wakes_up_is_looked_at_soon(live_store):
+    live_store.put("s1", {"record": True, "lastSeen": live_store.now_ms() - 1})
+    live_store.update("s1", 0, {"look_at": 0})
+    generation = live_store.begin_generation("s1", expect={Phase.LIVE}, reason="idle")
+    live_store.put("s1", {"lastSeen": live_store.now_ms() + 1})
+    assert live_store.get("s1").generation == generation
+    assert live_store.due_ms("s1") == live_store.get("s1").look_at
+    assert 0 < live_store.due_ms("s1") - live_store.now_ms() <= FIRST_LOOK_MS

@@ -11,7 +11,7 @@ from pipelines.session import Phase
 from worker.keys import session_key
 from worker.store import SessionStore
 from worker.work import Claim, Reason, Refused, Work
-from worker.work_item import State, WorkKey
+from worker.work_item import Ending, State, WorkKey
 
 pytestmark = pytest.mark.redis
 
@@ -401,9 +401,28 @@ def test_progress_is_seen_by_whoever_looks(work):
 def test_a_dropped_item_is_planned_again(work):
     work.complete(lease(work), "x")
     assert work.drop(KEY)
-    assert state_of(work) is None
+    assert (state_of(work).state, state_of(work).result) == (State.RELEASED, None)
     assert isinstance(claim(work), Claim)
     assert work.drop(KEY._replace(item="publish")), "an absent item is dropped already"
+
+
+def test_an_item_tells_how_each_lease_ended_that_was_taken_for_it_before(work):
+    lease(work, ttl=SHORT)
+    wait_until_over(work)
+    work.release(lease(work), counts=False, error=None)
+    work.release(lease(work), counts=False, error=(ErrorCode.STORE_UNAVAILABLE, "away"))
+    work.release(lease(work), counts=True, error=(ErrorCode.INTERNAL_ERROR, "failed"))
+    work.complete(lease(work), "x")
+    work.drop(KEY)
+    work.release(claim(work), counts=False, error=None)
+    assert work.complete(lease(work), "y")
+    assert state_of(work).earlier == dict.fromkeys(Ending, 1)
+    assert claim(work, identity="b").state.earlier == {}
+
+
+def test_an_item_that_was_done_at_once_tells_of_no_lease_before(work):
+    work.complete(lease(work), "x")
+    assert state_of(work).earlier == {}
 
 
 def test_an_item_that_somebody_holds_is_not_dropped(work):

@@ -44,7 +44,8 @@ if old then
       old = { state = 'released', identity = identity, token = old.token, not_before = 0,
               attempts = old.attempts + 1, outages = old.outages,
               failing_since = old.failing_since or old.expires,
-              code = 'interrupted', message = message }
+              code = 'interrupted', message = message, earlier = old.earlier }
+      ended(old, 'silent')
       write(run, item, old, keep)
     end
     if old.attempts >= limit then
@@ -54,7 +55,7 @@ if old then
       return refused('waiting', old)
     end
     new.attempts, new.outages, new.failing_since = old.attempts, old.outages, old.failing_since
-    new.code, new.message = old.code, old.message
+    new.code, new.message, new.earlier = old.code, old.message, old.earlier
   end
 end
 return { 'claimed', write(run, item, new, keep) }

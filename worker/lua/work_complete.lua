@@ -16,5 +16,6 @@ if value.state ~= 'leased' or not is_current(session, generation) then
   return 0
 end
 write(run, item, { state = 'done', identity = value.identity, token = token, owner = value.owner,
-                   attempts = value.attempts, outages = value.outages, result = result }, keep)
+                   attempts = value.attempts, outages = value.outages, earlier = value.earlier,
+                   result = result }, keep)
 return 1

@@ -34,6 +34,12 @@ local function write(run, item, value, keep)
   return text
 end
 
+-- Note how one more lease of the item's identity has ended without a result that counts.
+local function ended(value, how)
+  value.earlier = value.earlier or {}
+  value.earlier[how] = (value.earlier[how] or 0) + 1
+end
+
 local function is_current(session, generation)
   return redis.call('HGET', session, 'generation') == generation
 end

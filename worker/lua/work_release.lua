@@ -15,6 +15,9 @@ end
 if value.state ~= 'claimed' and value.state ~= 'leased' then
   return 0
 end
+if value.state == 'leased' then
+  ended(value, counts == '1' and 'failed' or code ~= '' and 'outage' or 'handed_back')
+end
 local time = now()
 if counts == '1' then
   value.attempts = value.attempts + 1
