@@ -61,9 +61,11 @@ class Stopped(Exception):
 class Stack:
     """One start of the stack in its directory, up to the signal that ends it."""
 
-    def __init__(self, directory: StackDirectory, identity: Identity, workers: int) -> None:
+    def __init__(
+        self, directory: StackDirectory, identity: Identity, workers: int, through: str | None
+    ) -> None:
         self._directory = directory
-        self.environment = stack_environment(identity, os.environ)
+        self.environment = stack_environment(identity, os.environ, through)
         logs = directory.logs
         redis = RedisServer(directory.path / "redis", identity.redis_port, log=logs / "redis.log")
         self._s3 = S3Server(
@@ -148,12 +150,8 @@ class Stack:
         stop_parts(self._servers, _SERVERS_STOP_S)
 
     def _api(self, port: int) -> Part:
-        argv = [
-            "-m", "uvicorn", "worker.api:app", "--host", LOOPBACK, "--port", str(port),
-            "--timeout-graceful-shutdown", "3",
-        ]  # fmt: skip
-        ports = range(port, port + 1)
-        return self._part("api", argv, process_environment(), lambda _child: _healthy(port), ports)
+        ports, argv = range(port, port + 1), api_argv(port)
+        return self._part("api", argv, process_environment(), lambda _child: healthy(port), ports)
 
     def _worker(self, name: str, queue: str) -> Part:
         argv, environment = worker_argv(queue), worker_environment(queue)
@@ -178,8 +176,10 @@ class Stack:
         return Part(child, child.start, ports)
 
 
-def run_stack(directory: StackDirectory, workers: int) -> None:
+def run_stack(directory: StackDirectory, workers: int, through: str | None = None) -> None:
     """Run a stack to its end: on the ports it had before, or the first time on free ones.
+
+    ``through`` is the address of a proxy before its S3 server, for its own processes.
 
     Raises PartFailedError when it cannot be brought up.
     """
@@ -190,7 +190,7 @@ def run_stack(directory: StackDirectory, workers: int) -> None:
     while True:
         directory.keep(identity)
         try:
-            return Stack(directory, identity, workers).run()
+            return Stack(directory, identity, workers, through).run()
         except PortTakenError:
             # Somebody was faster on a port that nobody knows yet: another one does as well.
             tries -= 1
@@ -210,11 +210,17 @@ def main(
         Path, typer.Option("--dir", help="Where data and logs live.", file_okay=False)
     ] = Path(".stack"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin without the data in DIR.")] = False,
+    through: Annotated[
+        str | None,
+        typer.Option(
+            "--through", metavar="URL", help="A proxy by which the processes reach the S3 server."
+        ),
+    ] = None,
 ) -> None:
     """Run the embedded stack until Ctrl-C; prints "ready" when every part answers."""
     try:
         with open_directory(directory, fresh=fresh) as opened:
-            run_stack(opened, workers)
+            run_stack(opened, workers, through)
     except (DirectoryRefusedError, settings.InvalidSettings) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
@@ -229,6 +235,14 @@ def worker_argv(queue: str) -> list[str]:
         "-m", "dramatiq", "worker.actors", "--processes", "1",
         "--threads", str(_THREADS[queue]), "--queues", queue,
         "--worker-shutdown-timeout", str(int(_DRAIN_S * 1000)),
+    ]  # fmt: skip
+
+
+def api_argv(port: int) -> list[str]:
+    """What Python is given to run the API."""
+    return [
+        "-m", "uvicorn", "worker.api:app", "--host", LOOPBACK, "--port", str(port),
+        "--timeout-graceful-shutdown", "3",
     ]  # fmt: skip
 
 
@@ -253,7 +267,8 @@ def worker_environment(queue: str) -> dict[str, str]:
     }
 
 
-def _healthy(port: int) -> bool:
+def healthy(port: int) -> bool:
+    """Whether the API on that port answers."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PROBE_S)
     try:
         connection.request("GET", "/healthz")

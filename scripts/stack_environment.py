@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from scripts.ports import LOOPBACK
 from scripts.s3_access import REGION
 from worker import settings
+from worker.broker import is_rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +25,14 @@ _OURS = frozenset(
 )  # fmt: skip
 
 
-def stack_environment(identity: Identity, caller: Mapping[str, str]) -> dict[str, str]:
+def stack_environment(
+    identity: Identity, caller: Mapping[str, str], through: str | None = None
+) -> dict[str, str]:
     """Settings and credentials of the stack with this identity.
 
-    A ``FINALIZER_`` variable of the caller wins, unless it would lead away from this stack.
+    A ``FINALIZER_`` variable of the caller wins, unless it would lead away from this stack; a
+    RabbitMQ that the caller names is used, and may serve several stacks.
+    ``through`` is where the processes reach the S3 server, if not directly.
     """
     s3 = f"http://{LOOPBACK}:{identity.s3_port}"
     defaults = {
@@ -51,6 +57,14 @@ def stack_environment(identity: Identity, caller: Mapping[str, str]) -> dict[str
         "AWS_ACCESS_KEY_ID": identity.access_key,
         "AWS_SECRET_ACCESS_KEY": identity.secret_key,
         "AWS_REGION": REGION,
-        "AWS_ENDPOINT_URL_S3": s3,
+        "AWS_ENDPOINT_URL_S3": through or s3,
     }
+    broker = caller.get("FINALIZER_BROKER_URL", "").strip()
+    if is_rabbitmq(broker):
+        fixed["FINALIZER_BROKER_URL"] = broker
+        defaults["FINALIZER_REDIS_PREFIX"] = f"stack-{_fingerprint(identity.access_key)}:"
     return defaults | chosen | fixed
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

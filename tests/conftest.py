@@ -10,8 +10,10 @@ import redis as redis_client
 
 from pipelines.tools import MediaTools, locate
 from scripts.embedded import RedisServer, S3Server, start_redis, start_s3
-from tests.browser import CHROMIUM, Missing, fetch_hls_js, fetch_mp4box, install_chromium
+from tests.browser import CHROMIUM, fetch_hls_js, fetch_mp4box, install_chromium
+from tests.installing import Missing
 from tests.media import MediaFactory
+from tests.rabbitmq import RABBITMQ, RabbitmqServer, install_rabbitmq, start_rabbitmq
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -29,7 +31,8 @@ class Buckets(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--fuzz-seconds`` lets tests/integration/test_fuzz.py go on, ``--long`` adds long tests."""
+    """``--fuzz-seconds`` lets tests/integration/test_fuzz.py go on, ``--long`` adds long tests,
+    ``--chaos-seed`` draws other strikes for tests/acceptance/test_chaos.py."""
     parser.addoption("--long", action="store_true", help="also run the tests that are marked long")
     parser.addoption(
         "--fuzz-seconds",
@@ -37,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.0,
         help="seconds to look for what readers stumble over",
     )
+    parser.addoption("--chaos-seed", type=int, default=5, help="what chaos draws its strikes from")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -99,6 +103,21 @@ def chromium(complete: bool, run_folder: Path) -> None:
         if not complete:
             pytest.skip(f"there is no {CHROMIUM}")
         install_chromium(run_folder)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(
+    complete: bool, run_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitmqServer]:
+    """One RabbitMQ for all tests of this process; only where nothing may be skipped is it
+    installed."""
+    if not RABBITMQ.exists():
+        if not complete:
+            pytest.skip(f"there is no {RABBITMQ}")
+        install_rabbitmq(run_folder)
+    server = start_rabbitmq(tmp_path_factory.mktemp("rabbitmq"))
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")
