@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from pipelines.object_store import (
     composite_crc32,
     encode_crc32,
 )
+from pipelines.part_scheme import VARYING_PARTS, PartScheme
 from pipelines.silence import silent_sound
 from pipelines.store_errors import ObjectExists, ObjectMissing, PartsRefused, UploadMissing
 from pipelines.wall_clock import ListedClock
@@ -84,10 +86,25 @@ class LayoutNeeded(Exception):
 
 @dataclass(frozen=True)
 class OpenUpload:
-    """The multipart upload of a rendition, and the nonce in its object's metadata."""
+    """The multipart upload of a rendition, the nonce in its object's metadata, when it was opened,
+    Unix ms, and how its parts are numbered."""
 
     upload_id: str
     nonce: str
+    opened_ms: int = 0
+    scheme: PartScheme = VARYING_PARTS
+
+    def to_json(self) -> str:
+        """The form in which the run's record keeps it."""
+        told = [self.upload_id, self.nonce, self.opened_ms, self.scheme.to_json()]
+        return json.dumps(told, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> OpenUpload:
+        """The inverse of ``to_json``; an earlier version of ours kept the first two alone."""
+        upload_id, nonce, *more = json.loads(text)
+        opened_ms, scheme = more or (0, VARYING_PARTS.to_json())
+        return cls(upload_id, nonce, opened_ms, PartScheme.from_json(scheme))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +165,7 @@ class Assembly:
     encoding_of: EncodingOf | None = None  #: how pictures of another kind are to be conformed
     sound: Sequence[AudioRendition] = ()  #: that is listed, in playlists of its own
     listed: Sequence[Segment] = ()  #: of the variant's own playlist
+    scheme: PartScheme = VARYING_PARTS  #: of the upload, or of the one that would be opened
 
 
 def assemble(assembly: Assembly) -> AssembledObject:
@@ -157,13 +175,13 @@ def assemble(assembly: Assembly) -> AssembledObject:
     ``LayoutNeeded`` when some must be conformed, ``PermanentError`` when the slices do not make one
     movie (``gap_refused``: media is missing, and must not be), ``TransientError`` for an outage.
     """
-    layout = lay_out([receipt.payload for receipt in assembly.receipts])
+    layout = lay_out([receipt.payload for receipt in assembly.receipts], assembly.scheme)
     tables, totals = _merge(assembly, layout)
     _refuse_gaps(assembly, tables)
     _settle_layout(assembly, tables.conformance)
     try:
         size = len(tables.silence) + layout.payload_size
-        header = write_header(tables.taken(), size, tables.silence)
+        header = write_header(tables.taken(), size, tables.silence, layout.filling)
     except Mp4Error as error:
         message = f"the tables of {assembly.rendition} cannot be written: {error}"
         raise PermanentError(ErrorCode.VERIFICATION_FAILED, message) from error
@@ -287,17 +305,19 @@ def _no_encoding(main: MainPictures) -> VideoEncoding:
 def _write(
     assembly: Assembly, layout: ObjectLayout, header: bytes
 ) -> tuple[tuple[UploadedPart, ...], ObjectHead]:
+    parts = layout.parts(len(header))
     if layout.single and assembly.upload is None:
-        return _write_whole(assembly, b"".join((header, *_all_staged(assembly, layout))))
+        bodies = (_body(assembly, part, header) for part in parts if isinstance(part, StagedPart))
+        return _write_whole(assembly, b"".join(bodies))
     upload = assembly.upload or assembly.open_upload()
     done = _already_done(assembly, upload)
     if done is not None and done.size != len(header) + layout.payload_size:
         raise UploadLost(f"{assembly.location} was completed before its last slices came")
     if done is None:
-        _check_parts(assembly, upload, layout)
+        _check_parts(assembly, upload)
         _abort_others(assembly, upload)
-    parts = tuple(_uploaded(assembly, upload, layout, header, done is not None))
-    return parts, done or _complete(assembly, upload, parts)
+    written = tuple(_uploaded(assembly, upload, parts, header, done is not None))
+    return written, done or _complete(assembly, upload, written)
 
 
 def _write_whole(assembly: Assembly, body: bytes) -> tuple[tuple[UploadedPart, ...], ObjectHead]:
@@ -320,46 +340,43 @@ def _write_whole(assembly: Assembly, body: bytes) -> tuple[tuple[UploadedPart, .
     return (written,), assembly.store.head(assembly.location)
 
 
-def _all_staged(assembly: Assembly, layout: ObjectLayout) -> Iterator[bytes]:
-    for part in layout.parts:
-        if isinstance(part, StagedPart):
-            yield bytes(_staged_body(assembly, part, b""))
-
-
-def _staged_body(assembly: Assembly, part: StagedPart, header: bytes) -> bytearray:
-    """The bytes of a part made now: header, staged payloads in order, padding."""
-    receipts = {receipt.number: receipt for receipt in assembly.receipts}
-    body = bytearray(header)
-    for number in part.slices:
-        body += assembly.staging.payload(receipts[number])
-    body += bytes(part.padding)
-    return body
+def _body(assembly: Assembly, part: StagedPart, header: bytes) -> bytes:
+    """The bytes of a part made now: of the header, of staged payloads in order, padding."""
+    begin, end = part.header
+    pieces: list[bytes | memoryview] = [memoryview(header)[begin:end]]
+    for number, since, until in part.slices:
+        pieces.append(memoryview(assembly.staging.payload(assembly.receipts[number]))[since:until])
+    return b"".join((*pieces, bytes(part.padding)))
 
 
 def _uploaded(
-    assembly: Assembly, upload: OpenUpload, layout: ObjectLayout, header: bytes, done: bool
+    assembly: Assembly,
+    upload: OpenUpload,
+    parts: Sequence[StagedPart | UploadedPart],
+    header: bytes,
+    done: bool,
 ) -> Iterator[UploadedPart]:
     """Upload the parts that are made at assembly, last to first: the header goes up last."""
-    parts: dict[int, UploadedPart] = {}
-    for part in reversed(layout.parts):
+    written: list[UploadedPart] = []
+    for part in reversed(parts):
         assembly.checkpoint()
         if isinstance(part, UploadedPart):
-            parts[part.number] = part
+            written.append(part)
             continue
-        body = _staged_body(assembly, part, header if part is layout.parts[0] else b"")
+        body = _body(assembly, part, header)
         if done:
-            parts[part.number] = UploadedPart(part.number, len(body), "", zlib.crc32(body))
+            written.append(UploadedPart(part.number, len(body), "", zlib.crc32(body)))
             continue
         try:
-            parts[part.number] = assembly.store.upload_part(
-                assembly.location, upload.upload_id, part.number, body
+            written.append(
+                assembly.store.upload_part(assembly.location, upload.upload_id, part.number, body)
             )
         except UploadMissing as error:
             raise UploadLost(str(error)) from error
-    yield from (parts[number] for number in sorted(parts))
+    yield from reversed(written)
 
 
-def _check_parts(assembly: Assembly, upload: OpenUpload, layout: ObjectLayout) -> None:
+def _check_parts(assembly: Assembly, upload: OpenUpload) -> None:
     """Compare the store's parts with the slices' results, before anything is made of them."""
     try:
         listed = assembly.store.list_parts(assembly.location, upload.upload_id)
@@ -370,6 +387,8 @@ def _check_parts(assembly: Assembly, upload: OpenUpload, layout: ObjectLayout) -
         for receipt in assembly.receipts
         for part in receipt.payload.parts
         if ListedPart(part.number, part.size, part.etag) not in listed
+        or part.number not in assembly.scheme.numbers(receipt.number)
+        or assembly.scheme.padding(part.size)
     )
     if changed:
         raise SlicesChanged(tuple(dict.fromkeys(changed)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.errors import AccountError, ToolError
 from pipelines.object_store import UploadedPart
+from pipelines.parts import PartUpload
 from pipelines.process import DeadlinePassed
 from pipelines.slices import PeriodStart
 
@@ -23,7 +24,7 @@ SHARE = 10
 _Made = TypeVar("_Made")
 
 
-class Nowhere:
+class Nowhere(PartUpload):
     """Takes the parts of a trial, and keeps nothing."""
 
     def upload_part(self, number: int, body: bytes) -> UploadedPart:

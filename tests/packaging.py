@@ -22,6 +22,8 @@ from pipelines.gap_policy import GapPolicy
 from pipelines.location import Location
 from pipelines.object_store import ObjectStore, UploadedPart
 from pipelines.package import Packaged, Packager, package_slice
+from pipelines.part_scheme import VARYING_PARTS, PartScheme
+from pipelines.parts import PartUpload
 from pipelines.playlist import AudioRendition, MediaPlaylist, Segment
 from pipelines.profile import Encoder
 from pipelines.read_recording import read_recording
@@ -75,11 +77,12 @@ def upload_folder(client: Any, folder: Path, bucket: str, prefix: str) -> None:
 
 
 @dataclass
-class LazyUpload:
+class LazyUpload(PartUpload):
     """Opens the multipart upload of the MP4 when the first part is full."""
 
     store: ObjectStore
     location: Location
+    parts: PartScheme = VARYING_PARTS
     opened: OpenUpload | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -91,7 +94,10 @@ class LazyUpload:
                 self.opened = OpenUpload(upload_id, nonce)
             return self.opened
 
-    def upload_part(self, number: int, body: bytearray) -> UploadedPart:
+    def scheme(self, payload_bytes: int) -> PartScheme:
+        return self.parts
+
+    def upload_part(self, number: int, body: bytes) -> UploadedPart:
         return self.store.upload_part(self.location, self.open().upload_id, number, body)
 
 

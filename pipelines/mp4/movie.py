@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.media import TrackKind
-from pipelines.mp4.boxes import LONG_HEADER, Mp4Error, box, container, full_box
+from pipelines.mp4.boxes import LONG_HEADER, SHORT_HEADER, Mp4Error, box, container, full_box
 from pipelines.mp4.movie_header import UNITY_MATRIX
 from pipelines.mp4.sample_boxes import (
     chunk_offsets,
@@ -24,6 +24,8 @@ from pipelines.mp4.sample_boxes import (
 from pipelines.mp4.samples import starts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipelines.mp4.movie_header import Edit
 
 _EPOCH = datetime(1904, 1, 1, tzinfo=UTC)
@@ -68,24 +70,31 @@ class Movie:
     creation_time: datetime | None
 
 
-def write_header(movie: Movie, payload_size: int, begin: bytes = b"") -> bytes:
+def write_header(
+    movie: Movie,
+    payload_size: int,
+    begin: bytes = b"",
+    filling: Callable[[int], int] = lambda size: 0,
+) -> bytes:
     """``ftyp``, ``moov``, the 16-byte header of a 64-bit ``mdat``, and the payload's ``begin``.
 
-    The bytes depend on nothing but the arguments. Raises ``Mp4Error`` when tables contradict each
+    ``filling`` tells by how many bytes so many are to grow: 0, or what a ``free`` box needs, which
+    then stands before the ``mdat``. The bytes depend on nothing but the arguments. Raises ``Mp4Error`` when tables contradict each
     other, reach beyond the payload, or hold what MP4 cannot say.
     """
     _check(movie, payload_size)
     head = _file_type(movie)
     tables = [_tables(track) for track in movie.tracks]
     unplaced = sum(map(len, [head, *_moov(movie, tables)])) + LONG_HEADER
-    width, shift = _placement(movie, unplaced, payload_size)
+    width, free, shift = _placement(movie, unplaced, payload_size, len(begin), filling)
     tables = [
         [*boxes, *chunk_offsets(track.chunk_offsets.astype(np.int64) + shift, width)]
         for track, boxes in zip(movie.tracks, tables, strict=True)
     ]
     movie = replace(movie, tracks=tuple(map(_without_tables, movie.tracks)))
+    filled = box(b"free", bytes(free - SHORT_HEADER)) if free else b""
     payload = struct.pack(">I4sQ", 1, b"mdat", LONG_HEADER + payload_size)
-    return b"".join([head, *_moov(movie, tables), payload, begin])
+    return b"".join([head, *_moov(movie, tables), filled, payload, begin])
 
 
 def _without_tables(track: MovieTrack) -> MovieTrack:
@@ -104,13 +113,19 @@ def _without_tables(track: MovieTrack) -> MovieTrack:
     )
 
 
-def _placement(movie: Movie, unplaced: int, payload_size: int) -> tuple[int, int]:
-    """Bytes of one chunk offset, and where the payload starts when offsets are written so."""
+def _placement(
+    movie: Movie, unplaced: int, payload_size: int, begun: int, filling: Callable[[int], int]
+) -> tuple[int, int, int]:
+    """Bytes of one chunk offset, of the ``free`` box, and before the payload when both are so."""
     counts = [len(track.chunk_offsets) for track in movie.tracks]
-    narrow, wide = (
-        unplaced + sum(chunk_offsets_size(count, width) for count in counts) for width in (4, 8)
-    )
-    return (4, narrow) if narrow + payload_size <= 1 << 32 else (8, wide)
+
+    def placed(width: int) -> tuple[int, int, int]:
+        size = unplaced + sum(chunk_offsets_size(count, width) for count in counts)
+        free = filling(size + begun)
+        return width, free, size + free
+
+    narrow = placed(4)
+    return narrow if narrow[2] + payload_size <= 1 << 32 else placed(8)
 
 
 def _check(movie: Movie, payload_size: int) -> None:

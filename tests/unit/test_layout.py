@@ -1,11 +1,12 @@
-"""Laying an object out: parts in an order and of sizes that S3 takes, offsets that follow them."""
+"""Laying an object out: parts in an order and of sizes that stores take, offsets that follow them."""
 
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipelines.errors import ErrorCode, PermanentError
 from pipelines.layout import (
     HEADER_PART,
     JOINED_PART_BYTES,
@@ -15,88 +16,99 @@ from pipelines.layout import (
     lay_out,
 )
 from pipelines.object_store import MIN_PART_BYTES, UploadedPart
-from pipelines.parts import PARTS_PER_SLICE, STAGED_SLICE_BYTES, first_part_number
+from pipelines.part_scheme import LAST_PART, VARYING_PARTS, PartScheme
+from pipelines.parts import STAGED_SLICE_BYTES
 
 MEBIBYTE = 1 << 20
+#: Equal parts, of which every slice owns 12.
+EQUAL = PartScheme(((0, 12),), 6 * MEBIBYTE)
 
 staged = st.integers(0, STAGED_SLICE_BYTES - 1) | st.integers(0, 3000)
 uploaded = st.lists(st.integers(MIN_PART_BYTES, 64 * MEBIBYTE), min_size=1, max_size=8)
+equal = st.integers(1, 12).map(lambda count: [6 * MEBIBYTE] * count)
+headers = st.integers(100, 10_000) | st.integers(100, 90 * MEBIBYTE)
 
 
-def payload(number, staged_bytes, sizes=()):
-    first = first_part_number(number)
-    parts = (UploadedPart(first + i, size, f"{first + i}", 0) for i, size in enumerate(sizes))
-    return SlicePayload(number, staged_bytes, tuple(parts))
+def payload(number, staged_bytes, sizes=(), scheme=VARYING_PARTS):
+    numbered = zip(scheme.numbers(number), sizes, strict=False)
+    parts = tuple(UploadedPart(each, size, f"{each}", 0) for each, size in numbered)
+    return SlicePayload(number, staged_bytes, parts)
 
 
 @st.composite
 def recordings(draw):
-    """Payloads of slices as ``PartWriter`` makes them."""
+    """Payloads of slices as ``PartWriter`` makes them, for a scheme of parts, and a header."""
+    scheme = draw(st.sampled_from([VARYING_PARTS, EQUAL]))
+    sizes = equal if scheme.part_bytes else uploaded
     found = []
     for number in range(draw(st.integers(1, 40))):
         if draw(st.booleans()):
-            found.append(payload(number, MIN_PART_BYTES if number == 0 else 0, draw(uploaded)))
+            begin = MIN_PART_BYTES if number == 0 else 0
+            found.append(payload(number, begin, draw(sizes), scheme))
         else:
             found.append(payload(number, draw(staged)))
-    return found
+    header = draw(headers)
+    layout = lay_out(found, scheme)
+    return found, layout, header + layout.filling(header)
 
 
-def part_size(part):
-    return part.size + part.padding if isinstance(part, StagedPart) else part.size
+def made_parts(layout, header):
+    return [part for part in layout.parts(header) if isinstance(part, StagedPart)]
 
 
-def placed(payloads):
-    """Where the bytes of each slice lie when the parts are put one after the other."""
-    layout = lay_out(payloads)
-    by_number = {each.number: each for each in payloads}
-    starts, at = {}, 0
-    for part in layout.parts:
+@settings(deadline=None)
+@given(recordings())
+def test_offsets_say_where_the_parts_put_each_slice(recording):
+    payloads, layout, header = recording
+    at, begun = -header, {}
+    for part in layout.parts(header):
         if isinstance(part, StagedPart):
-            inside = at
-            for number in part.slices:
-                starts[number] = inside
-                inside += by_number[number].staged_bytes
-            assert inside == at + part.size
-        at += part_size(part)
-    return layout, starts, at
-
-
-@settings(deadline=None)
-@given(recordings())
-def test_offsets_say_where_the_parts_put_each_slice(payloads):
-    layout, starts, size = placed(payloads)
-    assert size == layout.payload_size
-    begins = list(itertools.accumulate((part_size(part) for part in layout.parts), initial=0))
-    where = dict(zip((part.number for part in layout.parts), begins, strict=False))
+            inside = at + part.header[1] - part.header[0]
+            for number, begin, end in part.slices:
+                assert layout.offsets[number] + begin == inside
+                inside += end - begin
+            assert inside + part.padding == at + part.size
+        begun[part.number] = at
+        at += part.size
+    assert at == layout.payload_size
     for each in payloads:
-        if each.staged_bytes:
-            assert layout.offsets[each.number] == starts[each.number]
         if each.parts:
-            assert layout.offsets[each.number] + each.staged_bytes == where[each.parts[0].number]
+            assert layout.offsets[each.number] + each.staged_bytes == begun[each.parts[0].number]
 
 
 @settings(deadline=None)
 @given(recordings())
-def test_a_store_takes_the_parts(payloads):
-    layout, _, _ = placed(payloads)
-    numbers = [part.number for part in layout.parts]
+def test_a_store_takes_the_parts(recording):
+    _, layout, header = recording
+    parts = layout.parts(header)
+    numbers = [part.number for part in parts]
     assert numbers == sorted(set(numbers))
     assert numbers[0] == HEADER_PART
-    assert numbers[-1] <= 10_000
-    assert isinstance(layout.parts[0], StagedPart)
-    assert all(part_size(part) >= MIN_PART_BYTES for part in layout.parts[:-1])
+    assert numbers[-1] <= LAST_PART
+    assert isinstance(parts[0], StagedPart)
+    if layout.scheme.part_bytes:
+        assert {part.size for part in parts[:-1]} <= {layout.scheme.part_bytes}
+        assert parts[-1].size <= layout.scheme.part_bytes
+    else:
+        assert all(part.size >= MIN_PART_BYTES for part in parts[:-1])
 
 
 @settings(deadline=None)
 @given(recordings())
-def test_no_byte_is_left_out_and_none_is_used_twice(payloads):
-    layout, _, _ = placed(payloads)
-    made = [part for part in layout.parts if isinstance(part, StagedPart)]
-    joined = [number for part in made for number in part.slices]
-    assert joined == sorted(set(joined))
-    with_bytes = {each.number for each in payloads if each.staged_bytes}
-    assert with_bytes <= set(joined)
-    kept = [part for part in layout.parts if isinstance(part, UploadedPart)]
+def test_no_byte_is_left_out_and_none_is_used_twice(recording):
+    payloads, layout, header = recording
+    made = made_parts(layout, header)
+    pieces = [span for part in made for span in part.slices]
+    for each in payloads:
+        mine = [(begin, end) for number, begin, end in pieces if number == each.number]
+        edges = [0, *(end for _, end in mine)]
+        assert [begin for begin, _ in mine] == edges[:-1]
+        assert edges[-1] == each.staged_bytes
+    assert [span[0] for span in pieces] == sorted(span[0] for span in pieces)
+    begins = [part.header for part in made if part.header[0] < part.header[1]]
+    assert all(one[1] == two[0] for one, two in itertools.pairwise(begins))
+    assert (begins[0][0], begins[-1][1]) == (0, header)
+    kept = [part for part in layout.parts(header) if isinstance(part, UploadedPart)]
     assert kept == [part for each in payloads for part in each.parts]
     padding = sum(part.padding for part in made)
     assert layout.payload_size == sum(each.size for each in payloads) + padding
@@ -104,10 +116,29 @@ def test_no_byte_is_left_out_and_none_is_used_twice(payloads):
 
 @settings(deadline=None)
 @given(recordings())
-def test_a_part_made_at_assembly_stays_small(payloads):
-    limit = JOINED_PART_BYTES + STAGED_SLICE_BYTES + MIN_PART_BYTES
-    layout, _, _ = placed(payloads)
-    assert all(part.size <= limit for part in layout.parts if isinstance(part, StagedPart))
+def test_a_part_made_at_assembly_stays_small(recording):
+    _, layout, header = recording
+    limit = JOINED_PART_BYTES + MIN_PART_BYTES
+    assert all(part.size <= limit for part in made_parts(layout, header))
+
+
+@given(st.integers(100, 200 * MEBIBYTE))
+@example(6 * MEBIBYTE - MIN_PART_BYTES)
+@example(6 * MEBIBYTE - MIN_PART_BYTES - 1)
+@example(6 * MEBIBYTE - MIN_PART_BYTES - 7)
+def test_the_header_grows_by_nothing_or_by_a_box(header):
+    scheme = EQUAL
+    layout = lay_out([payload(0, MIN_PART_BYTES, [6 * MEBIBYTE], scheme)], scheme)
+    filling = layout.filling(header)
+    assert filling == 0 or 8 <= filling < 6 * MEBIBYTE + 8
+    assert (header + filling + MIN_PART_BYTES) % (6 * MEBIBYTE) == 0
+
+
+def test_a_header_that_needs_the_numbers_of_slices_is_refused():
+    layout = lay_out([payload(0, MIN_PART_BYTES, [6 * MEBIBYTE], EQUAL)], EQUAL)
+    with pytest.raises(PermanentError) as caught:
+        layout.parts(100 * 6 * MEBIBYTE - MIN_PART_BYTES)
+    assert caught.value.code is ErrorCode.RECORDING_TOO_LONG
 
 
 def test_a_small_recording_is_one_write():
@@ -134,9 +165,9 @@ def test_only_a_short_part_between_uploaded_ones_is_padded():
             payload(3, 70),
         ]
     )
-    made = [part for part in layout.parts if isinstance(part, StagedPart)]
+    made = made_parts(layout, 500)
     assert [(part.number, part.slices, part.padding) for part in made] == [
-        (1, (0,), 0),
-        (108, (1,), MIN_PART_BYTES - 1000),
-        (100 + 3 * PARTS_PER_SLICE, (3,), 0),
+        (1, ((0, 0, MIN_PART_BYTES),), 0),
+        (108, ((1, 0, 1000),), MIN_PART_BYTES - 1000),
+        (124, ((3, 0, 70),), 0),
     ]
