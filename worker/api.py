@@ -218,7 +218,8 @@ def list_sessions(
 @_sessions.get("/{session_id}", response_model=views.SessionView, responses=documented(404))
 def get_session(session_id: str, store: StoreOf, settings: SettingsOf) -> JSONResponse:
     """The session with its status, its URLs and its renditions."""
-    return JSONResponse(views.session_view(_found(store, session_id), settings))
+    found = _found(store, session_id)
+    return JSONResponse(views.session_view(found, settings, store.refusal()))
 
 
 @_sessions.delete("/{session_id}", response_model=views.SessionView, responses=documented(404))

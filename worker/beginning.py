@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InterruptedWork, TransientError
+from pipelines.report import RenditionKind
 from pipelines.session import Phase
 from worker.longer_revision import leave_published
 from worker.planning import make_plan, tell_fallback, unlisted_hardware
@@ -14,7 +15,7 @@ from worker.remembered_listing import remember_listed
 from worker.rendition_view import published_views
 from worker.run import Run
 from worker.run_memory import ADOPTS, also_writes, decided, is_decided
-from worker.run_plan import asked_of
+from worker.run_plan import asked_of, slices_of
 
 if TYPE_CHECKING:
     from pipelines.playlist import Recording
@@ -70,13 +71,16 @@ def plan_finally(run: Run) -> tuple[Run, RunPlan]:
 def plan_live(run: Run, recording: Recording) -> tuple[Run, RunPlan] | None:
     """Begin a run of a session that is live, and plan it for the slices that are settled.
 
-    The run that knows its revision, and the plan that counts; None while no slice is settled.
+    The run that knows its revision, and the plan that counts; None while not even the shortest kind
+    of slice is settled, for planning costs a survey.
     Raises as ``make_plan`` does, before anything is written, and ``InterruptedWork`` when the
     session has moved on.
     """
-    made = _made(run, _earlier(run), recording, final=False)
-    if not any(each.slices for each in made.renditions):
+    seconds, best = run.runtime.settings.slice_seconds, recording.source.name
+    shortest = slices_of(recording, best, RenditionKind.TRANSCODE, seconds, idle=False)
+    if not shortest or not shortest[0].settled:
         return None
+    made = _made(run, _earlier(run), recording, final=False)
     run = recovered(run)
     sessions = run.runtime.sessions
     begun = sessions.begin_generation(

@@ -63,7 +63,10 @@ class Readiness:
         """Fresh findings, or those of a moment ago."""
         with self._lock:
             if self._looked is None or time.monotonic() - self._looked >= self._kept:
-                self._found = [*redis_answers(self._redis), *self._bucket()]
+                self._found = [
+                    *redis_answers(self._redis, self._settings.redis_prefix),
+                    *self._bucket(),
+                ]
                 self._looked = time.monotonic()
             return list(self._found)
 

@@ -86,14 +86,16 @@ def missing_while_live(run: Run, standing: Standing) -> list[tuple[WorkKey, str]
     """The next slices of a session that is live, as ``missing_work`` has them: those that are settled
     and wait for nothing. Sound is encoded, and slices that need it, when all of it is there.
 
-    None at all once a slice has failed too often: at its end the session fails of that.
+    None at all once one of them has failed too often: at its end the session fails of that.
     """
-    if any(state.attempts >= MAX_ATTEMPTS for state in standing.items.values()):
-        return []
     lacking = {
-        PACKAGING: _lacking_copies(standing),
-        TRANSCODING: _lacking_transcodes(standing),
+        PACKAGING: [*_lacking_copies(standing)],
+        TRANSCODING: [*_lacking_transcodes(standing)],
     }
+    if any(
+        standing.attempts(*each) >= MAX_ATTEMPTS for items in lacking.values() for each in items
+    ):
+        return []
     wanted: list[tuple[str, str]] = []
     for queue, items in lacking.items():
         able = (each for each in items if not standing.waits(*each))

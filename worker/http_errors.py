@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from pipelines.errors import FinalizerError
 from pipelines.session import FieldError
 from worker.records import UnknownFormat
+from worker.redis_refusal import refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +105,10 @@ def _http_exception(_: Request, error: HTTPException) -> JSONResponse:
 
 
 def _store_away(_: Request, error: redis.RedisError) -> JSONResponse:
+    if (refusal := refusal_of(error)) is not None:
+        _log.error("Redis takes no writes", action="store_full", error=type(error).__name__)
+        message = f"Nothing was changed: the session store {refusal}"
+        return answer(503, "store_full", message, None, {"Retry-After": "30"})
     _log.error("Redis did not answer", action="store_away", error=type(error).__name__)
     message = "The session store does not answer; try again."
     return answer(503, "store_unavailable", message, None, {"Retry-After": "5"})

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pipelines.errors import ErrorCode, FinalizerError, PermanentError, TransientError
 from pipelines.session import Phase
 from worker.ending import fail
 from worker.run import Run
+from worker.waiting import note_waiting
 
 if TYPE_CHECKING:
     from worker.records import SessionRecord
     from worker.runtime import Runtime
-
-log = structlog.get_logger(__name__)
 
 #: How soon a recording that is not there yet, or cannot be read, is looked for again.
 LOOK_AGAIN_MS = 5_000

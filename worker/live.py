@@ -20,10 +20,12 @@ from worker.claiming import claim, missing_while_live
 from worker.idle import silent_at
 from worker.live_pace import LATEST_MS, pause_ms, pause_while_away_ms
 from worker.progress import show_progress
+from worker.records import Changes
 from worker.remembered_listing import remember_listed
 from worker.run import Run
 from worker.run_memory import HINDERED
 from worker.run_plan import asked_of, lengths_of
+from worker.waiting import kept_waiting
 from worker.work import Reason
 
 if TYPE_CHECKING:
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 
     from pipelines.playlist import Recording
     from worker.dispatch import Dispatcher
-    from worker.records import Changes, SessionRecord
+    from worker.records import SessionRecord
     from worker.run_plan import RunPlan
     from worker.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+#: What keeps a live session from being packaged when its upload was opened long ago.
+TOO_OLD = "upload_too_old"
 
 
 def look_while_live(record: SessionRecord, runtime: Runtime, dispatcher: Dispatcher) -> None:
@@ -83,21 +88,29 @@ def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None, int]:
     """Read the playlists; the run and the plan that count then, and when to read them again (Unix
     ms), which is written down."""
     now = run.runtime.sessions.now_ms()
-    plan = known
+    plan, changes = known, Changes()
     try:
         recording = run.read_recording()
         remember_listed(run, recording)
         run, plan = _planned(run, known, recording)
         pause = pause_ms(recording, _unsettled(run, plan, recording))
-        _note_hindrance(run, None, "")
+        if run.record.waiting and run.record.waiting.item is None:
+            changes["waiting"] = None
+        if plan is not None and not plan.final and _is_too_old(run, plan):
+            _note_hindrance(run, TOO_OLD, "the store might soon expire the open upload")
+        else:
+            _note_hindrance(run, None, "")
     except InterruptedWork:
         raise
     except FinalizerError as error:
         pause = pause_while_away_ms(now - run.record.phase_since)
-        if not isinstance(error, TransientError) and not _is_early(error):
+        if isinstance(error, TransientError):
+            changes["waiting"] = kept_waiting(run.record, error, now)
+        elif not _is_early(error):
             _note_hindrance(run, error.code, error.message)
         log.info("A live session is looked at later.", action="live_look_later", error=str(error))
-    run.runtime.sessions.update(run.session_id, run.generation, {"look_at": now + pause})
+    changes["look_at"] = now + pause
+    run.runtime.sessions.update(run.session_id, run.generation, changes)
     return run, plan, now + pause
 
 
@@ -127,9 +140,7 @@ def _unsettled(run: Run, plan: RunPlan | None, recording: Recording) -> Iterator
     """Seconds of media that the next slice of each rendition lacks until it closes."""
     seconds = run.runtime.settings.slice_seconds
     if plan is None or plan.final:
-        for kind in RenditionKind:
-            if kind is not RenditionKind.NONE:
-                yield max(0.0, lengths_of(kind, seconds).of(0) - recording.duration)
+        yield max(0.0, lengths_of(RenditionKind.TRANSCODE, seconds).of(0) - recording.duration)
         return
     for planned in plan.renditions:
         closes = planned.seconds + lengths_of(planned.kind, seconds).of(len(planned.slices))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,6 +24,7 @@ from pipelines.session import Phase
 from worker.assembling import assemble_and_prove
 from worker.cleanup import clean_after
 from worker.conforming import conform_one
+from worker.dispatch import CONTROL, queue_of
 from worker.ending import fail
 from worker.lease_keeper import LeaseKeeper
 from worker.packaging import package_one
@@ -30,8 +32,12 @@ from worker.publishing import publish_and_commit
 from worker.run import Run
 from worker.run_plan import ASSEMBLE, CONFORM, PACKAGE, PUBLISH, SOUND, TRANSCODE
 from worker.transcoding import encode_sound_of, transcode_one
+from worker.work import Claim
+from worker.work_item import Ending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.dispatch import Dispatcher
     from worker.runtime import Runtime
     from worker.work import Lease
@@ -46,6 +52,8 @@ LONGEST_PAUSE_MS = 60_000
 FAILURE_PAUSE_MS = 500
 #: How soon a segment that is listed and not there yet is looked for again, once the session is over.
 LATE_PAUSE_MS = 3_000
+#: Seconds until it is tried again to write down how work ended.
+WRITE_AGAIN_SECONDS = 1.0
 #: Work that is done while a session is live, too.
 WHILE_LIVE = frozenset({PACKAGE, TRANSCODE})
 
@@ -56,6 +64,20 @@ def perform(key: WorkKey, token: str, runtime: Runtime, dispatcher: Dispatcher) 
     Every ending but a lost lease is written down; then the session is reconciled. Raises only
     when Redis does not answer.
     """
+    if queue_of(key.item) == CONTROL:  # never waits: looks at sessions would wait behind it
+        _perform(key, token, runtime, dispatcher)
+        return
+    before = runtime.work.item(key)
+    is_suspect = before is not None and Ending.SILENT in before.earlier
+    with runtime.isolation.entered(runtime.stop, alone=is_suspect) as admitted:
+        if admitted:
+            _perform(key, token, runtime, dispatcher)
+        elif before is not None:
+            runtime.work.release(Claim(key, token, before), counts=False, error=None)
+            dispatcher.reconcile(key.session_id)
+
+
+def _perform(key: WorkKey, token: str, runtime: Runtime, dispatcher: Dispatcher) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     lease = runtime.work.lease(key, token, owner, runtime.lease_ms)
     if lease is None:
@@ -73,12 +95,12 @@ def _leased(lease: Lease, runtime: Runtime) -> None:
         runtime.work.release(lease, counts=False, error=None)
         return
     run = Run(runtime, record)
-    _done(run, lease)
-    clean_after(run)
+    if not _done(run, lease):
+        clean_after(run)
 
 
-def _done(run: Run, lease: Lease) -> None:
-    """Do the item and write down how it ended."""
+def _done(run: Run, lease: Lease) -> bool:
+    """Do the item and write down how it ended; whether its result counts."""
     runtime, key = run.runtime, lease.key
     sessions = runtime.sessions
 
@@ -91,7 +113,7 @@ def _done(run: Run, lease: Lease) -> None:
     except PermanentError as error:
         if run.is_live:  # it may be mended before the end; if not, the session fails of it then
             _release(lease, run, error)
-            return
+            return False
         runtime.work.release(lease, counts=False, error=(error.code, error.message))
         fail(run, error.code, error.message, key.item)
     except FinalizerError as error:
@@ -103,8 +125,24 @@ def _done(run: Run, lease: Lease) -> None:
         message = f"an unexpected {type(error).__name__} stopped {key.item}; see the worker's log"
         _release(lease, run, ToolError(ErrorCode.INTERNAL_ERROR, message))
     else:
-        if not runtime.work.complete(lease, result):
+        counts = _written(runtime, lambda: runtime.work.complete(lease, result))
+        if not counts:
             log.warning("The result came too late to count.", action="result_refused")
+        runtime.outages.over()
+        return counts
+    return False
+
+
+def _written(runtime: Runtime, write: Callable[[], bool]) -> bool:
+    """What ``write`` gives, which writes down how work ended: made again while Redis is away or
+    full, for as long as a lease. Else the work would be done again, and count as a crash."""
+    until = time.monotonic() + runtime.lease_ms / 1000
+    while True:
+        try:
+            return write()
+        except RedisError:
+            if time.monotonic() > until or runtime.stop.wait(WRITE_AGAIN_SECONDS):
+                raise
 
 
 def _is_wanted(key: WorkKey, phase: Phase) -> bool:
@@ -146,16 +184,24 @@ def _release(lease: Lease, run: Run, error: FinalizerError) -> None:
     if late and not run.is_live:
         pause = min(pause, LATE_PAUSE_MS)
     reason = (error.code, error.message)
-    runtime.work.release(lease, counts=not outage, error=reason, delay_ms=pause)
-    log.warning(
-        "The work has to wait." if outage else "The work failed.",
-        action="postponed" if outage else "attempt_failed",
-        code=error.code,
-        reason=error.message,
-        pause_ms=pause,
+    counts = not outage
+    _written(
+        runtime,
+        lambda: runtime.work.release(lease, counts=counts, error=reason, delay_ms=pause),
     )
-    if late and lease.state.outages:
-        return  # told once, and asked for again and again
+    if isinstance(error, TransientError) and not late:
+        runtime.outages.tell(error)
+    else:
+        log.warning(
+            "The work has to wait." if late else "The work failed.",
+            action="postponed" if late else "attempt_failed",
+            code=error.code,
+            reason=error.message,
+            pause_ms=pause,
+        )
+    told = lease.state.error
+    if outage and lease.state.outages and told and told.code == error.code:
+        return  # told once, and tried again and again
     runtime.sessions.add_event(
         lease.key.session_id,
         "postponed" if outage else "attempt_failed",

@@ -96,6 +96,7 @@ class Presence:
         self._process = process
         self._expires_ms = expires_ms
         self._ended = threading.Event()
+        self._unheard = False  # told once
         self._thread = threading.Thread(target=self._beat, name="presence", daemon=True)
 
     def __enter__(self) -> Self:
@@ -128,11 +129,15 @@ class Presence:
         try:
             self._roster.beat(self._process, self._expires_ms)
         except RedisError as away:
-            log.warning(
-                "The roster was not told that this worker is alive; it will be told again.",
-                action="presence_not_told",
-                error=type(away).__name__,
-            )
+            if not self._unheard:
+                log.warning(
+                    "The roster was not told that this worker is alive; it is told again and again.",
+                    action="presence_not_told",
+                    error=type(away).__name__,
+                )
+            self._unheard = True
+        else:
+            self._unheard = False
 
 
 def _member(process: WorkerProcess) -> str:

@@ -31,6 +31,7 @@ from worker.progress import show_progress
 from worker.run import Run
 from worker.run_plan import asked_of
 from worker.transitions import is_at_work
+from worker.waiting import note_waiting
 from worker.work import Reason, Refused
 
 if TYPE_CHECKING:

@@ -107,6 +107,8 @@ def remember_listed(run: Run, recording: Recording) -> None:
     known = _Note.of(record)
     if not any(_is_worth(known.spans.get(name), each) for name, each in sliding.items()):
         return
+    if any(_is_older(known.spans.get(name), each) for name, each in sliding.items()):
+        return  # overtaken by another look, which read later
     if run.runtime.sessions.cleanup_lock(run.session_id).locked():
         return  # the staging of an earlier run is being removed, and with it what is written now
     listed: _Listed = {
@@ -115,6 +117,10 @@ def remember_listed(run: Run, recording: Recording) -> None:
     }
     pages = [*known.pages]
     superseded: list[str] = []
+    whole = not any(each.slid or each.renumbered for each in sliding.values())
+    if whole and known.spans.keys() <= listed.keys():
+        superseded += [page.name for page in pages]
+        pages.clear()
     try:
         while pages and pages[-1].size < 2 * _size(listed):
             listed = _over(_page(run, pages[-1]), listed)
@@ -170,6 +176,11 @@ def _is_worth(span: ListedSpan | None, playlist: MediaPlaylist) -> bool:
     window = playlist.window
     new = sum(each.sequence > span.last for each in window)
     return new > 0 and (len(window) <= SHORT_WINDOW or 3 * new >= len(window))
+
+
+def _is_older(span: ListedSpan | None, playlist: MediaPlaylist) -> bool:
+    """Whether more is kept of a playlist than is known here."""
+    return span is not None and playlist.segments[-1].sequence < span.last
 
 
 def _page(run: Run, page: _Page) -> _Listed:

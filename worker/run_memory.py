@@ -36,7 +36,8 @@ WROTE = "wrote"
 CAME_LATE = "cameLate"
 #: The generation whose finished work the run may go on with.
 ADOPTS = "adopts"
-#: In the place of ``ADOPTS``: the run was stopped, and nobody goes on with its work or its number.
+#: In the place of ``ADOPTS``: generations that were stopped. Nobody goes on with their work, nor
+#: with their number.
 STOPPED = "stopped"
 
 #: The code of what keeps a live session from being packaged, once it was told.
@@ -73,21 +74,23 @@ def carried_on(record: SessionRecord) -> dict[str, Any]:
 
 def stopped_memory(record: SessionRecord) -> dict[str, Any]:
     """What is left to know of a run that was stopped: what has to be removed after it."""
-    return {name: record.run[name] for name in _CARRIED if name in record.run} | {STOPPED: True}
+    kept = {name: record.run[name] for name in _CARRIED if name in record.run}
+    return {**kept, STOPPED: [*runs_of(record)]}
 
 
 def left_behind(record: SessionRecord, left: Mapping[str, Any]) -> dict[str, Any]:
     """What a session at rest has to know to be cleaned once more after a run that remembered
     ``left``: whatever lies beyond what is published by now goes."""
     if MAKES not in left:
-        return {STOPPED: True}
+        return {STOPPED: []}
     wrote = left.get(WROTE, [])
-    return {MAKES: left[MAKES], AFTER: record.revision, WROTE: wrote, STOPPED: True}
+    return {MAKES: left[MAKES], AFTER: record.revision, WROTE: wrote, STOPPED: []}
 
 
 def runs_of(record: SessionRecord) -> tuple[int, ...]:
-    """The generations whose work may still be written down: its own, and the one it goes on with."""
-    known = (record.generation, record.run.get(ADOPTS, 0))
+    """The generations whose work may still be written down: its own, the one it goes on with, and
+    those that were stopped."""
+    known = (record.generation, record.run.get(ADOPTS, 0), *record.run.get(STOPPED, ()))
     return tuple(dict.fromkeys(each for each in known if each))
 
 

@@ -20,6 +20,8 @@ from pipelines.staging import Staging
 from pipelines.store_pace import StorePace
 from pipelines.tools import MediaTools, locate
 from pipelines.vod_segments import PublicSource, SegmentPlacer
+from worker.isolation import Isolation
+from worker.outages import Outages
 from worker.presence import Roster
 from worker.store import SessionStore, open_redis
 from worker.work import Work
@@ -43,6 +45,8 @@ class Runtime:
     reader: SourceReader
     tools: MediaTools
     memory: MemoryBudget
+    outages: Outages
+    isolation: Isolation
     stop: threading.Event  #: set when the process is asked to end
 
     @classmethod
@@ -68,6 +72,8 @@ class Runtime:
             reader=SourceReader(source),
             tools=locate(settings.ffmpeg, settings.ffprobe),
             memory=MemoryBudget(settings.memory_budget),
+            outages=Outages(),
+            isolation=Isolation(),
             stop=stop,
         )
 

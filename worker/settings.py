@@ -180,7 +180,9 @@ class Settings(BaseSettings):
         description="Seconds after which an open multipart upload ends packaging while live: stores "
         "expire open uploads, some after 24 hours.",
     )
-    sweep_interval: Seconds = Field(2, description="Seconds between two looks for due sessions.")
+    sweep_interval: Seconds = Field(
+        2, description="Seconds between two looks for due sessions at most."
+    )
     missing_grace: Seconds = Field(
         120,
         description="Seconds that an idle session's playlist may be late; as long after the last "

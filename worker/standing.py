@@ -110,6 +110,11 @@ class Standing:
         state = self.items.get(item)
         return state is not None and state.state is State.LEASED and state.active(self.now_ms)
 
+    def attempts(self, item: str, identity: str) -> int:
+        """Failures of an item that counted, for exactly this input."""
+        state = self.items.get(item)
+        return state.attempts if state is not None and state.identity == identity else 0
+
     def waits(self, item: str, identity: str) -> bool:
         """Whether an item was handed back for a while that is not over."""
         state = self.items.get(item)

@@ -14,6 +14,7 @@ from worker.guarded import KEPT_EVENTS, Due, GuardedRecords, Write, lua, millis
 from worker.keys import report_key, run_key
 from worker.live_pace import FIRST_LOOK_MS, due_when_live
 from worker.records import Changes, SessionRecord, json_text
+from worker.redis_refusal import WriteProbe
 from worker.run_memory import carried_on, left_behind, revision_made, runs_of
 from worker.transitions import (
     deleted,
@@ -75,6 +76,7 @@ class SessionStore:
         package_live: bool = True,
     ) -> None:
         self._redis = client
+        self._probe = WriteProbe(client, prefix)
         self._prefix = prefix
         self._records = GuardedRecords(client, prefix)
         self._idle_ms = round(idle_timeout * 1000)
@@ -97,6 +99,10 @@ class SessionStore:
     def ping(self) -> None:
         """Raise ``redis.RedisError`` unless the server answers."""
         self._redis.ping()
+
+    def refusal(self) -> str | None:
+        """Why nothing can be written just now, as it was a moment ago; None when it can."""
+        return self._probe.refusal()
 
     def now_ms(self) -> int:
         """The server's time, Unix ms: the one clock of all workers."""
@@ -318,6 +324,11 @@ class SessionStore:
     def take_due(self, limit: int, hold_ms: int) -> list[str]:
         """Up to ``limit`` due sessions, longest due first; each is due again in ``hold_ms``."""
         return list(self._take_due(keys=[self._records.key("due")], args=[limit, hold_ms]))
+
+    def next_due_ms(self) -> int | None:
+        """When the next session is due, Unix ms; None when none is."""
+        first = self._redis.zrange(self._records.key("due"), 0, 0, withscores=True)
+        return int(first[0][1]) if first else None
 
     def due_ms(self, session_id: str) -> int | None:
         """When the session is due, Unix ms; None when it is not."""

@@ -9,6 +9,8 @@ import structlog
 from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
+from worker.redis_refusal import refusal_of
+
 if TYPE_CHECKING:
     from worker.dispatch import Dispatcher
     from worker.runtime import Runtime
@@ -17,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 #: Due sessions that one look hands on.
 BATCH = 200
+#: Seconds between two looks at least.
+LEAST_PAUSE_S = 0.1
 #: A session that was handed on is due again after this at most, should its message be lost.
 HOLD_MS = 30_000
 
@@ -35,7 +39,7 @@ class Sweep:
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
     def start(self) -> None:
-        """Begin to sweep, every ``FINALIZER_SWEEP_INTERVAL`` seconds."""
+        """Begin to sweep: when a session is due, and every ``FINALIZER_SWEEP_INTERVAL`` seconds."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -44,17 +48,35 @@ class Sweep:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(self._runtime.settings.sweep_interval):
+        away, pause = False, self._runtime.settings.sweep_interval
+        while not self._ended.wait(pause):
+            pause = self._runtime.settings.sweep_interval
             try:
                 while sweep_once(self._runtime, self._dispatcher) == BATCH:
                     if self._ended.is_set():
                         return
+                pause = pause_s(self._runtime)
             except (RedisError, BrokerError) as error:
-                log.warning(
-                    "The sweep could not look; it tries again.",
-                    action="sweep_postponed",
-                    error=type(error).__name__,
-                )
+                if not away:
+                    log.warning(
+                        "The sweep cannot look; it tries again and again.",
+                        action="sweep_postponed",
+                        error=type(error).__name__,
+                        reason=refusal_of(error) if isinstance(error, RedisError) else None,
+                    )
+                away = True
+            else:
+                if away:
+                    log.info("The sweep looks again.", action="sweep_goes_on")
+                away = False
+
+
+def pause_s(runtime: Runtime) -> float:
+    """Seconds until the next look: until a session is due, if that is before the usual time."""
+    usual, next_due = runtime.settings.sweep_interval, runtime.sessions.next_due_ms()
+    if next_due is None:
+        return usual
+    return min(usual, max(LEAST_PAUSE_S, (next_due - runtime.sessions.now_ms()) / 1000))
 
 
 def sweep_once(runtime: Runtime, dispatcher: Dispatcher) -> int:

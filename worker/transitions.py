@@ -88,6 +88,7 @@ def _stopped(record: SessionRecord, to: Phase, now_ms: int) -> SessionRecord:
         generation=next_generation(record, now_ms),
         renditions=withdrawn(record, "waiting"),
         run=stopped_memory(record),
+        waiting=None,
     )
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
 
-from pipelines.errors import PermanentError
+from pipelines.errors import ErrorCode, PermanentError
 from pipelines.location import source_location
 from pipelines.session import FfmpegProfile, Phase, Session
 from pipelines.wire import WireModel
 from worker.rendition_view import UPLOAD_OPENED_AT
+from worker.transitions import is_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,14 @@ class RunError(WireModel):
 
     code: str = Field(examples=["playlist_missing"])
     message: str
+
+
+class WaitingView(WireModel):
+    """What the session's work waits for."""
+
+    code: str = Field(examples=["store_full"])
+    message: str
+    since: int | None = Field(description="Unix ms; null when it could not be written down.")
 
 
 class EncodingView(WireModel):
@@ -108,6 +117,9 @@ class SessionView(Session):
     phase: Phase
     generation: int = Field(description="Fencing token of the last run; 0: there was none.")
     error: RunError | None = Field(description="Why the last run failed; null when it did not.")
+    waiting_for: WaitingView | None = Field(
+        description="An outage that work waits for, then goes on by itself; null when there is none."
+    )
     renditions: list[RenditionView] = Field(description="Where the MP4 of each profile is found.")
 
 
@@ -145,8 +157,13 @@ class RerunAccepted(WireModel):
     generation: int = Field(examples=[1763794920123])
 
 
-def session_view(record: SessionRecord, settings: Settings) -> dict[str, Any]:
-    """The JSON of a session, as SessionView; a status or URL that there is not is left out."""
+def session_view(
+    record: SessionRecord, settings: Settings, refusal: str | None = None
+) -> dict[str, Any]:
+    """The JSON of a session, as SessionView; a status or URL that there is not is left out.
+
+    ``refusal`` is why the session store takes no writes just now: then all work waits for that.
+    """
     view = record.session.model_dump(mode="json", exclude_unset=True)
     public = {
         "recordingStatus": record.status,
@@ -160,6 +177,7 @@ def session_view(record: SessionRecord, settings: Settings) -> dict[str, Any]:
         "generation": record.generation,
         "sourceUrl": _source_url(record.session, settings),
         "error": vars(record.error) if record.error else None,
+        "waitingFor": _waiting_view(record, refusal),
         "renditions": [_rendition_view(view) for view in record.renditions],
     }
 
@@ -171,6 +189,18 @@ def _rendition_view(stored: Mapping[str, Any]) -> dict[str, Any]:
     if opened_at is not None:
         view["uploadAge"] = round(max(0.0, time.time() - opened_at / 1000), 3)
     return view
+
+
+def _waiting_view(record: SessionRecord, refusal: str | None) -> dict[str, Any] | None:
+    if not is_at_work(record):
+        return None
+    if refusal is not None:
+        message = f"The session store {refusal}"
+        return {"code": ErrorCode.STORE_FULL, "message": message, "since": None}
+    waiting = record.waiting
+    if waiting is None:
+        return None
+    return {"code": waiting.code, "message": waiting.message, "since": waiting.since}
 
 
 def _source_url(session: Session, settings: Settings) -> str | None:

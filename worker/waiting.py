@@ -28,7 +28,9 @@ def waiting_for(record: SessionRecord, standing: Standing) -> Waiting | None:
     if failing:
         return min(failing, key=lambda each: (each.since, each.item))
     known = record.waiting
-    return known if record.phase is Phase.LIVE and known is not None and known.item is None else None
+    return (
+        known if record.phase is Phase.LIVE and known is not None and known.item is None else None
+    )
 
 
 def kept_waiting(record: SessionRecord, error: TransientError, now_ms: int) -> Waiting:

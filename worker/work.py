@@ -176,6 +176,11 @@ class Work:
         run = self._run_key(key.session_id, key.generation)
         return bool(self._drop(keys=[run], args=[_ITEM + key.item, KEEP_MS]))
 
+    def item(self, key: WorkKey) -> ItemState | None:
+        """One item as it is now; None when it is not there."""
+        text = self._client.hget(self._run_key(key.session_id, key.generation), _ITEM + key.item)
+        return parse_item(text) if text else None
+
     def items(self, session_id: str, generation: int) -> dict[str, ItemState]:
         """Every item of the run that is written in a format we know, by name."""
         fields = self._client.hgetall(self._run_key(session_id, generation))
