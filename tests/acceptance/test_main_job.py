@@ -3,11 +3,13 @@
 import hashlib
 import os
 import signal
+from contextlib import contextmanager
 
 import pytest
 
 from tests.product import Product, new_id, now_ms
 from tests.stack import eventually, group_members, running_stack
+from worker.dispatch import PACKAGING
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -223,16 +225,21 @@ def test_livepeers_webhooks_alone_make_a_recording(product, small):
 def test_a_lost_queue_is_healed_by_the_sweep(product, small):
     session_id = new_id("lost")
     product.upload(session_id, small)
-    workers = [product.stack.pids[name] for name in ("worker-1", "worker-2")]
-    members = [pid for group in workers for pid in group_members(group)]
+    with stopped_workers(product, "worker-1", "worker-2"):
+        product.begin(session_id)
+        eventually(lambda: product.queue.waiting(PACKAGING))
+        product.queue.lose_everything()
+    assert product.ready(session_id)["error"] is None
+
+
+@contextmanager
+def stopped_workers(product, *names):
+    """Worker processes stand still meanwhile, with whatever they have taken."""
+    members = [pid for name in names for pid in group_members(product.stack.pids[name])]
     for pid in members:
         os.kill(pid, signal.SIGSTOP)
     try:
-        product.begin(session_id)
-        with product.stack.redis() as client:
-            eventually(lambda: client.hlen("finalizer:queue:package.msgs"))
-            client.delete(*client.scan_iter("finalizer:queue:*", 1000))
+        yield
     finally:
         for pid in members:
             os.kill(pid, signal.SIGCONT)
-    assert product.ready(session_id)["error"] is None

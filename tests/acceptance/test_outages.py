@@ -1,4 +1,5 @@
-"""The object store goes away at every step of a run: the result comes later, and is the same."""
+"""The store, or everything at once, goes away in the middle of a run: the result comes later, and is
+the same."""
 
 import hashlib
 import os
@@ -98,6 +99,22 @@ def test_a_store_that_is_killed_at_every_step_only_delays_the_recording(
         product.happens(session_id, lambda moment=moment: moment(product, session_id))
         kill_the_store(product)
     assert digest(product, recovered(product, session_id)) == undisturbed
+
+
+def test_all_workers_and_redis_die_at_once_and_no_more_is_packaged_again_than_was_in_flight(
+    product, heavy, undisturbed
+):
+    session_id = started(product, heavy)
+    product.happens(session_id, lambda: product.items(session_id, "package"))
+    before = product.stack.pids
+    for name in ("redis", "control", "worker-1", "worker-2"):
+        os.killpg(before[name], signal.SIGKILL)
+    eventually(lambda: product.stack.pids.get("redis", before["redis"]) != before["redis"])
+    eventually(lambda: product.api("GET", "/readyz").status == 200)
+    assert digest(product, recovered(product, session_id)) == undisturbed
+    again = product.report(session_id)["run"]["madeAgain"]
+    assert again["silent"] <= 3
+    assert (again["failed"], again["lost"]) == (0, 0)
 
 
 def test_half_a_minute_without_answers_only_delays_recordings(product, heavy, undisturbed):

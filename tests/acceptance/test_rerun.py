@@ -110,6 +110,14 @@ def test_an_unknown_session_is_one_line_on_standard_error_and_3(rerun):
     assert done.stdout == ""
 
 
+def test_a_deleted_session_is_refused(product, rerun):
+    session_id = new_id("deleted")
+    product.begin(session_id)
+    product.api("DELETE", f"/sessions/{session_id}")
+    done = code(rerun("--force", session_id), 4)
+    assert done.stderr == f"Session {session_id} is deleted.\n"
+
+
 @pytest.mark.parametrize(
     "arguments", [(), ("some", "--all-failed"), ("some", "--timeout", "1"), ("--nonsense", "some")]
 )

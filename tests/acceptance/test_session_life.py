@@ -88,6 +88,29 @@ def test_a_session_that_is_not_to_be_recorded_is_left_alone(product, small):
         assert [event["action"] for event in product.events(session_id)] == ["created"]
 
 
+def test_a_deleted_session_leaves_nothing_but_its_source(product, heavy, small):
+    working, published = new_id("gone"), new_id("gone")
+    for session_id, recording in ((working, heavy), (published, small)):
+        product.upload(session_id, recording)
+        product.begin(session_id)
+    url = ready(product, published)["mp4Url"]
+    product.happens(working, lambda: product.events(working, "slice_packaged"))
+    sources = {each: product.objects("recordings", each) for each in (working, published)}
+    for session_id in (working, published):
+        gone = product.api("DELETE", f"/sessions/{session_id}")
+        assert (gone.status, gone.json()["recordingStatus"]) == (200, "deleted")
+        assert product.begin(session_id)["phase"] == "deleted"
+    for session_id in (working, published):
+        product.happens(
+            session_id,
+            lambda each=session_id: product.is_settled(each) and not product.objects("vod", each),
+        )
+        assert product.objects("recordings", session_id) == sources[session_id]
+        assert product.get(session_id)["phase"] == "deleted"
+    assert product.fetch(url).status == 404
+    assert product.rerun(working, force=True) == 409
+
+
 def test_a_sign_of_life_while_finalizing_puts_the_end_off_and_what_came_late_is_in_the_file(
     product, heavy, plays
 ):

@@ -61,7 +61,9 @@ def settings(**fields: Any) -> Settings:
 
 def open_api(client: redis.Redis, **fields: Any) -> Api:
     configured = settings(**fields)
-    store = SessionStore(client, prefix="test:", idle_timeout=configured.idle_timeout)
+    store = SessionStore(
+        client, prefix="test:", idle_timeout=configured.idle_timeout, package_live=False
+    )
     requests, surroundings = Requests(), Surroundings()
     app = create_app(configured, store, requests, surroundings)
     return Api(

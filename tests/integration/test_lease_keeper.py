@@ -8,10 +8,11 @@ import redis as redis_client
 
 from pipelines.errors import InterruptedWork
 from tests.stack import eventually
+from worker import lease_keeper
 from worker.keys import session_key
 from worker.lease_keeper import LeaseKeeper
 from worker.work import Claim, Work
-from worker.work_item import WorkKey
+from worker.work_item import State, WorkKey
 
 pytestmark = pytest.mark.redis
 
@@ -109,6 +110,24 @@ def test_a_worker_asked_to_stop_stops_the_work(client):
         with pytest.raises(InterruptedWork, match="stops"):
             keeper.check()
     assert work.release(lease, counts=False, error=None)
+
+
+def test_the_work_of_a_worker_that_stops_is_handed_back_although_its_holder_hangs(
+    client, monkeypatch
+):
+    monkeypatch.setattr(lease_keeper, "TELLS_EVERY", 0.01)
+    monkeypatch.setattr(lease_keeper, "HANDS_BACK_AFTER", 0.05)
+    work, stop, told = Work(client, "test:"), threading.Event(), threading.Event()
+    lease = leased(work, 600_000)
+    with LeaseKeeper(work, lease, 600_000, stop, told.set) as keeper:
+        stop.set()
+        assert told.wait(20)
+        item = work.items("s1", 7)[KEY.item]
+        assert (item.state, item.attempts) == (State.RELEASED, 0)
+        with pytest.raises(InterruptedWork):
+            keeper.check()
+    assert not work.complete(lease, "late")
+    assert isinstance(work.claim(KEY, "a", 60_000, 3, ("finalizing",)), Claim)
 
 
 def test_a_redis_that_is_away_for_a_moment_goes_unnoticed(redis_server_factory):

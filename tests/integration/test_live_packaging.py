@@ -1,18 +1,26 @@
 """What is packaged while a session is live: against a real Redis, a real S3 and a real ffmpeg."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pipelines.errors import ErrorCode
 from pipelines.session import Phase
 from tests.by_hand import ID, Worker
 from tests.packaging import upload_folder
+from tests.stack import eventually
+from worker.claiming import LIVE_WINDOW, MAX_ATTEMPTS
+from worker.live import TOO_OLD
 from worker.perform import perform
+from worker.rendition_view import UPLOAD_OPENED_AT
+from worker.run import Run
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
 OBJECT = f"{ID}/r1/source.mp4"
+SMALL = {"name": "small", "width": 256, "height": 144, "bitrate": 300_000, "fps": 0}
 
 
 class Live:
@@ -25,9 +33,12 @@ class Live:
 
     def lists(self, segments: int) -> None:
         """The playlist has so many segments, and no end."""
+        self.writes(self.playlist(segments))
+
+    def playlist(self, segments: int) -> str:
         ends = [n for n, line in enumerate(self._lines) if line and not line.startswith("#")]
-        kept = "\n".join(self._lines[: ends[segments - 1] + 1])
-        self.writes(kept.replace("#EXT-X-PLAYLIST-TYPE:VOD", "#EXT-X-PLAYLIST-TYPE:EVENT"))
+        kept = "\n".join([*self._lines[: ends[segments - 1] + 1], ""])
+        return kept.replace("#EXT-X-PLAYLIST-TYPE:VOD", "#EXT-X-PLAYLIST-TYPE:EVENT")
 
     def writes(self, playlist: str) -> None:
         body = playlist.encode()
@@ -44,10 +55,13 @@ class Live:
         self.works()
         return self.worker.record().phase
 
+    def works_once(self) -> None:
+        claim = self.worker.sent.claims.pop(0)
+        perform(claim.key, claim.token, self.worker.runtime, self.worker.sent)
+
     def works(self) -> None:
         while self.worker.sent.claims:
-            claim = self.worker.sent.claims.pop(0)
-            perform(claim.key, claim.token, self.worker.runtime, self.worker.sent)
+            self.works_once()
             self.worker.look()
 
     def is_silent(self) -> None:
@@ -90,6 +104,13 @@ def live(worker, media) -> Callable[..., Live]:
     return opened
 
 
+@pytest.fixture
+def noisy() -> dict[str, object]:
+    """Slices so large that they go up as parts."""
+    noise = ("-vf", "noise=alls=40:allf=t", "-qp", "14")
+    return {"size": "640x360", "encoder_options": noise}
+
+
 def finalized(live: Live) -> bytes:
     """The MP4 of the session once its playlist lists everything and nobody is heard of any more."""
     live.lists(6)
@@ -117,3 +138,187 @@ def test_settled_slices_are_done_before_the_end_and_the_same_run_goes_on(live):
     assert apart.looks() is Phase.LIVE
     assert apart.packaged() == []
     assert finalized(apart) == whole
+
+
+def test_between_two_readings_of_the_playlist_the_source_is_asked_for_nothing(live, monkeypatch):
+    session = live()
+    read, times = Run.read_recording, []
+
+    def counted(run: Run):
+        times.append(run.generation)
+        return read(run)
+
+    monkeypatch.setattr(Run, "read_recording", counted)
+    session.looks()
+    assert len(times) == 1
+    for _ in range(5):
+        session.beats()
+        assert session.worker.look() is Phase.LIVE
+    assert len(times) == 1
+    assert 0 < session.worker.due_in_ms() <= 60_000
+
+
+def test_a_session_that_wakes_up_again_and_again_holds_everything_once(live):
+    session = live()
+    session.lists(3)
+    session.looks()
+    assert session.packaged() == [0]
+    session.is_silent()
+    session.worker.look()
+    assert session.worker.record().phase is Phase.FINALIZING
+    session.works_once()
+    session.beats()
+    assert session.worker.record().phase is Phase.LIVE
+    session.lists(5)
+    assert session.looks() is Phase.LIVE
+    assert session.done[:2] == ["package/source/0", "package/source/1"]
+    finalized(session)
+    assert session.packaged()[0] == 0
+    assert session.packaged().count(0) == 1
+
+
+def test_other_profiles_that_are_asked_for_while_live_are_made_as_well(live):
+    session = live()
+    session.lists(5)
+    session.looks()
+    first = session.worker.record().generation
+    session.beats(profiles=[SMALL])
+    assert session.looks() is Phase.LIVE
+    assert session.worker.record().generation > first
+    assert session.done == [
+        "package/source/0", "package/source/1", "transcode/source/0", "transcode/source/1",
+    ]  # fmt: skip
+    finalized(session)
+    assert session.packaged() == [0, 1, 2]
+    views = {view["name"]: view["state"] for view in session.worker.record().renditions}
+    assert views == {"source": "ready", "small": "ready"}
+
+
+def test_a_playlist_that_is_rewritten_while_live_is_packaged_as_it_is_in_the_end(live):
+    session = live()
+    session.lists(5)
+    session.looks()
+    session.lists(3)
+    assert session.looks() is Phase.LIVE
+    (body,) = [session.playlist(6).replace("segment00001.ts", "segment00001.ts?x=1")]
+    assert session.packaged() == [0, 1]
+    swapped = body.replace("segment00000.ts", "copy00000.ts")
+    where = {"Bucket": "recordings", "Key": f"{ID}/copy00000.ts"}
+    first = {"Bucket": "recordings", "Key": f"{ID}/segment00000.ts"}
+    session.worker.s3.copy_object(**where, CopySource=first)
+    session.writes(swapped)
+    assert session.looks() is Phase.LIVE
+    assert session.packaged() == [0, 1, 0]
+    session.is_silent()
+    session.worker.finalize()
+    assert session.worker.record().phase is Phase.READY
+    assert session.packaged() == [0, 1, 0, 2]
+
+
+def test_sound_that_is_encoded_waits_for_the_end_and_so_do_the_slices_that_need_it(live):
+    session = live(recording={"audio": "mp2"})
+    session.lists(5)
+    session.looks()
+    session.looks()
+    planned = Run(session.worker.runtime, session.worker.record()).plan()
+    assert any(group.encodes_audio for group in planned.groups)
+    assert session.done == ["package/source/0", "package/source/1"]
+    finalized(session)
+    assert session.packaged() == [0, 1, 2]
+
+
+def test_an_old_upload_ends_packaging_while_live_and_the_rest_is_done_at_the_end(live, noisy):
+    session = live(eager_max_age=0.001, recording=noisy)
+    session.lists(3)
+    session.looks()
+    assert session.packaged() == [0]
+    session.lists(5)
+    assert session.looks() is Phase.LIVE
+    assert session.packaged() == [0]
+    events = session.worker.runtime.sessions.events(ID)
+    assert [e["code"] for e in events if e["action"] == "live_packaging_waits"] == [TOO_OLD]
+    (view,) = session.worker.record().renditions
+    assert view[UPLOAD_OPENED_AT] > 0
+    finalized(session)
+    assert session.packaged() == [0, 1, 2]
+
+
+def test_a_segment_that_is_late_while_live_is_waited_for_and_then_in_the_file(live):
+    session = live()
+    where = {"Bucket": "recordings", "Key": f"{ID}/segment00001.ts"}
+    late = session.worker.s3.get_object(**where)["Body"].read()
+    session.worker.s3.delete_object(**where)
+    session.lists(5)
+    assert session.looks() is Phase.LIVE
+    assert session.packaged() == [1]
+    assert session.worker.items()["package/source/0"].attempts == 0
+    session.worker.s3.put_object(**where, Body=late)
+    eventually(lambda: session.looks() and 0 in session.packaged())
+    finalized(session)
+    report = json.loads(session.worker.runtime.sessions.report(ID))
+    assert report["verdict"] == "complete"
+    assert session.packaged() == [1, 0, 2]
+
+
+def test_a_slice_that_waits_for_its_segment_is_not_waited_for_once_the_session_is_over(live):
+    session = live()
+    session.worker.s3.delete_object(Bucket="recordings", Key=f"{ID}/segment00001.ts")
+    session.lists(5)
+    for _ in range(3):
+        session.looks()
+    finalized(session)
+    report = json.loads(session.worker.runtime.sessions.report(ID))
+    assert report["verdict"] == "partial"
+    assert sorted(session.packaged()) == [0, 1, 2]
+
+
+def test_a_slice_that_fails_too_often_stops_packaging_while_live_and_fails_the_session_at_its_end(
+    live,
+):
+    session = live()
+    session.lists(5)
+    worker = session.worker
+    for _ in range(MAX_ATTEMPTS):
+        sessions = worker.runtime.sessions
+        sessions.update(ID, worker.record().generation, {"look_at": 0})
+        assert worker.look() is Phase.LIVE
+        claim = worker.claims_of("package/source/0")[-1]
+        lease = worker.runtime.work.lease(claim.key, claim.token, "tests:1", 60_000)
+        error = (ErrorCode.FFMPEG_FAILED, "no luck")
+        worker.runtime.work.release(lease, counts=True, error=error)
+    worker.sent.claims.clear()
+    assert worker.look() is Phase.LIVE
+    assert worker.sent.claims == []
+    session.is_silent()
+    worker.finalize()
+    assert worker.record().phase is Phase.FAILED
+    assert worker.record().error.code == "ffmpeg_failed"
+
+
+def test_what_can_never_be_packaged_is_told_once_while_live_and_fails_at_the_end(live):
+    session = live()
+    locked = session.playlist(5).replace("#EXTINF", '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="k"\n#EXTINF')
+    session.writes(locked)
+    assert session.looks() is Phase.LIVE
+    assert session.looks() is Phase.LIVE
+    events = session.worker.runtime.sessions.events(ID)
+    told = [each["code"] for each in events if each["action"] == "live_packaging_waits"]
+    assert told == ["encryption_unsupported"]
+    assert session.worker.record().generation == 0
+    session.is_silent()
+    session.worker.finalize()
+    assert session.worker.record().phase is Phase.FAILED
+    assert session.worker.record().error.code == "encryption_unsupported"
+
+
+def test_a_live_session_claims_few_slices_at_a_time(live):
+    session = live(slice_seconds=2)
+    session.lists(6)
+    sessions = session.worker.runtime.sessions
+    sessions.update(ID, session.worker.record().generation, {"look_at": 0})
+    session.worker.look()
+    assert [claim.key.item for claim in session.worker.sent.claims] == [
+        f"package/source/{number}" for number in range(LIVE_WINDOW)
+    ]
+    session.works()
+    assert session.packaged() == [0, 1, 2, 3, 4]

@@ -1,5 +1,6 @@
 """How sessions end before they are ready: deleted, not recorded any more, abandoned. Nothing stays."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -272,3 +273,55 @@ def test_an_abandoned_sessions_store_is_not_waited_for_either(worker):
     nowhere = "https://127.0.0.1:1/index.m3u8"
     made.put(sourceUrl=nowhere)
     assert made.look() is Phase.FAILED
+
+
+def packaged_while_live(made: Any, **fields: Any) -> int:
+    """Make the session live and package what is settled of it; the generation of that run."""
+    place = {"Bucket": "recordings", "Key": f"{ID}/index.m3u8"}
+    playlist = made.s3.get_object(**place)["Body"].read()
+    playlist = playlist.replace(b":VOD", b":EVENT").replace(b"#EXT-X-ENDLIST", b"")
+    made.s3.put_object(**place, Body=playlist)
+    made.put(**{"lastSeen": made.runtime.sessions.now_ms(), **fields})
+    made.runtime.sessions.update(ID, made.record().generation, {"look_at": 0})
+    made.finalize()
+    record = made.record()
+    assert record.phase is Phase.LIVE
+    assert [key for key in keys_of(made, "staging") if f"/{record.generation}/" in key]
+    Run(made.runtime, record).open_upload("source", PartScheme())
+    return record.generation
+
+
+def test_a_session_that_is_deleted_while_it_is_packaged_live_leaves_nothing(recorded):
+    made = recorded()
+    packaged_while_live(made)
+    made.runtime.sessions.delete(ID)
+    settle(made)
+    assert leftovers(made) == []
+
+
+def test_a_session_that_is_switched_off_while_it_is_packaged_live_begins_anew(recorded):
+    made = recorded()
+    first = packaged_while_live(made)
+    made.runtime.sessions.put(ID, {"record": False})
+    settle(made)
+    assert leftovers(made) == []
+    made.runtime.sessions.put(ID, {"record": True})
+    assert packaged_while_live(made) > first
+    assert not [key for key in keys_of(made, "staging") if f"/{first}/" in key]
+
+
+@pytest.mark.parametrize(("seen", "phase"), [(True, Phase.FAILED), (False, Phase.EMPTY)])
+def test_what_was_packaged_live_goes_when_the_recording_vanishes(recorded, worker, seen, phase):
+    now = round(time.time() * 1000)
+    began = {"createdAt": now, "lastSeen": now if seen else 0}
+    made = recorded(session=began)
+    packaged_while_live(made, **began)
+    for key in keys_of(made, "recordings"):
+        made.s3.delete_object(Bucket="recordings", Key=key)
+    later = worker(idle_timeout=0.001, abandon_after=0.002)
+    assert later.look() is phase
+    assert (later.record().error is not None) == seen
+    settle(later)
+    left = leftovers(later)
+    assert [each for each in left if not each.endswith(f"report:{ID}")] == []
+    assert bool(left) == seen  # the report of the failure

@@ -97,9 +97,9 @@ def events(worker, action):
 
 @pytest.fixture
 def undisturbed(worker, media):
-    """The MP4 of the same segments, of a playlist that never slides."""
+    """The MP4s of the same segments, of a playlist that never slides, by name."""
 
-    def made(name="source", **session):
+    def made(*names, **session):
         one = worker()
         index = media.recording(duration=12.0, size="160x90")
         upload_folder(one.s3, index.parent, "recordings", "whole")
@@ -109,7 +109,8 @@ def undisturbed(worker, media):
             claim = one.sent.claims.pop(0)
             perform(claim.key, claim.token, one.runtime, one.sent)
             one.look("whole")
-        return one.s3.get_object(Bucket="vod", Key=f"whole/r1/{name}.mp4")["Body"].read()
+        keys = {name: f"whole/r1/{name}.mp4" for name in ("source", *names)}
+        return {n: one.s3.get_object(Bucket="vod", Key=k)["Body"].read() for n, k in keys.items()}
 
     return made
 
@@ -133,7 +134,7 @@ def test_all_that_a_window_ever_listed_is_in_the_file(origin, undisturbed):
         "earlierRevisions": [],
     }
     assert report["source"]["segments"] == report["renditions"][0]["sourceSegments"] == 6
-    assert read(worker, "r1/source.mp4") == undisturbed()
+    assert read(worker, "r1/source.mp4") == undisturbed()["source"]
     assert [each["firstSegment"] for each in events(worker, "window_slid")] == [0]
     eventually(lambda: worker.look() and not staged(worker))
 
@@ -176,7 +177,7 @@ def test_sound_in_a_playlist_of_its_own_slides_with_its_pictures(worker, media, 
     assert read(one, "r1/source.mp4") == made
 
 
-@pytest.mark.parametrize("kept", [0, 1])
+@pytest.mark.parametrize("kept", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_what_is_deleted_once_it_is_packaged_is_in_the_file(origin, undisturbed, kept):
     """Not even the segments before a slice are there any more."""
     worker, source = origin()
@@ -193,7 +194,7 @@ def test_what_is_deleted_once_it_is_packaged_is_in_the_file(origin, undisturbed,
         worker.look()
     report = report_of(worker)
     assert (report["verdict"], report["window"]["notAtSource"]) == ("complete", 3)
-    assert read(worker, "r1/source.mp4") == undisturbed()
+    assert read(worker, "r1/source.mp4") == undisturbed()["source"]
 
 
 def test_a_playlist_that_never_slides_costs_one_page_and_no_reading(origin, monkeypatch):
@@ -260,7 +261,9 @@ def test_a_window_that_slid_faster_than_looks_leaves_a_gap_as_long_as_its_clock_
     assert report["renditions"][0]["duration"] == pytest.approx(12.0, abs=0.1)
 
 
-@pytest.mark.parametrize("names", [["again0.ts", "again1.ts"], None], ids=["other", "same"])
+@pytest.mark.parametrize(
+    "names", [["again0.ts", "again1.ts"], pytest.param(None, marks=pytest.mark.long)]
+)
 def test_an_origin_that_counts_anew_takes_nothing_away(origin, names):
     """The second part goes on with the first one's clock here: it is a period of its own."""
     worker, source = origin()
@@ -295,7 +298,7 @@ def test_the_vod_has_gaps_where_the_source_forgot_what_was_packaged(origin, undi
     perform(claim.key, claim.token, worker.runtime, worker.sent)
     report = ready(worker)
     assert (report["verdict"], report["window"]["notAtSource"]) == ("complete", 2)
-    assert read(worker, "r1/source.mp4") == undisturbed()
+    assert read(worker, "r1/source.mp4") == undisturbed()["source"]
     lines = read(worker, "r1/source/index.m3u8").decode().splitlines()
     assert lines.count("#EXT-X-GAP") == 2
     assert lines.index("#EXT-X-GAP") < lines.index(next(x for x in lines if x[:7] == "#EXTINF"))
@@ -392,7 +395,5 @@ def test_what_is_transcoded_while_live_needs_its_segments_no_more(origin, worker
         source.forgets(0, max(0, end - 3))
     report = ready(worker(idle_timeout=0.01))
     assert (report["verdict"], report["window"]["notAtSource"]) == ("complete", 3)
-    created = one.record().session.created_at
-    for name in ("source", "small"):
-        made = undisturbed(name, profiles=[PROFILE], createdAt=created)
-        assert read(one, f"r1/{name}.mp4") == made
+    whole = undisturbed("small", profiles=[PROFILE], createdAt=one.record().session.created_at)
+    assert {name: read(one, f"r1/{name}.mp4") for name in whole} == whole

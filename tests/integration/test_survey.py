@@ -13,7 +13,7 @@ from pipelines.media import Codec
 from pipelines.playlist import Encryption, Variant
 from pipelines.segment_index import Container
 from pipelines.transcoding.source_media import SourceMedia, SourceVideo
-from pipelines.transcoding.survey import SEGMENTS, survey
+from pipelines.transcoding.survey import MOST_SEGMENTS, SEGMENTS, survey
 from tests.media import run
 
 pytestmark = [pytest.mark.s3, pytest.mark.ffmpeg]
@@ -337,3 +337,21 @@ def copied(path, folder):
     for each in path.parent.iterdir():
         (folder / each.name).write_bytes(each.read_bytes())
     return folder
+
+
+def test_a_window_whose_first_segments_are_gone_tells_what_it_lists_now(
+    finalizer, media, media_tools
+):
+    one = finalizer()
+    playlist = one.playlist(media.recording(duration=4.0))
+    [first, *_] = playlist.segments
+    gone = [
+        dataclasses.replace(
+            first, location=playlist.location.folder.child(f"gone{n}.ts"), slid=True
+        )
+        for n in range(MOST_SEGMENTS + 1)
+    ]
+    slid = dataclasses.replace(playlist, segments=(*gone, *playlist.segments))
+    found = survey(one.reader, variant_of(slid), media_tools.ffprobe)
+    assert found == survey(one.reader, variant_of(playlist), media_tools.ffprobe)
+    assert found.video is not None

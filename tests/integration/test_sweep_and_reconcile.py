@@ -8,10 +8,11 @@ from pipelines.errors import ErrorCode
 from pipelines.session import Phase
 from tests.by_hand import ID, Recorder
 from tests.stack import eventually
+from worker.claiming import LEAST_WINDOW, MAX_ATTEMPTS, WINDOW_PER_THREAD
 from worker.cleanup import clean
 from worker.perform import perform
 from worker.presence import WorkerProcess
-from worker.reconcile import LEAST_WINDOW, MAX_ATTEMPTS, WINDOW_PER_THREAD, reconcile
+from worker.reconcile import reconcile
 from worker.rerun import start
 from worker.run import Run
 from worker.sweep import BATCH, sweep_once
@@ -23,7 +24,7 @@ DAY_MS = 86_400_000
 
 
 def test_a_session_that_is_not_idle_is_only_looked_at_later(recorded):
-    worker = recorded()
+    worker = recorded(package_live=False)
     worker.put(lastSeen=worker.runtime.sessions.now_ms())
     assert worker.look() is Phase.LIVE
     assert 50_000 < worker.due_in_ms() <= 60_000
@@ -31,7 +32,7 @@ def test_a_session_that_is_not_idle_is_only_looked_at_later(recorded):
 
 
 def test_a_heartbeat_that_comes_while_the_decision_is_made_wins(recorded, monkeypatch):
-    worker = recorded()
+    worker = recorded(package_live=False)
     read, now = Run.read_recording, worker.runtime.sessions.now_ms()
 
     def read_and_wake(run: Run):

@@ -9,11 +9,11 @@ from pipelines.session import Phase
 from tests.by_hand import ID, LONG_AGO, Worker
 from tests.media import run
 from tests.stack import eventually
+from worker.claiming import LEAST_WINDOW, MAX_ATTEMPTS
 from worker.dispatch import CONTROL, PACKAGING, TRANSCODING, queue_of
 from worker.ending import fail
 from worker.perform import perform
 from worker.presence import WorkerProcess
-from worker.reconcile import LEAST_WINDOW, MAX_ATTEMPTS
 from worker.rerun import start
 from worker.run import Run
 from worker.slice_result import SliceResult

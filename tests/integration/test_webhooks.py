@@ -112,6 +112,17 @@ def test_a_duplicate_is_acknowledged_and_does_nothing(api):
     assert api.requests.made == []
 
 
+def test_an_event_of_a_deleted_session_is_ignored(api):
+    post(api, started(api))
+    gone = api.store.delete("s1")
+    api.requests.made.clear()
+    response = post(api, started(api, name="recording.waiting") | {"id": "another"})
+    assert (response.status_code, response.json()) == (200, {"outcome": "ignored"})
+    after = api.store.get("s1")
+    assert (after.phase, after.generation) == (gone.phase, gone.generation)
+    assert api.requests.made == []
+
+
 def test_an_event_whose_effects_broke_off_is_done_when_it_comes_again(api):
     message = started(api)
 

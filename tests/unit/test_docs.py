@@ -23,7 +23,7 @@ from pipelines.report import REPORT_VERSION, Verdict, encoding_view, schema_text
 from pipelines.session import Phase, RecordingStatus
 from tests.unit.plans_by_hand import H264
 from worker import http_errors
-from worker.settings import PREFIX, RESERVED, Settings
+from worker.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 README, CHANGELOG = ROOT / "README.md", ROOT / "CHANGELOG.md"
@@ -71,15 +71,9 @@ def test_readme_lists_every_setting_with_its_default_and_meaning():
     assert found[1] == table, f"README must hold this table:\n\n{table}\n"
 
 
-def test_readme_names_the_variables_that_a_later_version_will_know():
-    text = README.read_text()
-    assert all(f"`{PREFIX}{name}`" in text for name in RESERVED)
-
-
 @each_page
 def test_every_variable_named_is_one_that_the_settings_know(page: Path):
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"FINALIZER_TEST_COMPLETE"}
-    known |= {PREFIX + name for name in RESERVED}
     assert set(re.findall(r"\bFINALIZER_\w+", page.read_text())) <= known | {PREFIX}
 
 

@@ -15,7 +15,7 @@ from pipelines.loss import Loss, LossCause
 from pipelines.mp4.boxes import box
 from pipelines.mp4.fragments import read_header_section
 from pipelines.mp4.media_segment import read_segment
-from pipelines.parts import PREFERRED_PART_BYTES, PartWriter
+from pipelines.parts import PartWriter
 from pipelines.playlist import ByteRange, InitSection, Segment
 from pipelines.repair import RepairKind
 from pipelines.segment_index import MAX_PIECES
@@ -85,9 +85,7 @@ class Packaged:
         inits = InitSections(Source(sections or {"init.mp4": MOVIE}), missing_is_final=final)
         stream = Fmp4Stream(iter(segments), inits, lambda: None)
         self.runs = []
-        with PartWriter(
-            None, first_number=1, part_bytes=PREFERRED_PART_BYTES, stage_bytes=0
-        ) as writer:
+        with PartWriter(None, number=1, payload_bytes=0) as writer:
             while stream.peek() is not None:
                 self.runs.append(package_fmp4_run(stream, writer, Fraction(600)))
             self.payload = writer.finish().staged

@@ -148,6 +148,31 @@ def test_slices_stay_as_they_are_while_the_window_slides(steps, tagged):
         before = slices
 
 
+windows = st.tuples(st.integers(0, 30), st.integers(0, 8), st.sampled_from(["", "a", "b"]))
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(windows, min_size=1, max_size=8))
+def test_whatever_an_origin_lists_is_in_order_and_joins_once(steps):
+    """Any windows one after the other: jumps, restarts, older views, rewritten names."""
+    listing = window(0, 0)
+    for first, length, name in steps:
+        now = restarted(first, first + length, name)
+        before, listing = listing, joined(listing, now)
+        found = numbers(listing)
+        assert found == sorted(set(found))
+        assert all(number >= 0 for number in found)
+        if not listing.segments:
+            continue
+        assert joined(kept(listing), now) == listing
+        locations = {str(each.location) for each in listing.segments}
+        assert {str(each.location) for each in now.segments} <= locations
+        gone = {str(each.location) for each in before.segments} - locations
+        rewritten = {each.sequence for each in now.segments}
+        names = {str(each.location): each.sequence for each in before.segments}
+        assert all(names[each] in rewritten for each in gone if not listing.renumbered)
+
+
 def test_what_nobody_saw_listed_is_a_hole_in_the_numbers():
     listing = joined(window(0, 5), window(8, 13))
     assert numbers(listing) == [0, 1, 2, 3, 4, 8, 9, 10, 11, 12]

@@ -16,6 +16,7 @@ from worker.live_pace import (
 from worker.records import SessionRecord
 
 IDLE_MS = 60_000
+SEEN = 1_763_794_800_000
 
 
 def listed(count, kind=PlaylistKind.EVENT, seconds=6.0):
@@ -54,15 +55,15 @@ def test_a_playlist_that_is_away_is_looked_for_ever_more_rarely(away, pause):
 @pytest.mark.parametrize(
     ("look_at", "package_live", "due"),
     [
-        (5_000, True, 5_000),
-        (500_000, True, 100_000 + IDLE_MS),
+        (SEEN + 5_000, True, SEEN + 5_000),
+        (SEEN + 500_000, True, SEEN + IDLE_MS),
         (0, True, 0),
-        (5_000, False, 100_000 + IDLE_MS),
+        (SEEN + 5_000, False, SEEN + IDLE_MS),
     ],
 )
 def test_a_live_session_is_due_for_its_look_or_when_it_is_idle(look_at, package_live, due):
     record = SessionRecord(
-        session=Session(id="s1", last_seen=100_000),
+        session=Session(id="s1", last_seen=SEEN),
         phase=Phase.LIVE,
         phase_since=0,
         look_at=look_at,

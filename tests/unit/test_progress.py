@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.assemble import OpenUpload
 from pipelines.location import Location
 from pipelines.publish import OutputNames
 from pipelines.session import Phase, Session
@@ -20,7 +21,7 @@ from tests.unit.plans_by_hand import (
 )
 from worker.progress import media_speed, rendition_views
 from worker.records import SessionRecord
-from worker.rendition_view import published_views, withdrawn
+from worker.rendition_view import UPLOAD_OPENED_AT, published_views, unmade_view, withdrawn
 from worker.run_memory import MAKES, PUBLISHED
 from worker.run_plan import assemble_item
 from worker.slice_result import SliceResult
@@ -42,6 +43,10 @@ class RunByHand:
         self.record = record
         self.revision = record.revision + 1
         self.runtime = self
+        self.opened = {}
+
+    def uploads(self, plan):
+        return self.opened
 
     def names(self, session_id):
         return OutputNames(Location.parse(f"s3://vod/{session_id}/"), f"{BASE}/")
@@ -62,6 +67,20 @@ def shown(items, *, before=None, layouts=None, **options):
     now = standing(PLAN, items, layouts)
     views = rendition_views(RunByHand(before or record()), now, **options)
     return {view["name"]: view for view in views}
+
+
+def test_while_a_session_is_live_no_rendition_is_assembled_and_its_upload_is_told():
+    items = {item: done(identity, result(n, "source")) for n, (item, identity) in
+             enumerate(PLAN.work(SOURCE))}  # fmt: skip
+    assert states(items)["source"] == "assembling"
+    live = replace(standing(PLAN, items), plan=replace(PLAN, final=False))
+    run = RunByHand(record())
+    run.opened = {"source": OpenUpload("u", "n", 1_763_794_800_000)}
+    source, small, _ = rendition_views(run, live)
+    assert (source["state"], source["progress"]) == ("packaging", 1.0)
+    assert source[UPLOAD_OPENED_AT] == 1_763_794_800_000
+    assert UPLOAD_OPENED_AT not in small
+    assert UPLOAD_OPENED_AT not in unmade_view(source, "waiting")
 
 
 def states(items):

@@ -1,6 +1,8 @@
 """Retrying one I/O call: outages only, a few times, and the last outage is told."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -112,3 +114,26 @@ def test_who_is_asked_to_stop_waits_no_longer():
     with pytest.raises(Throttled):
         retrying(call, stop)
     assert call.calls == 1
+
+
+def test_what_a_call_holds_is_let_go_with_its_answer():
+    """A part is large: it must not wait until Python looks for cycles of references."""
+
+    class Part:
+        pass
+
+    def upload(part):
+        failing = Failing(TransientError("outage"))
+
+        def call():
+            failing()
+            return weakref.ref(part)
+
+        return retrying(call)
+
+    gc.disable()
+    try:
+        sent = upload(Part())
+        assert sent() is None
+    finally:
+        gc.enable()

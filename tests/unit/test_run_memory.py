@@ -19,7 +19,10 @@ from worker.run_memory import (
     WROTE,
     carried_on,
     decided,
+    left_behind,
     revision_made,
+    runs_of,
+    stopped_memory,
 )
 from worker.run_plan import assemble_item
 
@@ -82,6 +85,27 @@ def test_a_run_follows_the_last_one_that_was_given_a_revision():
     carried = carried_on(record(**memory))
     assert carried == {MAKES: 2, AFTER: 1, PUBLISHED: [], WROTE: [], ADOPTS: 9}
     assert carried_on(record(generation=10, **carried))[ADOPTS] == 9
+
+
+def test_nobody_goes_on_with_the_work_or_the_number_of_a_run_that_was_stopped():
+    memory = {MAKES: 2, DECIDED: 9, AFTER: 1, FINISHED: SHOWN, WROTE: ["r2/source.mp4"], ADOPTS: 5}
+    stopped = record(revision=1, used=2, generation=10, **stopped_memory(record(**memory)))
+    assert runs_of(record(**memory)) == (9, 5)
+    assert runs_of(stopped) == (10, 9, 5)
+    carried = carried_on(stopped)
+    assert ADOPTS not in carried
+    begun = decided(replace(stopped, generation=11, run=carried), PLAN, DONE, ())
+    assert (begun[MAKES], ADOPTS in begun) == (3, False)
+    assert "r2/source.mp4" in begun[WROTE]
+
+
+def test_a_worker_that_outlived_its_run_leaves_nothing_that_is_published_to_be_removed():
+    late = {MAKES: 2, AFTER: 1, WROTE: ["r2/source.mp4"], DECIDED: 9}
+    behind = left_behind(record(revision=4), late)
+    assert (behind[AFTER], behind[WROTE]) == (4, ["r2/source.mp4"])
+    undecided = left_behind(record(), {})
+    assert MAKES not in undecided
+    assert undecided, "it is cleaned all the same"
 
 
 def test_late_segments_are_counted_until_the_session_is_finalized_again():

@@ -5,6 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.location import Location
+from pipelines.plan import Copy, Plan
+from pipelines.playlist import MediaPlaylist, PlaylistKind, Segment, recording
+from pipelines.session import Session
 from tests.unit.plans_by_hand import H264, copy, layout, plan, slices, transcode
 from worker.dispatch import TRANSCODING, queue_of
 from worker.ending import work_in_words
@@ -100,3 +104,51 @@ def test_conforming_is_done_again_for_other_media_another_encoding_or_another_la
         LARGE.conformed("slice-1", 1, layout(1)),
     ]
     assert len({before, *others}) == 4
+
+
+def listed(*seconds, ended=False, name="index"):
+    """A recording whose segments last as given, of which one slice is four seconds."""
+    place = Location.parse(f"s3://recordings/s1/{name}.m3u8")
+    segments = tuple(
+        Segment(number, place.folder.child(f"{name}{number}.ts"), length)
+        for number, length in enumerate(seconds)
+    )
+    return recording(MediaPlaylist(place, segments, ended, 2.0, PlaylistKind.EVENT))
+
+
+DECIDED = Plan((Copy("source", "source", "why"),), ())
+
+
+def planned(listed, *, final):
+    return RunPlan.make(listed, Session(id="s1"), DECIDED, 4.0, final=final)
+
+
+def test_a_plan_that_is_not_final_holds_the_settled_slices_and_grows_by_more():
+    first = planned(listed(2, 2, 2), final=False)
+    assert [each.seconds for each in first.renditions[0].slices] == [4.0]
+    assert RunPlan.from_json(first.to_json()) == first
+    grown = first.grown(listed(2, 2, 2, 2, 2), 4.0)
+    assert [each.seconds for each in grown.renditions[0].slices] == [4.0, 4.0]
+    assert grown.renditions[0].slices[:1] == first.renditions[0].slices
+    assert not grown.final
+    whole = planned(listed(2, 2, 2, 2, 2), final=True)
+    assert whole.final
+    assert whole.renditions[0].slices[:2] == grown.renditions[0].slices
+    assert whole.renditions[0].slices[2].seconds == 2.0
+
+
+def test_nothing_is_settled_at_first_and_all_of_it_once_the_playlist_has_ended():
+    assert planned(listed(2, 2), final=False).renditions[0].slices == ()
+    assert len(planned(listed(2, 2, 2, ended=True), final=False).renditions[0].slices) == 2
+
+
+def test_slices_of_a_playlist_that_was_rewritten_are_other_work():
+    before = planned(listed(2, 2, 2), final=False)
+    after = before.grown(listed(2, 2, 2, name="other"), 4.0)
+    assert before.work(before.renditions[0]) != after.work(after.renditions[0])
+
+
+def test_a_playlist_that_shrinks_leaves_what_is_still_settled():
+    long = planned(listed(2, 2, 2, 2, 2), final=False)
+    short = long.grown(listed(2, 2, 2), 4.0)
+    assert short.renditions[0].slices == long.renditions[0].slices[:1]

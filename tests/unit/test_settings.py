@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from pipelines.location import Location
 from pipelines.transcoding.kit import Hardware
-from worker.settings import PREFIX, RESERVED, InvalidSettings, Settings, load, variables
+from worker.settings import PREFIX, InvalidSettings, Settings, load, variables
 
 REQUIRED = {
     "FINALIZER_SOURCE_URL": "s3://recordings/{id}/index.m3u8",
@@ -135,15 +135,6 @@ def test_the_default_prefix_is_the_folder_even_if_the_name_goes_on():
     assert settings.source_prefixes == ("s3://media/",)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("PACKAGE_LIVE", "1"), ("UNIFORM_PARTS", "yes"), ("MEMORY_BUDGET", "1G")]
-)
-def test_a_wish_for_a_later_version_is_refused_and_its_absence_accepted(name, value):
-    assert f"{PREFIX}{name}" in refusal(**{name: value})
-    if RESERVED[name]:
-        assert loaded(**{name: "false"}) == load(REQUIRED)
-
-
 def test_secrets_are_in_no_repr():
     settings = loaded(
         API_TOKEN="hunter2", WEBHOOK_SECRET="hunter3", REDIS_URL="redis://:hunter4@h/0"
@@ -167,3 +158,15 @@ def test_settings_are_frozen_and_made_from_their_arguments_alone(monkeypatch):
 def test_every_setting_says_what_it_is():
     assert all(field.description for field in Settings.model_fields.values())
     assert "FINALIZER_SOURCE_PUBLIC_URL" in variables()
+
+
+@pytest.mark.parametrize(
+    ("told", "size"), [("512MiB", 512 << 20), ("2GB", 2_000_000_000), ("1048576", 1 << 20)]
+)
+def test_a_budget_of_memory_is_told_in_bytes_or_with_a_unit(told, size):
+    assert loaded(MEMORY_BUDGET=told).memory_budget == size
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "much", "5 parsecs"])
+def test_a_budget_that_is_no_size_is_refused(told):
+    assert "FINALIZER_MEMORY_BUDGET" in refusal(MEMORY_BUDGET=told)
