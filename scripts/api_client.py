@@ -33,6 +33,10 @@ class ApiClient:
         """The session as it is now."""
         return self._ask("GET", f"/sessions/{session_id}")
 
+    def delete_session(self, session_id: str) -> None:
+        """Have everything removed that was written of it."""
+        self._ask("DELETE", f"/sessions/{session_id}")
+
     def events(self, session_id: str) -> list[dict[str, Any]]:
         """What happened to it, oldest first."""
         found: list[dict[str, Any]] = self._ask("GET", f"/sessions/{session_id}/events")["events"]

@@ -6,17 +6,31 @@ import re
 import signal
 import sys
 from pathlib import Path  # noqa: TC003  (typer reads annotations while the program runs)
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from scripts import bench_copy, bench_transcode
-from scripts.bench_definition import BenchOptions, hold
+from scripts import bench_copy, bench_ready, bench_scale, bench_sessions, bench_transcode
+from scripts.bench_definition import BenchOptions
 from scripts.bench_result import BenchFailedError
 from scripts.child import ChildFailedError
 
-BENCHES = {bench.name: bench for bench in (bench_copy.BENCH, bench_transcode.BENCH)}
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scripts.bench_definition import Bench
+
+BENCHES: Mapping[str, Bench] = {
+    bench.name: bench
+    for bench in (
+        bench_copy.BENCH,
+        bench_transcode.BENCH,
+        bench_ready.BENCH,
+        bench_scale.BENCH,
+        bench_sessions.BENCH,
+    )
+}
 
 _MINUTES = ", ".join(f"{bench.minutes:g} for {bench.name}" for bench in BENCHES.values())
 _ROUNDS = ", ".join(f"{bench.rounds} for {bench.name}" for bench in BENCHES.values())
@@ -43,17 +57,24 @@ def main(
         int | None, typer.Option(min=1, help=f"Rounds, the figures are medians; {_ROUNDS}.")
     ] = None,
     size: Annotated[str, typer.Option(callback=_size, help="Size of its pictures.")] = "1920x1080",
+    sessions: Annotated[
+        int, typer.Option(min=10, help="Live sessions, for the bench of that name.")
+    ] = 10_000,
+    png_file: Annotated[
+        Path | None,
+        typer.Option("--png", help="Draw the figures, where there are curves.", dir_okay=False),
+    ] = None,
 ) -> None:
-    """Run one bench; prints a table, and writes the same figures as JSON when asked to."""
+    """Run one bench; prints a table, and writes the same figures as JSON and PNG when asked to."""
     bench = BENCHES.get(name)
     if bench is None:
         print(f"There is no bench {name!r}; there is: {', '.join(BENCHES)}.", file=sys.stderr)
         raise typer.Exit(2)
-    options = BenchOptions(minutes or bench.minutes, rounds or bench.rounds, size)
+    options = BenchOptions(minutes or bench.minutes, rounds or bench.rounds, size, sessions)
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     console = Console(width=100, highlight=False)
     try:
-        result = hold(bench, options, lambda words: print(words, file=sys.stderr, flush=True))
+        result = bench.hold(options, lambda words: print(words, file=sys.stderr, flush=True))
     except (BenchFailedError, ChildFailedError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
@@ -64,6 +85,8 @@ def main(
         console.print(f"- {note}")
     if json_file is not None:
         json_file.write_text(result.to_json())
+    if png_file is not None and not result.plot(png_file):
+        print(f"The bench {name!r} has no curves: nothing was drawn.", file=sys.stderr)
 
 
 if __name__ == "__main__":

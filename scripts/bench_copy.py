@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines.plan import SOURCE
-from scripts.bench_definition import Bench
+from scripts.bench_contest import ContestBench
 from scripts.bench_rounds import WALL, Ratio
 from scripts.recordings import NOISE
 
@@ -37,7 +37,7 @@ def _ways(contest: Contest) -> Mapping[str, Way]:
     }
 
 
-BENCH = Bench(
+BENCH = ContestBench(
     name="copy",
     scene=NOISE,
     ways=_ways,

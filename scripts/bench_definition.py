@@ -1,86 +1,75 @@
-"""What makes up a bench, and how one is held: servers, a recording, rounds, figures."""
+"""What every bench has, whatever it measures: a name, options, and figures for people and programs."""
 
 from __future__ import annotations
 
-import tempfile
-import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pipelines.tools import locate
-from scripts.bench_recording import fitting_minutes, write_recording
-from scripts.bench_result import BenchResult
-from scripts.bench_rounds import Clock, take_rounds
-from scripts.bench_site import BenchSite
-from scripts.bench_turn import Contest
-from scripts.event_words import count_words
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from scripts.bench_rounds import Ratio
-    from scripts.bench_turn import Way
-    from scripts.recordings import Scene
-
-#: What must be known of every bench to judge its figures.
-_NOTES = (
-    "The S3 server runs on the same cores; its CPU time is in no row. All use one boto3 "
-    "configuration: ours.",
-    "Figures are medians of the rounds. Peak RSS is the largest sum of the PSS of all processes of "
-    "a row at one moment, ffmpeg's too.",
-)
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Length of the recording, rounds, and the size of its pictures as ``WIDTHxHEIGHT``."""
+    """How much is measured: what a bench has no use for, it does not look at.
+
+    ``minutes`` is the length of the (longest) recording, ``size`` that of its pictures as
+    ``WIDTHxHEIGHT``, ``sessions`` how many are live at once.
+    """
 
     minutes: float
     rounds: int
     size: str
+    sessions: int
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Ways to do one piece of work, and what is told of them."""
+class Outcome(Protocol):
+    """What a bench found."""
 
-    name: str
-    scene: Scene
-    ways: Callable[[Contest], Mapping[str, Way]]  #: by row, in the order of the first round
-    ratios: Mapping[str, Ratio]
-    notes: Sequence[str]
-    minutes: float  #: length of the recording, unless the caller decides
-    rounds: int  #: likewise
-    copies: float  #: how often the recording's bytes are on disk at the worst moment
-    limit: float  #: seconds after which no turn begins that would not end in time
+    @property
+    def ratios(self) -> Mapping[str, float]:
+        """The figures that it is about."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader must know to judge the figures."""
+        ...
+
+    def table(self) -> Table:
+        """All figures for people."""
+        ...
+
+    def to_json(self) -> str:
+        """All figures for programs: seconds and bytes."""
+        ...
+
+    def plot(self, file: Path) -> bool:
+        """Draw the figures into a PNG; False when there is nothing to draw."""
+        ...
 
 
-def hold(bench: Bench, options: BenchOptions, say: Callable[[str], None]) -> BenchResult:
-    """Hold the bench once, in a temporary folder of which nothing stays.
+class Bench(Protocol):
+    """One thing that is measured."""
 
-    Raises BenchFailedError when one of the ways does not do its work, or there is no room for it.
-    """
-    clock = Clock(time.monotonic(), bench.limit)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        fitting = fitting_minutes(options.minutes, options.size, bench.copies, Path(folder))
-        notes = [*bench.notes, *_NOTES]
-        if fitting < options.minutes:
-            notes.append(
-                f"Disk is short: {fitting:g} minutes were measured, not {options.minutes:g}."
-            )
-            say(notes[-1])
-        with BenchSite(Path(folder)) as site:
-            tools = locate(site.settings.ffmpeg, site.settings.ffprobe)
-            say(f"making a recording of {fitting:g} minutes")
-            recording = write_recording(site, tools.ffmpeg, bench.scene, options.size, fitting)
-            contest = Contest(site, tools, recording)
-            rounds = take_rounds(contest, bench.ways(contest), options.rounds, clock, say)
-    return BenchResult(
-        bench=bench.name,
-        subject=f"{recording.seconds / 60:g} min of {options.size}, {recording.size / 1e6:.0f} MB, "
-        f"{recording.segments} segments; {count_words(rounds.count, 'round')}",
-        rows=rounds.rows,
-        ratios=rounds.ratios(bench.ratios),
-        notes=[*notes, *rounds.shortage],
-    )
+    @property
+    def name(self) -> str:
+        """What it is called for."""
+        ...
+
+    @property
+    def minutes(self) -> float:
+        """Length of the (longest) recording, unless the caller decides."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """How often it is measured, unless the caller decides."""
+        ...
+
+    def hold(self, options: BenchOptions, say: Callable[[str], None]) -> Outcome:
+        """Measure once; raises BenchFailedError when that cannot be done."""
+        ...

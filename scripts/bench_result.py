@@ -11,6 +11,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from scripts.measure import Usage
 
@@ -89,3 +90,7 @@ class BenchResult:
                 f"{row.peak_disk_bytes / 1e6:.0f}",
             )
         return table
+
+    def plot(self, file: Path) -> bool:
+        """Nothing: a table says it all."""
+        return False

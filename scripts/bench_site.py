@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -14,6 +15,8 @@ from scripts.child import Child
 from scripts.embedded import child_environment, start_redis, start_s3
 from scripts.stack import (
     WORKER_READY,
+    api_argv,
+    healthy,
     process_environment,
     worker_argv,
     worker_environment,
@@ -24,7 +27,7 @@ from worker.broker import make_broker
 from worker.settings import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from worker.settings import Settings
@@ -34,13 +37,18 @@ _READY_S = 60.0
 #: Enough that the S3 server does not spend its time on collecting garbage: that is not measured.
 _S3_MEMORY = "1GiB"
 CONTROL = "control"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class BenchSite:
-    """Both servers, empty, in ``directory``; leaving the context ends them and forgets all."""
+    """Both servers, empty, in ``directory``; leaving the context ends them and forgets all.
 
-    def __init__(self, directory: Path) -> None:
+    ``chosen`` are settings of the product, by variable; they win over the caller's environment.
+    """
+
+    def __init__(self, directory: Path, chosen: Mapping[str, str] = _NOTHING) -> None:
         self.directory = directory
+        self._chosen = chosen
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> BenchSite:
@@ -55,7 +63,8 @@ class BenchSite:
             redis = start_redis(self.directory / "redis")
             stack.callback(redis.kill)
             identity = replace(identity, s3_port=self.s3.port, redis_port=redis.port)
-            self.environment = stack_environment(identity, os.environ)
+            self.api_port, self.api_token = identity.api_port, identity.api_token
+            self.environment = stack_environment(identity, {**os.environ, **self._chosen})
             self.settings = load(self.environment)
             self._stack = stack.pop_all()
         return self
@@ -74,18 +83,29 @@ class BenchSite:
             client.put_object(Bucket=bucket, Key="warm", Body=b"up")
             client.delete_object(Bucket=bucket, Key="warm")
 
+    @property
+    def endpoint(self) -> str:
+        """Where the S3 server is, on no slower way than there is."""
+        return self.environment["AWS_ENDPOINT_URL_S3"]
+
     def process_environment(self, scratch: Path) -> dict[str, str]:
         """Settings and credentials for a process whose temporary files go to ``scratch``."""
         ours = self.environment | process_environment() | {"TMPDIR": str(scratch)}
         return child_environment() | ours
 
     @contextlib.contextmanager
-    def workers(self, queues: Sequence[str], scratch: Path) -> Iterator[list[int]]:
-        """The product's worker processes, new and idle, one on each of ``queues``; their ids."""
+    def workers(
+        self, queues: Sequence[str], scratch: Path, variables: Sequence[Mapping[str, str]] = ()
+    ) -> Iterator[list[int]]:
+        """The product's worker processes, new and idle, one on each of ``queues``; their ids.
+
+        ``variables`` are the environment that each of them has of its own.
+        """
+        own = variables or [_NOTHING] * len(queues)
         with contextlib.ExitStack() as stack:
             children = [
-                self._worker(f"{queue}-{number}", queue, scratch)
-                for number, queue in enumerate(queues, start=1)
+                self._worker(f"{queue}-{number}", queue, scratch, mine)
+                for number, (queue, mine) in enumerate(zip(queues, own, strict=True), start=1)
             ]
             for child in children:
                 stack.callback(child.stop)
@@ -94,11 +114,33 @@ class BenchSite:
                 child.wait_until_ready(_READY_S)
             yield [child.pid for child in children]
 
-    def _worker(self, name: str, queue: str, scratch: Path) -> Child:
+    @contextlib.contextmanager
+    def api(self, scratch: Path) -> Iterator[int]:
+        """The product's API, new and ready; its process id."""
+        port = self.api_port
+        child = Child(
+            "api",
+            [sys.executable, *api_argv(port)],
+            environment=self.process_environment(scratch),
+            log=self.directory / "logs" / "api.log",
+            probe=lambda _pid: healthy(port),
+            cwd=scratch,
+        )
+        with contextlib.ExitStack() as stack:
+            stack.callback(child.stop)
+            child.start()
+            child.wait_until_ready(_READY_S)
+            yield child.pid
+
+    def _worker(self, name: str, queue: str, scratch: Path, own: Mapping[str, str]) -> Child:
         child = Child(
             name,
             [sys.executable, *worker_argv(queue)],
-            environment=self.process_environment(scratch) | worker_environment(queue),
+            environment={
+                **self.process_environment(scratch),
+                **worker_environment(queue),
+                **own,
+            },
             log=self.directory / "logs" / f"{name}.log",
             probe=lambda _pid: child.said(WORKER_READY),
             cwd=scratch,

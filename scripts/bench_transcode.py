@@ -10,7 +10,7 @@ from pipelines.plan import Transcode
 from pipelines.session import Phase, merge
 from pipelines.source import SourceReader
 from pipelines.transcoding.ladder import DEFAULT_LADDER
-from scripts.bench_definition import Bench
+from scripts.bench_contest import ContestBench
 from scripts.bench_result import BenchFailedError
 from scripts.bench_rounds import CPU, WALL, Ratio
 from scripts.recordings import MOTION
@@ -80,7 +80,7 @@ def _encodings(contest: Contest) -> Mapping[str, Mapping[str, Any]]:
     return encodings
 
 
-BENCH = Bench(
+BENCH = ContestBench(
     name="transcode",
     scene=MOTION,
     ways=_ways,

@@ -10,6 +10,7 @@ import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipelines.report import Verdict
@@ -42,6 +43,7 @@ _READY_S = 1800.0
 _PROBE_S = 300.0
 _POLL_S = 0.02
 _HOUR_MS = 3_600_000
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,23 @@ class Contest:
         ):
             store.put(session_id, patch)
             reconciler.request(session_id)
-            record = _wait_until_ready(store, session_id)
+            record = wait_until_ready(store, session_id)
         verdict = json.loads(store.report(session_id) or "{}").get("verdict")
         if verdict != Verdict.COMPLETE:
             raise BenchFailedError(f"our recording is {verdict}, not {Verdict.COMPLETE}")
         return Turn(meter.usage, {each["name"]: each["url"] for each in record.renditions})
 
     def recipe(
-        self, recipe: str, outputs: Mapping[str, Mapping[str, Any] | None], scratch: Path
+        self,
+        recipe: str,
+        outputs: Mapping[str, Mapping[str, Any] | None],
+        scratch: Path,
+        own: Mapping[str, str] = _NOTHING,
     ) -> Turn:
-        """A recipe's turn; ``outputs`` are encodings (None: a copy) by rendition."""
+        """A recipe's turn; ``outputs`` are encodings (None: a copy) by rendition.
+
+        ``own`` is what its environment has besides ours.
+        """
         keys = {name: f"{recipe}/{name}.mp4" for name in outputs}
         task = RecipeTask(
             source_bucket=BUCKET,
@@ -115,7 +124,7 @@ class Contest:
             ffmpeg=self.tools.ffmpeg,
         )
         with (
-            RecipeProcess(recipe, self.site.process_environment(scratch)) as process,
+            RecipeProcess(recipe, {**self.site.process_environment(scratch), **own}) as process,
             Meter([process.pid], scratch) as meter,
         ):
             process.do(task)
@@ -140,8 +149,15 @@ class Contest:
         return {each["codec_type"]: int(each["nb_read_packets"]) for each in streams}
 
 
-def _wait_until_ready(store: SessionStore, session_id: str) -> SessionRecord:
-    """The session's record, as soon as it is ready."""
+def wait_until_ready(
+    store: SessionStore,
+    session_id: str,
+    watch: Callable[[SessionRecord], None] = lambda _record: None,
+) -> SessionRecord:
+    """The session's record, as soon as it is ready; ``watch`` sees it at every look before.
+
+    Raises BenchFailedError when it fails, or takes too long.
+    """
     deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline:
         record = store.get(session_id)
@@ -150,5 +166,7 @@ def _wait_until_ready(store: SessionStore, session_id: str) -> SessionRecord:
         if record is not None and record.phase is Phase.FAILED:
             reason = record.error.message if record.error else "without a reason"
             raise BenchFailedError(f"our session failed: {reason}")
+        if record is not None:
+            watch(record)
         time.sleep(_POLL_S)
     raise BenchFailedError(f"our session was not ready within {_READY_S:g} s")

@@ -70,15 +70,22 @@ def differences(found: Outcome, undisturbed: Outcome) -> list[str]:
     ]
 
 
-def leftovers(stack: ChaosStack, origin: Origin, patience: float) -> list[str]:
-    """What is left in the store and in Redis once ``patience`` seconds, or all of it, are over."""
+def leftovers(
+    stack: ChaosStack, origin: Origin, patience: float, kept: tuple[str, ...]
+) -> list[str]:
+    """What is left in the store and in Redis once ``patience`` seconds, or all of it, are over.
+
+    ``kept`` are the beginnings of ids of sessions that were not deleted.
+    """
     deadline = time.monotonic() + patience
-    while (left := origin.patiently(lambda: [*_left(stack)])) and time.monotonic() < deadline:
+    while (left := origin.patiently(lambda: [*_left(stack, kept)])) and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
     return left
 
 
-def _left(stack: ChaosStack) -> Iterator[str]:
+def _left(stack: ChaosStack, kept: tuple[str, ...]) -> Iterator[str]:
+    deleted = (key for key in _keys(stack, _OUTPUT, "") if not key.startswith(kept))
+    yield from (f"object {key} of a deleted session" for key in deleted)
     yield from (f"staged object {key}" for key in _keys(stack, _STAGING, ""))
     uploads = stack.s3.list_multipart_uploads(Bucket=_OUTPUT).get("Uploads", ())
     yield from (f"open upload of {upload['Key']}" for upload in uploads)

@@ -95,7 +95,8 @@ class ChaosRun:
             for each in recording:
                 each.result()
             self._complain(self._account_for())
-            self._complain(leftovers(stack, origin, _PATIENCE_S))
+            kept = ("calm-", *{each.partition(" ")[0] for each in self._result.complaints})
+            self._complain(leftovers(stack, origin, _PATIENCE_S, kept))
         return self._result
 
     # -- sessions --------------------------------------------------------------------------
@@ -154,6 +155,8 @@ class ChaosRun:
         outcome, complaints = outcome_of(stack, origin, session)
         complaints += differences(outcome, undisturbed)
         self._complain(f"{session_id} ({kind.name}): {each}" for each in complaints)
+        if not complaints:
+            origin.remove(kind, session_id)
         with self._lock:
             self._result.sessions[kind.name] += not complaints
             self._result.objects += len(outcome.objects)

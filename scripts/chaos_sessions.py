@@ -119,6 +119,13 @@ class Origin:
                 self._ended.wait(_SEGMENT_EVERY_S)
         return self._result(session_id)
 
+    def remove(self, kind: SessionKind, session_id: str) -> None:
+        """Delete a session and its recording."""
+        self.patiently(lambda: self._stack.api.delete_session(session_id))
+        for name in (*kind.files, "index.m3u8"):
+            where = {"Bucket": "recordings", "Key": f"{session_id}/{name}"}
+            self.patiently(lambda where=where: self._stack.s3.delete_object(**where))  # type: ignore[misc]
+
     def _heartbeat(self, session_id: str, kind: SessionKind) -> None:
         seen = {"lastSeen": time.time_ns() // 1_000_000 if kind.live else _CREATED_MS}
         patch = {"record": True, "createdAt": _CREATED_MS, "profiles": [*kind.profiles], **seen}

@@ -139,7 +139,7 @@ class Striker:
         return next(busy, None)
 
     def _kill(self, names: list[str]) -> str | None:
-        if self._is_endangered(MAX_ATTEMPTS - 1):
+        if self._is_one_too_many(names):
             return None
         struck = self._stack.signal(names, signal.SIGKILL)
         held = self._work.slices_held(None if "redis" in names else struck)
@@ -151,7 +151,7 @@ class Striker:
         return ""
 
     def _stop(self, name: str) -> str | None:
-        if self._is_endangered(MAX_ATTEMPTS - 1):
+        if self._is_one_too_many([name]):
             return None
         struck = self._stack.signal([name], signal.SIGSTOP)
         held = self._work.slices_held(struck)
@@ -165,10 +165,14 @@ class Striker:
         self.account.handed_back += held + _THREADS
         return f"{name}, {held} slices in flight"
 
-    def _is_endangered(self, failures: int) -> bool:
-        """Whether some work has failed so often that the session could fail by our next blow: three
-        deaths upon one slice are for the product to tell of, not to survive."""
-        return self._work.most_failures() >= failures
+    def _is_one_too_many(self, names: list[str]) -> bool:
+        """Whether some work would fail its session by this blow: three deaths upon one slice are for
+        the product to tell of, not to survive."""
+        parts = self._stack.parts()
+        struck = {pid for name in names if name in parts for pid in members(parts[name])}
+        anybody = len(names) > 1 or "redis" in names
+        failures = self._work.most_failures(lambda each: anybody or each.owner in struck)
+        return failures >= MAX_ATTEMPTS - 1
 
     # -- messages --------------------------------------------------------------------------
 
@@ -211,7 +215,7 @@ class Striker:
 
     def _abort_uploads(self) -> str | None:
         # A slice whose parts are gone is found out at the assembly, which then counts a failure.
-        if self._is_endangered(1):
+        if self._work.most_failures(lambda each: each.is_assembly):
             return None
         listed = self._until(self._open_uploads) or []
         for upload in listed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from worker.dispatch import CONTROL, PACKAGING, TRANSCODING
-from worker.run_plan import CONFORM, PACKAGE, TRANSCODE
+from worker.run_plan import ASSEMBLE, CONFORM, PACKAGE, TRANSCODE
 from worker.work_item import State, parse_item
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class HeldItem:
         return self.name.startswith(_SLICES)
 
     @property
+    def is_assembly(self) -> bool:
+        """Whether it makes an object of slices."""
+        return self.name.startswith(f"{ASSEMBLE}/")
+
+    @property
     def owner(self) -> int | None:
         """The process of the worker that has leased it."""
         leased = self.state.state is State.LEASED and self.state.owner is not None
@@ -73,10 +78,10 @@ class WorkInFlight:
         """How many slices are packaged in runs that have not ended."""
         return sum(each.is_slice and each.state.state is State.DONE for each in self.items())
 
-    def most_failures(self) -> int:
-        """The most failures that any unfinished item has had."""
-        unfinished = (each.state for each in self.items() if each.state.state is not State.DONE)
-        return max((state.attempts for state in unfinished), default=0)
+    def most_failures(self, which: Callable[[HeldItem], bool]) -> int:
+        """The most failures that any of these unfinished items has had."""
+        unfinished = (each for each in self.items() if each.state.state is not State.DONE)
+        return max((each.state.attempts for each in unfinished if which(each)), default=0)
 
     def items(self) -> list[HeldItem]:
         """Every work item of every run."""

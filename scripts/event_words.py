@@ -63,6 +63,15 @@ def _planned(event: Mapping[str, Any]) -> str:
     return f"{length}: {', '.join(made)}{refused}"
 
 
+def _upload_lost(event: Mapping[str, Any]) -> str:
+    return f"the store dropped the upload of {event['rendition']}; it is begun anew"
+
+
+def _parts_grown(event: Mapping[str, Any]) -> str:
+    size = size_words(event["bytes"])
+    return f"{event['rendition']}: uploaded anew, slice {event['slice']} needs parts of {size}"
+
+
 def _slice_packaged(event: Mapping[str, Any]) -> str:
     return (
         f"{event['rendition']}, slice {event['slice']}: {event['mediaSeconds']:.1f} s of media, "
@@ -130,6 +139,8 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "changed": lambda event: f"new values of {', '.join(event['fields'])}",
     "corrected": lambda event: str(event["note"]),
     "planned": _planned,
+    "parts_grown": _parts_grown,
+    "upload_lost": _upload_lost,
     "slice_packaged": _slice_packaged,
     "slice_transcoded": _slice_transcoded,
     "layout_decided": _layout_decided,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import openm3u8
@@ -12,6 +13,7 @@ import openm3u8
 from scripts.ts_clocks import CLOCK, continuity_advance, shift_clocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 FRAMES_PER_SECOND = 30
@@ -72,12 +74,28 @@ class Loop:
 
 @dataclass(frozen=True)
 class Repeated:
-    """What was written: the playlist's key, the segments, their EXTINF seconds, their bytes."""
+    """What was written: the playlist's key, the segments' EXTINF seconds in order, their bytes."""
 
     key: str
-    segments: int
-    seconds: float
+    durations: tuple[float, ...]
     size: int
+
+    @property
+    def segments(self) -> int:
+        """How many segments there are."""
+        return len(self.durations)
+
+    @property
+    def seconds(self) -> float:
+        """The length of the recording by its playlist."""
+        return sum(self.durations)
+
+    def first(self, seconds: float) -> int:
+        """How many segments the first ``seconds`` reach into."""
+        whole = (
+            number for number, end in enumerate(accumulate(self.durations), 1) if end >= seconds
+        )
+        return next(whole, self.segments)
 
 
 def make_loop(
@@ -88,8 +106,10 @@ def make_loop(
     size: str = "1920x1080",
     bit_rate: int = 6_000_000,
     scene: Scene = NOISE,
+    rate: int = FRAMES_PER_SECOND,
 ) -> Loop:
-    """Encode ``seconds`` of a scene and noise into ``folder``: H.264 and AAC at ``bit_rate``.
+    """Encode ``seconds`` of a scene and noise into ``folder``: H.264 and AAC at ``bit_rate``, at
+    ``rate`` pictures a second.
 
     Raises ValueError when ``seconds`` is no multiple of ``LOOP_UNIT``, CalledProcessError or
     TimeoutExpired when ffmpeg fails.
@@ -98,7 +118,7 @@ def make_loop(
         raise ValueError(f"A loop of {seconds} s has a seam: take a multiple of {LOOP_UNIT} s.")
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(
-        [ffmpeg, *_encode_arguments(seconds, size, bit_rate, scene)],
+        [ffmpeg, *_encode_arguments(seconds, size, bit_rate, scene, rate)],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         timeout=_ENCODE_TIMEOUT_S,
@@ -127,15 +147,15 @@ def repeat_recording(
         body = shift_clocks(
             (loop.folder / name).read_bytes(), copy * loop.seconds * CLOCK, counters
         )
-        _put(client, bucket, f"{prefix}/{_segment_name(number)}", body)
+        put_file(client, bucket, f"{prefix}/{_segment_name(number)}", body)
         return len(body)
 
     with ThreadPoolExecutor(max_workers=parallel) as pool:
         total = sum(pool.map(write, plan))
-    durations = [loop.segments[number % len(loop.segments)][1] for number, _ in plan]
+    durations = tuple(loop.segments[number % len(loop.segments)][1] for number, _ in plan)
     key = f"{prefix}/index.m3u8"
-    _put(client, bucket, key, _playlist(durations).encode())
-    return Repeated(key, len(plan), sum(durations), total)
+    put_file(client, bucket, key, playlist(durations, ended=True).encode())
+    return Repeated(key, durations, total)
 
 
 def _plan(loop: Loop, seconds: float) -> list[tuple[int, int]]:
@@ -153,26 +173,26 @@ def _segment_name(number: int) -> str:
     return f"segment{number:05d}.ts"
 
 
-def _playlist(durations: list[float]) -> str:
+def playlist(durations: Sequence[float], *, ended: bool) -> str:
+    """The media playlist of segments of these EXTINF seconds: a VOD's, or one that may grow."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{round(max(durations))}"]
-    lines += ["#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-PLAYLIST-TYPE:VOD"]
+    lines += ["#EXT-X-MEDIA-SEQUENCE:0", f"#EXT-X-PLAYLIST-TYPE:{'VOD' if ended else 'EVENT'}"]
     for number, duration in enumerate(durations):
         lines += [f"#EXTINF:{duration:.6f},", _segment_name(number)]
-    return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
+    return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if ended else []), ""])
 
 
-def _put(client: Any, bucket: str, key: str, body: bytes) -> None:
+def put_file(client: Any, bucket: str, key: str, body: bytes) -> None:
+    """Store a file of a recording under its content type."""
     kind = _CONTENT_TYPES[key.rpartition(".")[2]]
     client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind)
 
 
-def _encode_arguments(seconds: int, size: str, bit_rate: int, scene: Scene) -> list[str]:
+def _encode_arguments(seconds: int, size: str, bit_rate: int, scene: Scene, rate: int) -> list[str]:
     """The video gets what the audio, and the 4 % that TS adds, leave of ``bit_rate``."""
     width, height = size.split("x")
-    pictures = seconds * FRAMES_PER_SECOND
-    video = scene.graph.format(
-        rate=FRAMES_PER_SECOND, pictures=pictures, width=width, height=height
-    )
+    pictures = seconds * rate
+    video = scene.graph.format(rate=rate, pictures=pictures, width=width, height=height)
     # The encoder adds one frame of priming, so it is given one less than the loop holds.
     samples = seconds * SAMPLE_RATE - AUDIO_FRAME
     sound = f"anoisesrc=r={SAMPLE_RATE}:a=0.3:seed=1,atrim=end_sample={samples}"
@@ -186,7 +206,7 @@ def _encode_arguments(seconds: int, size: str, bit_rate: int, scene: Scene) -> l
         "-c:v", "libx264", "-preset", scene.preset, "-pix_fmt", "yuv420p",
         "-b:v", str(video_rate), "-minrate", str(video_rate), "-maxrate", str(video_rate),
         "-bufsize", str(video_rate), "-x264-params",
-        f"{scene.parameters}keyint={2 * FRAMES_PER_SECOND}:scenecut=0:open-gop=0:bframes=2",
+        f"{scene.parameters}keyint={2 * rate}:scenecut=0:open-gop=0:bframes=2",
         "-c:a", "aac", "-b:a", str(audio_rate),
         "-muxdelay", "0", "-muxpreload", "0",
         "-f", "hls", "-hls_time", str(SEGMENT_SECONDS), "-hls_list_size", "0",

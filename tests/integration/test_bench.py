@@ -85,6 +85,66 @@ def test_bench_transcode_compares_us_with_ffmpeg_alone(tmp_path):
     assert not list(scratch.iterdir())
 
 
+@pytest.mark.long
+@pytest.mark.ffmpeg
+@pytest.mark.s3
+@pytest.mark.redis
+def test_bench_ready_measures_both_ways_and_the_recipe_and_draws_them(tmp_path):
+    figures, curves, scratch = (tmp_path / name for name in ("figures.json", "a.png", "scratch"))
+    scratch.mkdir()
+    done = bench(
+        "ready", "--minutes", "0.2", "--size", "256x144", "--rounds", "1",
+        "--json", str(figures), "--png", str(curves), TMPDIR=str(scratch),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(figures.read_text())
+    assert result["ratios"].keys() == {"liveLongestToShortest", "afterToLive", "serialToLive"}
+    (row,) = result["rows"]
+    assert row.keys() == {"name", "after", "live", "serial"}
+    assert all(row[way] > 0 for way in ("after", "live", "serial"))
+    assert curves.read_bytes().startswith(b"\x89PNG")
+    assert not list(scratch.iterdir())
+
+
+@pytest.mark.long
+@pytest.mark.ffmpeg
+@pytest.mark.s3
+@pytest.mark.redis
+def test_bench_scale_counts_the_slices_of_each_worker_and_the_requests(tmp_path):
+    figures = tmp_path / "figures.json"
+    done = bench("scale", "--minutes", "1", "--size", "256x144", "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(figures.read_text())
+    assert result["ratios"].keys() == {
+        "efficiency2", "efficiency4", "efficiency8", "serialToOne", "requestsPerHour",
+        "requestsPerGigabyte",
+    }  # fmt: skip
+    rows = {row.get("workers", 0): row for row in result["rows"]}
+    assert rows.keys() == {0, 1, 2, 4, 8}
+    slices = {sum(map(int, rows[workers]["slices"].split())) for workers in (1, 2, 4, 8)}
+    assert len(slices) == 1
+    assert slices.pop() > 0
+    assert all(len(rows[workers]["slices"].split()) == workers for workers in (1, 2, 4, 8))
+    assert result["ratios"]["requestsPerHour"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.ffmpeg
+@pytest.mark.s3
+@pytest.mark.redis
+def test_bench_sessions_loses_none(tmp_path):
+    figures = tmp_path / "figures.json"
+    done = bench("sessions", "--sessions", "30", "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(figures.read_text())
+    assert result["ratios"]["lost"] == 0
+    values = {row["name"]: row["value"] for row in result["rows"]}
+    assert values["stored sessions"] == 3000
+    assert values["ended at once"] == 3
+    assert values["memory of a stored session"] > 500
+    assert values["heartbeat p99"] >= values["heartbeat p50"] > 0
+
+
 def test_a_size_that_is_none_is_refused():
     done = bench("transcode", "--size", "1280x721")
     assert done.returncode == 2
