@@ -58,12 +58,15 @@ class ListedSpan:
 
     def listing(self, location: Location, segments: Iterable[Segment]) -> MediaPlaylist:
         """The listing once more, of its segments as they were kept."""
-        kept, elapsed = [], 0.0
-        for each in segments:
-            kept.append(replace(each, slid=each.sequence < self.window, elapsed=elapsed))
-            elapsed += each.duration
+        slid = (
+            each
+            if each.slid == (each.sequence < self.window)
+            else replace(each, slid=not each.slid)
+            for each in segments
+        )
+        kept = _placed(slid)
         return MediaPlaylist(
-            location, tuple(kept), False, 0.0, PlaylistKind.LIVE, self.renumbered, self.restarts
+            location, kept, False, 0.0, PlaylistKind.LIVE, self.renumbered, self.restarts
         )
 
 
@@ -224,13 +227,21 @@ def _listing(
     earlier: MediaPlaylist, now: MediaPlaylist, segments: Iterable[Segment]
 ) -> MediaPlaylist:
     """A listing of these segments, of the kind that the playlist is now."""
+    return replace(
+        now,
+        segments=_placed(segments),
+        renumbered=earlier.renumbered,
+        restarts=earlier.restarts,
+    )
+
+
+def _placed(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """The segments with the sums of EXTINF before them."""
     placed, elapsed = [], 0.0
     for each in segments:
-        placed.append(replace(each, elapsed=elapsed) if each.elapsed != elapsed else each)
+        placed.append(each if each.elapsed == elapsed else replace(each, elapsed=elapsed))
         elapsed += each.duration
-    return replace(
-        now, segments=tuple(placed), renumbered=earlier.renumbered, restarts=earlier.restarts
-    )
+    return tuple(placed)
 
 
 def _is_same(one: Segment, other: Segment) -> bool:

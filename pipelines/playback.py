@@ -309,7 +309,8 @@ def _small_movie(batch: Sequence[Excerpt]) -> bytes:
     samples = np.concatenate([excerpt.samples for excerpt in batch])
     sizes = track.sizes[samples]
     counts, deltas = run_lengths(np.maximum(1, _durations(track, batch)))
-    composition = track.pts[samples] - track.dts[samples]
+    times = np.concatenate([track.decode_times(excerpt.samples) for excerpt in batch])
+    composition = track.pts[samples] - times
     offset_counts, offsets = run_lengths(composition - composition.min())
     total = int(sizes.sum(dtype=np.int64))
     header = track.header
@@ -342,7 +343,9 @@ def _small_movie(batch: Sequence[Excerpt]) -> bytes:
 def _durations(track: ParsedTrack, batch: Sequence[Excerpt]) -> np.ndarray:
     return np.concatenate(
         [
-            np.append(np.diff(track.dts[excerpt.samples]), track.durations[excerpt.samples[-1]])
+            np.append(
+                np.diff(track.decode_times(excerpt.samples)), track.durations[excerpt.samples[-1]]
+            )
             for excerpt in batch
         ]
     )

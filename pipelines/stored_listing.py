@@ -41,6 +41,8 @@ def encode(listed: Mapping[str, Sequence[Segment]]) -> bytes:
 def decode(data: bytes, permitted: Sequence[Location]) -> dict[str, list[Segment]]:
     """The inverse of ``encode``; all that is named must lie below one of ``permitted``.
 
+    Segments come back as those that slid out of their window.
+
     Raises ``UnreadableListing``.
     """
     try:
@@ -79,6 +81,7 @@ class _Tables:
             _DISCONTINUITY * segment.discontinuity | _GAP * segment.gap,
             segment.discontinuity_sequence,
             clock.isoformat() if clock else None,
+            segment.elapsed,
         ]
 
     def _place(self, location: Location) -> list[Any]:
@@ -127,7 +130,8 @@ class _Reader:
             self.inits.append(InitSection(place, _range(byte_range), self._key(key)))
 
     def segment(self, row: Sequence[Any]) -> Segment:
-        sequence, name, file, query, duration, byte_range, init, key, flags, tags, clock = row
+        sequence, name, file, query, duration, byte_range, init, key, *others = row
+        flags, tags, clock, elapsed = others
         return Segment(
             sequence=sequence,
             location=self._location(name, file, query),
@@ -139,6 +143,8 @@ class _Reader:
             discontinuity_sequence=tags,
             gap=bool(flags & _GAP),
             program_date_time=datetime.fromisoformat(clock) if clock else None,
+            elapsed=elapsed,
+            slid=True,
         )
 
     def _location(self, name: int, file: str, query: str) -> Location:

@@ -83,7 +83,7 @@ class ProcessLife(Middleware):
         process = WorkerProcess.this(queues, worker.worker_threads)
         self._presence = Presence(self._runtime.roster, process)
         self._presence.__enter__()
-        self._sweep = Sweep(self._runtime, queue)
+        self._sweep = Sweep(self._runtime, queue, prompt=CONTROL in queues)
         self._sweep.start()
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:

@@ -62,15 +62,15 @@ def look_while_live(record: SessionRecord, runtime: Runtime, dispatcher: Dispatc
         dispatcher.reconcile(record.id)
         return
     due = min(idle_at, look_at)
-    if plan is not None and not plan.final and not _is_too_old(run, plan):
+    if plan is not None and not plan.final:
         due = min(due, _package(run, plan, dispatcher))
     runtime.sessions.schedule(record.id, due)
 
 
 def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher) -> int:
-    """Claim slices that are lacking; when to look again should every message be lost, Unix ms."""
+    """Claim slices that are lacking, and show how far it has come; when to look again should every message be lost, Unix ms."""
     standing = run.standing(plan)
-    missing = missing_while_live(run, standing)
+    missing = [] if _is_too_old(run, plan) else missing_while_live(run, standing)
     for key, refused in claim(run, missing, dispatcher, (Phase.LIVE, Phase.FINALIZING)):
         if refused.reason is Reason.POISON:
             code = refused.error.code if refused.error else ErrorCode.SLICE_POISON

@@ -29,6 +29,8 @@ REDACTED: Final = "[redacted]"
 _QUIET = ("asyncio", "boto3", "botocore", "s3transfer", "urllib3")
 #: Loggers that come with handlers of their own; theirs are removed so that ours renders the line.
 _UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
+#: Dramatiq's consumers, and how often they may tell the same.
+_CONSUMERS, _REPEATED_SECONDS = "dramatiq.worker.ConsumerThread", 600.0
 #: Credentials that boto3 takes from the environment.
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -45,6 +47,28 @@ _SECRET_HEADER = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIAL = re.compile(r"\b(Bearer|AWS4-HMAC-SHA256)\s+[^\"'\r\n]+", re.IGNORECASE)
+
+
+class Unrepeated(logging.Filter):
+    """Lets a line of the loggers below ``name`` pass once in ``seconds``: Dramatiq's consumers tell
+    of a queue that is away or full every three seconds, with a traceback."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__()
+        self._name = name
+        self._seconds = seconds
+        self._told: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is told."""
+        if not record.name.startswith(self._name):
+            return True
+        line = record.name, str(record.msg)
+        last = self._told.get(line)
+        if last is not None and record.created - last < self._seconds:
+            return False
+        self._told[line] = record.created
+        return True
 
 
 class Redactor:
@@ -108,6 +132,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """
     redactor = Redactor(known_secrets(settings))
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(Unrepeated(_CONSUMERS, _REPEATED_SECONDS))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_preparation(), structlog.stdlib.ExtraAdder()],

@@ -83,8 +83,20 @@ class RenditionUpload(PartUpload):
         try:
             return self.run.runtime.output.upload_part(where, upload.upload_id, number, body)
         except UploadMissing as error:
-            self.run.forget_upload(self.planned.name, upload)
+            self._lost(upload)
             raise TransientError(f"the store dropped the upload of {where}") from error
+
+    def _lost(self, upload: OpenUpload) -> None:
+        """Begin anew where the store has dropped the upload (stores expire open ones): what lay in
+        it is made again now, and not only when the assembly misses it."""
+        name = self.planned.name
+        if self.run.upload(name) != upload:
+            return  # somebody else has found it out before
+        self.run.forget_upload(name, upload)
+        self._make_again()
+        details = {"rendition": name, "slice": self.work.number}
+        log.warning("The store dropped an upload.", action="upload_lost", **details)
+        self.run.runtime.sessions.add_event(self.run.session_id, "upload_lost", **details)
 
     def outgrown(self) -> FinalizerError:
         """Begin the upload anew with larger equal parts; parts that may differ cannot be larger."""

@@ -29,12 +29,14 @@ class Sweep:
     """A background thread that hands due sessions on to ``reconcile``.
 
     It is what heals every lost message. Several processes sweep at once without harm: a due
-    session is taken by one of them.
+    session is taken by one of them. A ``prompt`` one looks as soon as a session is due; it is
+    enough when those do so that will look at it, whatever the size of the fleet.
     """
 
-    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, *, prompt: bool = True) -> None:
         self._runtime = runtime
         self._dispatcher = dispatcher
+        self._prompt = prompt
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
@@ -55,7 +57,8 @@ class Sweep:
                 while sweep_once(self._runtime, self._dispatcher) == BATCH:
                     if self._ended.is_set():
                         return
-                pause = pause_s(self._runtime)
+                if self._prompt:
+                    pause = pause_s(self._runtime)
             except (RedisError, BrokerError) as error:
                 if not away:
                     log.warning(

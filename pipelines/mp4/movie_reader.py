@@ -48,6 +48,10 @@ def top_level_boxes(prefix: bytes) -> tuple[TopLevelBox, ...]:
     return tuple(found)
 
 
+#: Samples of which it is remembered when the first is decoded.
+_BLOCK = 4096
+
+
 @dataclass(frozen=True, eq=False)
 class ParsedTrack:
     """All samples of one track in decode order; times in ticks of the track's timescale."""
@@ -56,16 +60,31 @@ class ParsedTrack:
     durations: np.ndarray  #: int32, or int64 where one is too long for that
     pts: np.ndarray  #: int64, before the edit list is applied
     sync: np.ndarray  #: bool
-    sizes: np.ndarray  #: uint32
+    sizes: np.ndarray  #: uint32, of either byte order
     offsets: np.ndarray  #: int64, first byte of each sample in the object
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    @cached_property
+    @property
     def dts(self) -> np.ndarray:
-        """Decode times, int64, from 0; not all who read a track need their 40 MB a day."""
+        """Decode times of all samples, int64, from 0."""
         return starts(self.durations)
+
+    def decode_times(self, samples: np.ndarray) -> np.ndarray:
+        """Decode times of some neighbours (ascending numbers), int64: all take 40 MB a day."""
+        block = int(samples[0]) // _BLOCK
+        begin = block * _BLOCK
+        times = starts(self.durations[begin : int(samples[-1]) + 1])
+        times += self._block_starts[block]
+        wanted: np.ndarray = times[samples - begin]
+        return wanted
+
+    @cached_property
+    def _block_starts(self) -> np.ndarray:
+        """When each ``_BLOCK`` samples begin, int64."""
+        begins = np.arange(0, len(self), _BLOCK)
+        return starts(np.add.reduceat(self.durations, begins, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +143,7 @@ def _sizes(stbl: memoryview) -> np.ndarray:
     size, count = fields.unsigned(4), fields.unsigned(4)
     if count > MAX_SAMPLES:
         raise Mp4Error(f"a track of {count} samples exceeds {MAX_SAMPLES}")
-    return np.full(count, size, np.uint32) if size else fields.table(count, ">u4").astype(np.uint32)
+    return np.full(count, size, np.uint32) if size else fields.table(count, ">u4")
 
 
 def _durations(stbl: memoryview, count: int) -> np.ndarray:
