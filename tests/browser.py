@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import os
 import shutil
-import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from typing import Any
 from playwright.sync_api import Page, sync_playwright
 
 from scripts.install import only_one
+from tests.installing import Missing, install_package, run_command
 
 CHROMIUM = Path("/usr/bin/chromium")
 PAGE = Path(__file__).with_name("viewer.html")
@@ -45,21 +44,14 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
-_INSTALL_S = 120
 _HOLD_S = 60
-
-
-class Missing(Exception):
-    """A viewer's program is not to be had on this machine; the message says which and why."""
 
 
 def install_chromium(lock_folder: Path) -> None:
     """Install the distribution's Chromium, unless it is there; needs root. Raises Missing."""
     with only_one(lock_folder):
-        if CHROMIUM.exists():
-            return
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            _run(["apt-get", *arguments], "apt-get", DEBIAN_FRONTEND="noninteractive")
+        if not CHROMIUM.exists():
+            install_package("chromium")
 
 
 def fetch_hls_js(folder: Path) -> Path:
@@ -87,30 +79,15 @@ def _fetched(package: NpmPackage, folder: Path) -> Path:
 def _unpack(package: NpmPackage, folder: Path) -> None:
     if shutil.which("npm") is None:
         raise Missing(f"there is no npm to fetch {package.name} with")
-    _run(["npm", "pack", package.name, "--silent", f"--pack-destination={folder}"], "npm pack")
+    run_command(
+        ["npm", "pack", package.name, "--silent", f"--pack-destination={folder}"], "npm pack"
+    )
     (archive,) = folder.glob("*.tgz")
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if digest != package.sha512:
         raise AssertionError(f"{package.name} is not what was pinned: sha512-{digest}")
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter="data")
-
-
-def _run(command: list[str], what: str, **environment: str) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_INSTALL_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Missing(f"{what}: {error}") from None
-    if done.returncode != 0:
-        raise Missing(f"{what} failed:\n{done.stdout.decode(errors='replace')[-2000:]}")
 
 
 @dataclass

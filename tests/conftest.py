@@ -35,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ``--chaos-seed`` draws other strikes for tests/acceptance/test_chaos.py."""
     parser.addoption("--long", action="store_true", help="also run the tests that are marked long")
     parser.addoption(
+        "--rabbitmq", action="store_true", help="run the stacks of acceptance tests on RabbitMQ"
+    )
+    parser.addoption(
         "--fuzz-seconds",
         type=float,
         default=0.0,

@@ -15,6 +15,7 @@ import jsonschema
 import urllib3
 
 from pipelines.report import schema_text
+from tests.deployed_queue import DeployedQueue
 from tests.packaging import upload_folder
 from tests.stack import RunningStack, eventually
 
@@ -40,6 +41,7 @@ class Product:
         self.stack = stack
         self.facts = stack.environment
         self.s3 = stack.s3()
+        self.queue = DeployedQueue(self.facts)
         self._http = urllib3.PoolManager(retries=False, timeout=10)
 
     # -- HTTP ------------------------------------------------------------------------------

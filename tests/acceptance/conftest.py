@@ -1,10 +1,23 @@
 """Recordings for whole runs, and the tools to look at what comes out of them."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.media import MediaFactory, run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _broker(request: pytest.FixtureRequest, _environment_without_settings: None) -> Iterator[None]:
+    """With ``--rabbitmq`` every stack has its queues on a RabbitMQ; by its URL alone."""
+    if not request.config.getoption("--rabbitmq"):
+        yield
+        return
+    os.environ["FINALIZER_BROKER_URL"] = request.getfixturevalue("rabbitmq_server").url
+    yield
+    del os.environ["FINALIZER_BROKER_URL"]
 
 
 @pytest.fixture(scope="session")

@@ -223,13 +223,16 @@ def test_livepeers_webhooks_alone_make_a_recording(product, small):
 
 
 def test_a_lost_queue_is_healed_by_the_sweep(product, small):
-    session_id = new_id("lost")
-    product.upload(session_id, small)
+    """Six slices for two workers, each of which RabbitMQ gives two before they stand still."""
+    ids = [new_id("lost") for _ in range(2)]
     with stopped_workers(product, "worker-1", "worker-2"):
-        product.begin(session_id)
+        for session_id in ids:
+            product.upload(session_id, small)
+            product.begin(session_id)
         eventually(lambda: product.queue.waiting(PACKAGING))
         product.queue.lose_everything()
-    assert product.ready(session_id)["error"] is None
+    for session_id in ids:
+        assert product.ready(session_id)["error"] is None
 
 
 @contextmanager

@@ -204,3 +204,28 @@ def test_what_comes_after_ready_makes_a_new_revision_that_is_shown_all_at_once(
     plays(second["mp4Url"], 12.0)
     plays(second["recordingUrl"], 12.0)
     assert product.report(session_id)["source"]["segments"] == 6
+
+
+def test_what_is_settled_is_packaged_before_the_end_and_the_same_run_makes_it_ready(
+    product, heavy, plays
+):
+    session_id = new_id("live")
+    product.upload(session_id, heavy)
+    whole = heavy.read_text()
+    cut = whole.partition("segment00005.ts")[0].rpartition("#EXTINF")[0]
+    product.write(session_id, "index.m3u8", cut.replace("TYPE:VOD", "TYPE:EVENT"))
+
+    def packaged():
+        assert product.begin(session_id)["phase"] == "live"
+        return len(product.events(session_id, "slice_packaged")) == 2
+
+    product.happens(session_id, packaged)
+    live = product.get(session_id)
+    assert [view["state"] for view in live["renditions"]] == ["packaging"]
+    product.write(session_id, "index.m3u8", whole)
+    session = ready(product, session_id)
+    assert session["generation"] == live["generation"]
+    made = [each["slice"] for each in product.events(session_id, "slice_packaged")]
+    assert sorted(made) == [0, 1, 2]
+    plays(session["mp4Url"], 12.0)
+    product.happens(session_id, lambda: product.is_settled(session_id))

@@ -276,9 +276,12 @@ def test_an_upload_that_the_store_forgot_is_begun_anew(site, media, monkeypatch)
     for claim in claims[1:]:
         perform(claim.key, claim.token, worker.runtime, worker.sent)
     eventually(lambda: slices_are_done(worker))
+    events = [each["action"] for each in worker.runtime.sessions.events(ID)]
+    assert events.count("upload_lost") == 1
+    assert item(worker).earlier == {Ending.LOST: 1}, "made again as soon as it was noticed"
     forget_uploads(worker)
     assert work_until_ready(worker) == undisturbed
-    assert made_again(worker)["lost"] >= 2
+    assert made_again(worker)["lost"] == 3
 
 
 def test_an_answer_to_complete_that_was_lost_is_taken_for_one(site, media, monkeypatch):

@@ -107,7 +107,7 @@ def live(worker, media) -> Callable[..., Live]:
 @pytest.fixture
 def noisy() -> dict[str, object]:
     """Slices so large that they go up as parts."""
-    noise = ("-vf", "noise=alls=40:allf=t", "-qp", "14")
+    noise = ("-vf", "noise=alls=40:allf=t", "-qp", "20")
     return {"size": "640x360", "encoder_options": noise}
 
 
@@ -216,7 +216,7 @@ def test_a_playlist_that_is_rewritten_while_live_is_packaged_as_it_is_in_the_end
 
 
 def test_sound_that_is_encoded_waits_for_the_end_and_so_do_the_slices_that_need_it(live):
-    session = live(recording={"audio": "mp2"})
+    session = live(recording={"encoder_options": ("-c:a", "mp2")})
     session.lists(5)
     session.looks()
     session.looks()

@@ -27,8 +27,10 @@ from worker.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 README, CHANGELOG = ROOT / "README.md", ROOT / "CHANGELOG.md"
-ERRORS, REPORT, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("errors", "report", "design"))
-PAGES = [README, CHANGELOG, ERRORS, REPORT, DESIGN]
+ERRORS, REPORT, DESIGN, SCALE = (
+    ROOT / "docs" / f"{name}.md" for name in ("errors", "report", "design", "scale")
+)
+PAGES = [README, CHANGELOG, ERRORS, REPORT, DESIGN, SCALE]
 
 #: Hosts that a reader may be sent to, and those of examples.
 HOSTS = {"127.0.0.1", "keepachangelog.com", "semver.org", "vod.example"}

@@ -143,3 +143,14 @@ def test_json_lines_are_objects_with_time_level_and_logger(stream):
     assert (entry["event"], entry["level"], entry["logger"]) == ("a sentence", "warning", "test")
     assert entry["action"] == "looked"
     assert entry["at"].endswith("Z")
+
+
+def test_a_queue_that_is_away_is_told_of_once(stream):
+    for queue in ("package", "control"):
+        consumer = logging.getLogger(f"dramatiq.worker.ConsumerThread({queue})")
+        for _ in range(3):
+            consumer.critical("Consumer encountered a connection error: %s", object())
+    assert stream.getvalue().count("Consumer encountered") == 2
+    for _ in range(2):
+        logging.getLogger("dramatiq.worker").error("Failed")
+    assert stream.getvalue().count("Failed") == 2

@@ -1,6 +1,9 @@
-"""RabbitMQ as the queue: deployments share a server, and what a server may do loses nothing."""
+"""RabbitMQ as the broker, by its URL alone: the queue itself, and the product's main job on it."""
 
+import hashlib
 import itertools
+import os
+import signal
 import threading
 from dataclasses import dataclass, field
 
@@ -8,8 +11,17 @@ import dramatiq
 import pytest
 from dramatiq.errors import BrokerError
 
-from tests.stack import eventually
+from tests.acceptance.test_main_job import (  # noqa: F401  the same tests, on this broker
+    test_a_lost_queue_is_healed_by_the_sweep,
+    test_a_profile_gets_the_variant_of_its_name_or_is_transcoded_from_the_best,
+    test_a_session_that_falls_silent_becomes_a_recording_that_plays,
+    test_livepeers_webhooks_alone_make_a_recording,
+)
+from tests.product import Product, new_id
+from tests.stack import eventually, running_stack
 from worker.rabbitmq import DeploymentQueues
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
 QUEUE = "control"
 LIMIT_MS = 3_600_000
@@ -103,28 +115,6 @@ def test_a_queue_that_somebody_removed_is_declared_anew_by_whoever_publishes(dep
     assert deployment.waiting() == 1
 
 
-def test_what_was_published_survives_a_crash_of_the_server_and_work_goes_on(
-    deploy, work, rabbitmq_server
-):
-    deployment = deploy()
-    deployment.actor.send("before")
-    consuming = deploy()
-    work(consuming)
-    consuming.actor.send("before")
-    eventually(lambda: consuming.got == ["before"])
-    rabbitmq_server.crash()
-    with pytest.raises(BrokerError):
-        deployment.actor.send("meanwhile")
-    rabbitmq_server.start()
-    assert deployment.waiting() == 1
-    deployment.actor.send("after")
-    consuming.actor.send("after")
-    # Delivered again, perhaps, was what the server had not heard to be done.
-    eventually(lambda: consuming.got[-1] == "after")
-    work(deployment)
-    eventually(lambda: deployment.got == ["before", "after"])
-
-
 @pytest.mark.parametrize(
     "url",
     ["amqp://127.0.0.1:9/", "amqp://nowhere.invalid/", "amqp://guest:wrong@{server}/"],
@@ -135,3 +125,69 @@ def test_a_server_that_cannot_be_had_is_the_brokers_error(url, rabbitmq_server):
     with pytest.raises(BrokerError):
         deployment.actor.send("x")
     deployment.broker.close()
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory, rabbitmq_server):
+    with running_stack(
+        tmp_path_factory.mktemp("rabbit") / "st", "--workers", "2",
+        FINALIZER_BROKER_URL=rabbitmq_server.url,
+        FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2", FINALIZER_SLICE_SECONDS="4",
+        FINALIZER_LEASE="6", FINALIZER_MISSING_GRACE="1",
+    ) as stack:  # fmt: skip
+        yield Product(stack)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(product, heavy):
+    """What the MP4 is when nothing goes wrong."""
+    return made(product, started(product, heavy))
+
+
+def started(product, playlist):
+    session_id = new_id("rabbit")
+    product.upload(session_id, playlist)
+    product.begin(session_id, createdAt=1_763_794_800_000)
+    return session_id
+
+
+def made(product, session_id):
+    """The digest of the session's MP4, once nothing is left over of its run."""
+    url = product.ready(session_id)["mp4Url"]
+    return hashlib.sha256(product.fetch(url).body).hexdigest()
+
+
+def test_nothing_is_on_the_queues_of_its_redis(product):
+    with product.stack.redis() as client:
+        assert list(client.scan_iter("*queue*", 1000)) == []
+
+
+def test_slices_of_workers_that_are_killed_are_made_by_those_that_follow(
+    product, heavy, undisturbed
+):
+    session_id = started(product, heavy)
+    product.happens(session_id, lambda: product.items(session_id, "package"))
+    for name in ("worker-1", "worker-2"):
+        os.kill(product.stack.pids[name], signal.SIGKILL)
+    assert made(product, session_id) == undisturbed
+
+
+def test_a_crash_of_the_broker_only_delays_recordings(
+    product, heavy, undisturbed, rabbitmq_server, deploy, work
+):
+    """What it was given before is there after it; sessions that come meanwhile are no matter."""
+    kept = deploy()
+    kept.actor.send("before")
+    before = started(product, heavy)
+    product.happens(before, lambda: product.items(before, "package"))
+    rabbitmq_server.crash()
+    with pytest.raises(BrokerError):
+        kept.actor.send("meanwhile")
+    meanwhile = started(product, heavy)
+    product.webhook("stream.idle", stream={"id": "some-stream"})
+    rabbitmq_server.start()
+    for session_id in (before, meanwhile):
+        assert made(product, session_id) == undisturbed
+    kept.actor.send("after")
+    work(kept)
+    eventually(lambda: kept.got == ["before", "after"])
