@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scripts import bench_copy, bench_ready, bench_scale, bench_sessions, bench_transcode
+from scripts import (
+    bench_copy,
+    bench_length,
+    bench_ready,
+    bench_scale,
+    bench_sessions,
+    bench_transcode,
+)
 from scripts.bench_definition import BenchOptions
 from scripts.bench_result import BenchFailedError
 from scripts.child import ChildFailedError
@@ -29,6 +36,7 @@ BENCHES: Mapping[str, Bench] = {
         bench_ready.BENCH,
         bench_scale.BENCH,
         bench_sessions.BENCH,
+        bench_length.BENCH,
     )
 }
 

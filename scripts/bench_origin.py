@@ -14,7 +14,7 @@ from scripts.bench_result import BenchFailedError
 from scripts.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 #: Connections to the API, each kept open and used by one thread.
 CONNECTIONS = 8
@@ -32,11 +32,11 @@ class Origin:
     def put_all(
         self,
         ids: Sequence[str],
-        patch: Mapping[str, Any],
+        patch: Callable[[], Mapping[str, Any]],
         over_seconds: float = 0.0,
         ended: threading.Event | None = None,
     ) -> Sequence[float]:
-        """PUT the same patch to all sessions, evenly within ``over_seconds`` (0: as fast as it
+        """PUT to all sessions what ``patch`` is at that moment, evenly within ``over_seconds`` (0: as fast as it
         goes), until it ``ended``; seconds that each answer took.
 
         Raises BenchFailedError for an answer that is none of success.
@@ -51,7 +51,7 @@ class Origin:
             for number in range(first, len(ids), CONNECTIONS):
                 if stop.wait(max(0.0, began + number * every - time.monotonic())):
                     break
-                taken.append(self._ask(connection, "PUT", f"/sessions/{ids[number]}", patch))
+                taken.append(self._ask(connection, "PUT", f"/sessions/{ids[number]}", patch()))
             connection.close()
             return taken
 

@@ -66,6 +66,7 @@ class ChaosRun:
         self._workers = workers
         self._say = say
         self._lock = threading.Lock()
+        self._disturbed = threading.Event()
         self._over = threading.Event()
         self._ended = threading.Event()
 
@@ -78,9 +79,10 @@ class ChaosRun:
         self._result = ChaosResult(seed, seconds)
         stack = ChaosStack(self._directory, workers=self._workers, settings=_SETTINGS)
         with stack:
-            origin = Origin(stack, _PATIENCE_S, self._ended)
+            origin = Origin(stack, _PATIENCE_S, self._disturbed, self._ended)
             undisturbed = self._undisturbed(stack, origin)
             with ThreadPoolExecutor(sessions, thread_name_prefix="session") as pool:
+                self._disturbed.set()
                 recording = [
                     pool.submit(self._keep_recording, stack, origin, undisturbed, number)
                     for number in range(sessions)
@@ -92,6 +94,7 @@ class ChaosRun:
                     raise
                 finally:
                     self._over.set()
+                    self._disturbed.clear()
             for each in recording:
                 each.result()
             self._complain(self._account_for())

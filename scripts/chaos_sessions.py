@@ -93,12 +93,14 @@ def _kind(name: str, files: Mapping[str, bytes], **more: Any) -> SessionKind:
 class Origin:
     """Records sessions into a stack whose parts may be away at any moment, and waits for their end.
 
-    ``patience`` is how long, in seconds, anything may take that is asked of the stack.
+    ``patience`` is how long, in seconds, anything may take that is asked of the stack; a session may
+    take so long from the moment when it is ``disturbed`` no more.
     """
 
-    def __init__(self, stack: ChaosStack, patience: float, ended: Event) -> None:
+    def __init__(self, stack: ChaosStack, patience: float, disturbed: Event, ended: Event) -> None:
         self._stack = stack
         self._patience = patience
+        self._disturbed = disturbed
         self._ended = ended
 
     def record(self, kind: SessionKind, session_id: str) -> dict[str, Any]:
@@ -141,7 +143,9 @@ class Origin:
             session = self.patiently(lambda: self._stack.api.session(session_id))
             if session["phase"] in ("ready", "failed"):
                 return session
-            if time.monotonic() > deadline:
+            if self._disturbed.is_set():
+                deadline = time.monotonic() + self._patience
+            if self._ended.is_set() or time.monotonic() > deadline:
                 events = self.patiently(lambda: self._stack.api.events(session_id))
                 raise SessionLateError(f"{session_id} is still {session['phase']}: {events[-5:]}")
             self._ended.wait(_LOOK_S)

@@ -151,6 +151,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "segment_came_late": _segment_came_late,
     "postponed": _error,
     "attempt_failed": _error,
+    "live_packaging_waits": _error,
     Phase.LIVE: lambda event: str(event["reason"]),
     Phase.FINALIZING: lambda event: f"run {event['generation']} begins: {event['reason']}",
     Phase.EMPTY: lambda event: str(event["reason"]),

@@ -67,6 +67,13 @@ def look_while_live(record: SessionRecord, runtime: Runtime, dispatcher: Dispatc
     runtime.sessions.schedule(record.id, due)
 
 
+def put_off(record: SessionRecord, runtime: Runtime) -> None:
+    """Leave a live session alone for as long as its playlist may stay unread."""
+    look_at = runtime.sessions.now_ms() + LATEST_MS
+    runtime.sessions.update(record.id, record.generation, {"look_at": look_at})
+    runtime.sessions.schedule(record.id, min(silent_at(record, runtime), look_at))
+
+
 def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher) -> int:
     """Claim slices that are lacking, and show how far it has come; when to look again should every message be lost, Unix ms."""
     standing = run.standing(plan)

@@ -43,6 +43,9 @@ _PERSISTENT = 2
 #: is the operating system's error.
 _LOST = (AMQPError, OSError)
 
+# It tells every failure that we are told by an exception, several times over.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
 
 class DeploymentQueues(RabbitmqBroker):
     """Dramatiq's broker for RabbitMQ, with what one deployment needs of it.
@@ -71,8 +74,6 @@ class DeploymentQueues(RabbitmqBroker):
         self._publishing = threading.Lock()
         self._tender: threading.Thread | None = None
         self._closed = threading.Event()
-        # It tells every failure that we are told by an exception, several times over.
-        logging.getLogger("pika").setLevel(logging.CRITICAL)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """A consumer of a queue by its plain name; raises ConnectionClosed."""

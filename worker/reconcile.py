@@ -26,7 +26,7 @@ from worker.claiming import MAX_ATTEMPTS, claim, missing_work, next_look
 from worker.cleanup import clean
 from worker.ending import fail
 from worker.idle import LOOK_AGAIN_MS, end_when_idle, give_up, is_silent
-from worker.live import look_while_live
+from worker.live import look_while_live, put_off
 from worker.progress import show_progress
 from worker.run import Run
 from worker.run_plan import asked_of
@@ -78,9 +78,15 @@ def _look(seen: SessionRecord, runtime: Runtime, dispatcher: Dispatcher) -> None
 
 
 def _count_fault(session_id: str, runtime: Runtime, error: ToolError) -> None:
-    """Look again a few times, then fail the session: one that can never be looked at is told of."""
+    """Look again a few times, then fail the session: one that can never be looked at is told of.
+
+    One that still shows life is put off: its end decides.
+    """
     record = runtime.sessions.get(session_id)
     if record is None or record.phase not in (Phase.LIVE, Phase.FINALIZING):
+        return
+    if record.phase is Phase.LIVE and not is_silent(record, runtime):
+        put_off(record, runtime)
         return
     faults = int(record.run.get(FAULTS, 0)) + 1
     if faults < MAX_ATTEMPTS:

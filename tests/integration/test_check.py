@@ -58,6 +58,13 @@ def test_a_healthy_deployment_has_nothing_to_mend(findings):
     assert findings() == []
 
 
+@pytest.mark.parametrize("url", ["amqp://127.0.0.1:9/", "redis://127.0.0.1:9/0"])
+def test_a_queue_of_its_own_that_does_not_answer_is_told(findings, url):
+    assert findings(FINALIZER_BROKER_URL=url) == [
+        "fail broker   does not answer, or refuses us: check FINALIZER_BROKER_URL."
+    ]
+
+
 def test_the_probe_leaves_nothing_in_the_buckets(findings, s3, buckets):
     findings()
     for bucket in (buckets.vod, buckets.staging):

@@ -322,3 +322,18 @@ def test_a_live_session_claims_few_slices_at_a_time(live):
     ]
     session.works()
     assert session.packaged() == [0, 1, 2, 3, 4]
+
+
+def test_a_bug_of_ours_ends_no_session_that_still_shows_life(live, monkeypatch):
+    session = live()
+    session.lists(5)
+
+    def broken(run: Run):
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "read_recording", broken)
+        for _ in range(MAX_ATTEMPTS + 1):
+            assert session.looks() is Phase.LIVE
+    assert session.worker.due_in_ms() > 10_000
+    finalized(session)
