@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipelines.location import Location
-    from pipelines.playlist import Encryption, Recording, Segment
+    from pipelines.playlist import (
+        AudioRendition,
+        Encryption,
+        Recording,
+        Segment,
+        SubtitleRendition,
+    )
 
 
 #: Restarts of an origin that are told, the latest ones: some begin anew for ever.
@@ -96,7 +102,10 @@ def joined(earlier: MediaPlaylist, now: MediaPlaylist) -> MediaPlaylist:
 
 
 def with_listings(recording: Recording, earlier: Mapping[str, MediaPlaylist]) -> Recording:
-    """The recording with the ``earlier`` listings of its playlists (by location) joined in."""
+    """The recording with the ``earlier`` listings of its playlists (by location) joined in.
+
+    Sound and subtitles that were not read are what was listed earlier.
+    """
     found = {
         each.location: joined(earlier[str(each.location)], each)
         for each in recording.media_playlists
@@ -106,17 +115,17 @@ def with_listings(recording: Recording, earlier: Mapping[str, MediaPlaylist]) ->
         message = f"{recording.location} has listed more than {MAX_SEGMENTS} segments in all"
         raise PermanentError(ErrorCode.RECORDING_TOO_LONG, message)
 
-    def listed(playlist: MediaPlaylist | None) -> MediaPlaylist | None:
-        return found.get(playlist.location, playlist) if playlist else None
+    def listed(each: AudioRendition | SubtitleRendition) -> MediaPlaylist | None:
+        if each.playlist is None:
+            return earlier.get(str(each.location)) if each.location else None
+        return found.get(each.playlist.location, each.playlist)
 
     variants = (
         replace(
             variant,
             playlists=tuple(found.get(each.location, each) for each in variant.playlists),
-            audio=tuple(replace(each, playlist=listed(each.playlist)) for each in variant.audio),
-            subtitles=tuple(
-                replace(each, playlist=listed(each.playlist)) for each in variant.subtitles
-            ),
+            audio=tuple(replace(each, playlist=listed(each)) for each in variant.audio),
+            subtitles=tuple(replace(each, playlist=listed(each)) for each in variant.subtitles),
         )
         for variant in recording.variants
     )

@@ -9,7 +9,7 @@ from pipelines.errors import InterruptedWork, TransientError
 from pipelines.report import RenditionKind
 from pipelines.session import Phase
 from worker.longer_revision import leave_published
-from worker.planning import make_plan, tell_fallback, unlisted_hardware
+from worker.planning import await_sound, make_plan, tell_fallback, unlisted_hardware
 from worker.recovery import published_before
 from worker.remembered_listing import remember_listed
 from worker.rendition_view import published_views
@@ -109,6 +109,7 @@ def _made(run: Run, earlier: Run | None, recording: Recording, *, final: bool) -
         return make_plan(run, recording, final=final)
     if known.asked != asked_of(run.record.session):
         return make_plan(run, recording, final=final)
+    await_sound(run, recording)
     return known.grown(recording, run.runtime.settings.slice_seconds, final=final)
 
 

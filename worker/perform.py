@@ -111,7 +111,7 @@ def _done(run: Run, lease: Lease) -> bool:
         with LeaseKeeper(runtime.work, lease, runtime.lease_ms, runtime.stop, look_soon) as keeper:
             result = _do(run, lease, keeper)
     except PermanentError as error:
-        if run.is_live:  # it may be mended before the end; if not, the session fails of it then
+        if run.is_live:
             _release(lease, run, error)
             return False
         runtime.work.release(lease, counts=False, error=(error.code, error.message))
@@ -172,7 +172,11 @@ def _do(run: Run, lease: Lease, keeper: LeaseKeeper) -> str:
 
 
 def _release(lease: Lease, run: Run, error: FinalizerError) -> None:
-    """Give the item back: failures count, outages wait, an interruption says nothing."""
+    """Give the item back: failures count, outages wait, an interruption says nothing.
+
+    What can never be done of a session that is live may be mended before its end, as a playlist that
+    is away for a moment: it waits, too. If it is not, the session fails of it then.
+    """
     runtime = run.runtime
     if isinstance(error, InterruptedWork):
         runtime.work.release(lease, counts=False, error=None)
@@ -180,11 +184,11 @@ def _release(lease: Lease, run: Run, error: FinalizerError) -> None:
         return
     outage = isinstance(error, TransientError)
     late = outage and error.code is ErrorCode.SEGMENT_MISSING
-    pause = pause_ms(lease.state.outages) if outage else FAILURE_PAUSE_MS
-    if late and not run.is_live:
+    counts = not outage and not isinstance(error, PermanentError)
+    pause = FAILURE_PAUSE_MS if counts else pause_ms(lease.state.outages)
+    if (late or not outage) and not _is_live(run):
         pause = min(pause, LATE_PAUSE_MS)
     reason = (error.code, error.message)
-    counts = not outage
     _written(
         runtime,
         lambda: runtime.work.release(lease, counts=counts, error=reason, delay_ms=pause),
@@ -200,7 +204,7 @@ def _release(lease: Lease, run: Run, error: FinalizerError) -> None:
             pause_ms=pause,
         )
     told = lease.state.error
-    if outage and lease.state.outages and told and told.code == error.code:
+    if not counts and lease.state.outages and told and told.code == error.code:
         return  # told once, and tried again and again
     runtime.sessions.add_event(
         lease.key.session_id,
@@ -209,6 +213,12 @@ def _release(lease: Lease, run: Run, error: FinalizerError) -> None:
         code=error.code,
         message=error.message,
     )
+
+
+def _is_live(run: Run) -> bool:
+    """Whether the session is live by now: it may have ended while the work was done."""
+    record = run.runtime.sessions.get(run.session_id)
+    return record is not None and record.phase is Phase.LIVE
 
 
 def pause_ms(outages: int) -> int:

@@ -36,7 +36,7 @@ def decide(run: Run, recording: Recording) -> Plan:
     ``ToolError`` when ffmpeg or ffprobe does not run.
     """
     runtime, settings = run.runtime, run.runtime.settings
-    _await_sound(run, recording)
+    await_sound(run, recording)
     media = survey(runtime.reader, recording.source, runtime.tools.ffprobe)
     if not (media.video or media.audio or run.packager.missing_is_final):
         message = f"the first segments of {recording.source.location} are not there yet"
@@ -51,8 +51,9 @@ def decide(run: Run, recording: Recording) -> Plan:
     return plan(run.record.session, recording, media, kit, options)
 
 
-def _await_sound(run: Run, recording: Recording) -> None:
-    """Raise ``TransientError`` while a playlist of sound may just be late."""
+def await_sound(run: Run, recording: Recording) -> None:
+    """Raise ``TransientError`` while a playlist of sound may just be late, or away: without it each
+    slice would be another one, to be packaged anew."""
     sound = (each for variant in recording.variants for each in variant.sound)
     unread = [each for each in sound if each.playlist is None]
     if unread and not run.packager.missing_is_final:
@@ -116,8 +117,9 @@ def current_slices(
     """
     if planned is None:
         raise InterruptedWork("the plan knows nothing of what was claimed")
-    seconds = run.runtime.settings.slice_seconds
-    slices = slices_of(run.read_recording(), planned.variant, planned.kind, seconds)
+    seconds, recording = run.runtime.settings.slice_seconds, run.read_recording()
+    await_sound(run, recording)
+    slices = slices_of(recording, planned.variant, planned.kind, seconds)
     if is_claimed(slices):
         return slices
     if run.is_live:

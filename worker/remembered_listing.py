@@ -23,6 +23,7 @@ from worker.run_memory import LISTED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pipelines.location import Location
     from pipelines.playlist import MediaPlaylist, Recording, Segment
     from worker.records import Changes, SessionRecord
     from worker.run import Run
@@ -80,9 +81,10 @@ class _Note:
         }
         return cls(tuple(_Page(*page) for page in data["pages"]), spans)
 
-    def lies_in(self, recording: Recording) -> bool:
-        """Whether the playlists as they are now list all that it spans of them."""
-        return all(
+    def lies_in(self, recording: Recording, away: Mapping[str, Location]) -> bool:
+        """Whether the playlists as they are now list all that it spans of them, and of those that
+        are ``away``."""
+        return not self.spans.keys() & away.keys() and all(
             self.spans[name].lies_in(playlist)
             for name, playlist in _named(recording).items()
             if name in self.spans
@@ -141,11 +143,15 @@ def remember_listed(run: Run, recording: Recording) -> None:
 
 
 def with_remembered(run: Run, recording: Recording) -> Recording:
-    """The recording with all that its playlists were seen to list, where they list less by now."""
+    """The recording with all that its playlists were seen to list, where they list less by now.
+
+    Sound that is not there any more is what was listed, once it is not waited for.
+    """
     record = run.runtime.sessions.get(run.session_id)
     note = _Note.of(record)
+    away = _away(recording) if note.spans and run.packager.missing_is_final else {}
     for attempt in range(TRIES):
-        if record is None or note.lies_in(recording):
+        if record is None or note.lies_in(recording, away):
             return recording
         listed: _Listed = {}
         try:
@@ -158,7 +164,7 @@ def with_remembered(run: Run, recording: Recording) -> Recording:
                 _forget(run, record, error)
                 return recording
             continue
-        return with_listings(recording, dict(_listings(recording, note, listed)))
+        return with_listings(recording, dict(_listings(recording, away, note, listed)))
     return recording
 
 
@@ -167,6 +173,19 @@ def _named(recording: Recording) -> dict[str, MediaPlaylist]:
     playlists = recording.media_playlists
     times = Counter(str(each.location) for each in playlists)
     return {name: each for each in playlists if times[name := str(each.location)] == 1}
+
+
+def _away(recording: Recording) -> dict[str, Location]:
+    """The playlists of sound and subtitles that are named and could not be read."""
+    away: dict[str, Location] = {}
+    for variant in recording.variants:
+        for sound in variant.sound:
+            if sound.playlist is None and sound.location is not None:
+                away[str(sound.location)] = sound.location
+        for subtitles in variant.subtitles:
+            if subtitles.playlist is None:
+                away[str(subtitles.location)] = subtitles.location
+    return away
 
 
 def _is_worth(span: ListedSpan | None, playlist: MediaPlaylist) -> bool:
@@ -205,14 +224,15 @@ def _size(listed: _Listed) -> int:
 
 
 def _listings(
-    recording: Recording, note: _Note, listed: _Listed
+    recording: Recording, away: Mapping[str, Location], note: _Note, listed: _Listed
 ) -> Iterator[tuple[str, MediaPlaylist]]:
     """What the playlists were seen to list."""
-    for name, playlist in _named(recording).items():
+    there = {name: playlist.location for name, playlist in _named(recording).items()}
+    for name, location in {**away, **there}.items():
         span = note.spans.get(name)
         if span is not None:
             segments = [listed[name][number] for number in sorted(listed[name])]
-            yield name, span.listing(playlist.location, segments)
+            yield name, span.listing(location, segments)
 
 
 def _forget(run: Run, seen: SessionRecord, error: Exception) -> None:

@@ -12,7 +12,8 @@ from pipelines.object_store import MIN_PART_BYTES
 from pipelines.part_scheme import VARYING_PARTS, PartScheme, slices_within, uniform_scheme
 from pipelines.parts import PartUpload
 from pipelines.store_errors import UploadMissing
-from worker.run_plan import lengths_of
+from worker.run_plan import assemble_item, lengths_of
+from worker.work_item import State
 
 if TYPE_CHECKING:
     from pipelines.assemble import OpenUpload
@@ -92,6 +93,9 @@ class RenditionUpload(PartUpload):
         name = self.planned.name
         if self.run.upload(name) != upload:
             return  # somebody else has found it out before
+        assembly = self.run.runtime.work.item(self.run.key(assemble_item(name)))
+        if assembly is not None and assembly.state in (State.LEASED, State.DONE):
+            return  # it was completed: whoever comes now has long lost the lease of the slice
         self.run.forget_upload(name, upload)
         self._make_again()
         details = {"rendition": name, "slice": self.work.number}

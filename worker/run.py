@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.assemble import MP4, NONCE, OpenUpload
-from pipelines.errors import ErrorCode
 from pipelines.read_recording import read_recording
 from pipelines.session import Phase
 from worker.decided_layout import DecidedLayout
@@ -123,12 +122,11 @@ class Run:
         return begun is not None
 
     def look_for_the_missing(self) -> None:
-        """Forget how long work waits for segments that were not there while the session was live."""
+        """Forget how long work waits for what was not there while the session was live."""
         now = self.runtime.sessions.now_ms()
         for item, state in self.runtime.work.items(self.session_id, self.generation).items():
-            late = state.error is not None and state.error.code == ErrorCode.SEGMENT_MISSING
             waits = state.state is State.RELEASED and state.not_before > now
-            if late and waits and not state.attempts:
+            if waits and not state.attempts:
                 self.drop(item)
 
     def look_again(self) -> None:

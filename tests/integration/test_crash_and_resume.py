@@ -13,7 +13,7 @@ import pytest
 import redis as redis_client
 from dramatiq import Message
 
-from pipelines.errors import ErrorCode
+from pipelines.errors import ErrorCode, TransientError
 from pipelines.session import Phase
 from scripts.child import Child
 from scripts.embedded import child_environment
@@ -27,6 +27,9 @@ from worker.broker import make_broker
 from worker.dispatch import PACKAGING
 from worker.perform import perform
 from worker.reconcile import MAX_ATTEMPTS
+from worker.rendition_upload import RenditionUpload
+from worker.run import Run
+from worker.run_plan import slices_of
 from worker.runtime import Runtime
 from worker.settings import load
 from worker.work_item import Ending, State
@@ -282,6 +285,28 @@ def test_an_upload_that_the_store_forgot_is_begun_anew(site, media, monkeypatch)
     forget_uploads(worker)
     assert work_until_ready(worker) == undisturbed
     assert made_again(worker)["lost"] == 3
+
+
+def test_a_worker_that_goes_on_after_the_assembly_has_no_slice_made_again(site, media, monkeypatch):
+    """Its part finds no upload, since that was completed meanwhile."""
+    worker = site().worker(monkeypatch)
+    record(worker, media.recording(**NOISE))
+    worker.look()
+    run = Run(worker.runtime, worker.record())
+    plan = run.plan()
+    (planned,) = plan.renditions
+    work, *_ = slices_of(run.read_recording(), planned.variant, planned.kind, 2.0)
+    late = RenditionUpload(run, plan, planned, work)
+    late.scheme(1)
+    while (made := worker.items().get("assemble/source")) is None or made.state is not State.DONE:
+        claim = worker.sent.claims.pop(0)
+        perform(claim.key, claim.token, worker.runtime, worker.sent)
+        worker.look()
+    with pytest.raises(TransientError, match="dropped the upload"):
+        late.upload_part(100, b"late")
+    assert slices_are_done(worker)
+    work_until_ready(worker)
+    assert made_again(worker) == {}
 
 
 def test_an_answer_to_complete_that_was_lost_is_taken_for_one(site, media, monkeypatch):

@@ -13,6 +13,7 @@ from tests.packaging import upload_folder
 from tests.stack import eventually
 from worker.claiming import LIVE_WINDOW, MAX_ATTEMPTS
 from worker.live import TOO_OLD
+from worker.live_pace import FIRST_LOOK_MS
 from worker.perform import perform
 from worker.rendition_view import UPLOAD_OPENED_AT
 from worker.run import Run
@@ -269,6 +270,26 @@ def test_a_slice_that_waits_for_its_segment_is_not_waited_for_once_the_session_i
     finalized(session)
     report = json.loads(session.worker.runtime.sessions.report(ID))
     assert report["verdict"] == "partial"
+    assert sorted(session.packaged()) == [0, 1, 2]
+
+
+def test_a_playlist_that_is_away_for_a_moment_is_waited_for_and_counts_as_no_failure(live):
+    session = live()
+    session.lists(5)
+    worker, sessions = session.worker, session.worker.runtime.sessions
+    sessions.update(ID, worker.record().generation, {"look_at": 0})
+    worker.look()
+    worker.s3.delete_object(Bucket="recordings", Key=f"{ID}/index.m3u8")
+    while worker.sent.claims:
+        session.works_once()
+    assert {(state.attempts, state.error.code) for state in worker.items().values()} == {
+        (0, ErrorCode.PLAYLIST_MISSING)
+    }
+    long_ago = sessions.now_ms() - 36_000_000  # ms since it went live do not make it wait longer
+    worker.redis.hset(f"finalizer:session:{ID}", "phase_since", str(long_ago))
+    assert session.looks() is Phase.LIVE
+    assert worker.record().look_at - sessions.now_ms() <= FIRST_LOOK_MS
+    finalized(session)
     assert sorted(session.packaged()) == [0, 1, 2]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pipelines.session import Phase
-from tests.by_hand import ID
+from tests.by_hand import ID, LONG_AGO
+from tests.demuxed import Sound, demuxed_recording
 from tests.packaging import upload_folder
 from tests.report_laws import broken_laws
 from tests.stack import eventually
@@ -120,3 +121,56 @@ def test_a_window_whose_segments_are_deleted_is_packaged_whole(
         for name in (ID, "whole")
     )
     assert made == whole
+
+
+@pytest.mark.parametrize("stays_away", [False, True])
+def test_a_playlist_of_sound_that_is_away_costs_nothing(worker, media, tmp_path, stays_away):
+    """Without it, what is packaged and deleted would be packaged again, of nothing."""
+    one = worker(slice_seconds=4)
+    spec = {"duration": 12.0, "size": "160x90"}
+    index = demuxed_recording(
+        tmp_path,
+        [media.recording(audio=None, **spec)],
+        [Sound("Deutsch", "de", [media.recording(video=None, **spec)], default=True)],
+    )
+    upload_folder(one.s3, tmp_path, "recordings", ID)
+
+    def looks(first: int, end: int, *, sound: bool = True) -> None:
+        for name in ("pictures", "de"):
+            head, *listed = (index.parent / f"{name}.m3u8").read_text().split("#EXTINF")
+            for gone in listed[:first]:
+                one.s3.delete_object(Bucket="recordings", Key=f"{ID}/{gone.splitlines()[1]}")
+            listed = [f"#EXTINF{each}".replace("#EXT-X-ENDLIST", "") for each in listed]
+            text = f"{head}#EXT-X-MEDIA-SEQUENCE:{first}\n" + "".join(listed[first:end])
+            key = f"{ID}/{name}.m3u8"
+            one.s3.put_object(Bucket="recordings", Key=key, Body=text.encode())
+        if not sound:
+            one.s3.delete_object(Bucket="recordings", Key=f"{ID}/de.m3u8")
+        one.put(lastSeen=one.runtime.sessions.now_ms(), createdAt=one.runtime.sessions.now_ms())
+        one.runtime.sessions.update(ID, one.record().generation, {"look_at": 0})
+        one.finalize()
+
+    looks(0, 4)
+    looks(2, 5)
+    looks(2, 5, sound=False)
+    looks(3, 6)
+    done = one.items()
+    if stays_away:
+        one.s3.delete_object(Bucket="recordings", Key=f"{ID}/de.m3u8")
+    one.redis.hset(
+        f"finalizer:session:{ID}",
+        "doc",
+        one.record()
+        .session.model_copy(update={"last_seen": LONG_AGO, "created_at": LONG_AGO})
+        .model_dump_json(exclude_unset=True),
+    )
+    one.finalize()
+    report = json.loads(one.runtime.sessions.report(ID))
+    assert sorted(done) == ["package/source/0", "package/source/1"]
+    assert (report["verdict"], report["losses"]) == ("complete", [])
+    packaged = [
+        event["slice"]
+        for event in one.runtime.sessions.events(ID)
+        if event["action"] == "slice_packaged"
+    ]
+    assert packaged == [0, 1, 2]
