@@ -23,8 +23,10 @@ WINDOWS_PER_SECOND = 100
 _FLASH_LUMA = 200
 _BEEP_LEVEL = 0.05
 _RUN_TIMEOUT_S = 240
-#: What showinfo writes of a picture: when it is shown, and the mean of its only plane.
-_SHOWN = re.compile(rb"\] n: *\d+ .* pts_time:(\S+) .* mean:\[(\d+)")
+#: What showinfo writes of a picture: its number, when it is shown, the mean of its only plane.
+_SHOWN = re.compile(rb"\] n: *(\d+) .* pts_time:(\S+) .* mean:\[(\d+)")
+#: Another thread of ffmpeg may write into the middle of such a line; then all is watched again.
+_WATCHES = 5
 #: What ffmpeg complains of, with ``level`` among its flags of logging.
 _ERROR = re.compile(rb"^.*\[(?:error|fatal)\] (.*)$", re.MULTILINE)
 
@@ -78,15 +80,20 @@ def watch(
         begins = _begin_of_sound(tools, path, sound)
         heard = ["-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "f32le", "pipe:1"]
         outputs += ["-map", f"0:a:{sound}", *heard]
-    done = _run(
-        tools.ffmpeg, "-hide_banner", "-nostats", "-loglevel", "level+info", "-copyts",
-        "-i", str(path), *outputs,
-    )  # fmt: skip
-    shows = np.array(_SHOWN.findall(done.stderr), dtype=np.float64).reshape(-1, 2)
+    for _ in range(_WATCHES):
+        done = _run(
+            tools.ffmpeg, "-hide_banner", "-nostats", "-loglevel", "level+info", "-copyts",
+            "-i", str(path), *outputs,
+        )  # fmt: skip
+        shows = np.array(_SHOWN.findall(done.stderr), dtype=np.float64).reshape(-1, 3)
+        if np.array_equal(shows[:, 0], np.arange(len(shows))):
+            break
+    else:
+        raise MediaFailedError(f"{path}: ffmpeg's lines of its pictures were never all whole")
     if pictures and not len(shows):
         raise MediaFailedError(f"{path}: not one picture could be decoded")
     errors = tuple(line.decode(errors="replace") for line in _ERROR.findall(done.stderr))
-    return Showing(shows[:, 0], shows[:, 1], begins, _peaks(done.stdout), errors)
+    return Showing(shows[:, 1], shows[:, 2], begins, _peaks(done.stdout), errors)
 
 
 def flash_times(tools: MediaTools, path: Path | str) -> list[float]:

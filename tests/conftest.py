@@ -1,7 +1,7 @@
 """What the tests stand on: real servers, real media tools, made and stored recordings."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from tests.rabbitmq import RABBITMQ, RabbitmqServer, install_rabbitmq, start_rab
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
 
+#: A row of a table of parameters that has marks or a name of its own.
+NAMED_ROW = type(pytest.param())
 #: In a complete run nothing may be skipped for want of something on the machine.
 COMPLETE = os.environ.get("FINALIZER_TEST_COMPLETE") == "1"
 
@@ -47,13 +49,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests marked long out, where ``--long`` is not given: others show the same."""
+    """Leave tests marked long, and most of those marked alike, out where ``--long`` is not given:
+    others show the same."""
     if config.getoption("--long"):
         return
-    long = [item for item in items if item.get_closest_marker("long")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    left_out = [
+        item for item in items if item.get_closest_marker("long") or _is_shown_by_others(item)
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_shown_by_others(item: pytest.Item) -> bool:
+    """Whether ``alike(n)`` leaves a case out: of a table of parameters one case in n stays, in such a
+    pattern (the sum of the places is a multiple of n) that each value of each parameter does."""
+    alike = item.get_closest_marker("alike")
+    if alike is None or not isinstance(item, pytest.Function):
+        return False
+    places = (_place(item, *mark.args[:2]) for mark in item.iter_markers("parametrize"))
+    return sum(places) % alike.args[0] != 0
+
+
+def _place(item: pytest.Function, names: str | Sequence[str], rows: Iterable[object]) -> int:
+    """Which row of a table of parameters a case was made of."""
+    listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else [*names]
+    mine = [item.callspec.params[name] for name in listed]
+    whole = len(listed) > 1
+
+    def values(row: object) -> list[object]:
+        return [*row.values] if isinstance(row, NAMED_ROW) else [*row] if whole else [row]
+
+    return [values(row) for row in rows].index(mine)
 
 
 @pytest.fixture(scope="session", autouse=True)

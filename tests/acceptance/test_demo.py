@@ -55,6 +55,7 @@ def test_a_live_session_becomes_an_mp4_and_the_table_shows_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_what_there_is_of_an_own_recording_is_kept_until_ctrl_c_which_ends_everything(
     corpus, tmp_path
 ):

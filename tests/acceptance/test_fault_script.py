@@ -29,6 +29,7 @@ def faults(*arguments):
     return done.returncode, done.stdout
 
 
+@pytest.mark.long
 def test_each_fault_becomes_an_mp4_that_is_true_to_its_source(tmp_path):
     with running_stack(tmp_path / "stack", FINALIZER_SWEEP_INTERVAL="0.2") as stack:
         code, said = faults("run", *NAMES, "--stack", str(stack.directory))

@@ -18,6 +18,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("fault", [*TRACKS, *PACKAGINGS], ids=lambda fault: fault.name)
+@pytest.mark.alike(2)
 def test_the_result_is_true_to_what_the_source_has(fault, assert_true):
     assert_true(fault.name)
 

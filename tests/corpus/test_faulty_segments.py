@@ -19,6 +19,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("fault", [*SEGMENTS, *CLOCKS], ids=lambda fault: fault.name)
+@pytest.mark.alike(2)
 def test_the_result_is_true_to_what_the_source_has(fault, assert_true):
     assert_true(fault.name)
 

@@ -21,6 +21,7 @@ MUTATIONS = 4
 
 @pytest.mark.parametrize("number", range(MUTATIONS))
 @pytest.mark.parametrize("kind", SPECS)
+@pytest.mark.alike(2)
 def test_a_mutated_segment_costs_no_more_than_itself(kind, number, bases, finalized, tmp_path):
     base = bases.get(**SPECS[kind])
     entries = entries_of(base)

@@ -208,6 +208,7 @@ def test_encoder_decides_codec_and_tag(make, encode, encoder, codec, tag, profil
         (H264Profile.CONSTRAINED_HIGH, "High", False),
     ],
 )
+@pytest.mark.alike(2)
 def test_profile_decides_the_tools(make, encode, media_tools, profile, named, b_frames, preset):
     result = encode(make(PLAIN), encoding(profile=profile, preset=preset))
     assert result.stream["profile"] == named
@@ -252,6 +253,7 @@ def test_a_turned_source_comes_out_upright_and_says_no_more_of_it(make, encode, 
     ],
     ids=["25", "ntsc", "vfr", "near-wrap"],
 )
+@pytest.mark.alike(3)
 def test_the_sources_times_are_kept_exactly(make, encode, media_tools, encoder, lavfi, options):
     source = make(lavfi, *options)
     result = encode(source, encoding(encoder))
@@ -281,6 +283,7 @@ def test_the_window_keeps_exactly_its_own_pictures(make, encode, media_tools, en
 @pytest.mark.parametrize(
     "lavfi", [PLAIN, f"testsrc2=s=320x180:r=30,{UNEVEN}", "testsrc2=s=320x180:r=60"]
 )
+@pytest.mark.alike(2)
 def test_a_constant_rate_is_a_grid_from_its_anchor(make, encode, media_tools, rate, lavfi):
     source = make(lavfi, "-fps_mode", "passthrough")
     steady = encoding(nominal_rate=rate, constant_rate=True)
@@ -312,6 +315,7 @@ def _points(result: Probed, grid: PictureGrid) -> list[int]:
     "rate", ["24", pytest.param("25", marks=LONG), "30000/1001", pytest.param("50", marks=LONG),
              pytest.param("60000/1001", marks=LONG)],
 )  # fmt: skip
+@pytest.mark.alike(2)
 def test_key_frames_lie_at_the_asked_distance(make, encode, encoder, rate):
     source = make(f"testsrc2=s=192x108:r={rate}", seconds=5)
     result = encode(source, encoding(encoder, gop=2.0, nominal_rate=Fraction(rate)))
@@ -341,6 +345,7 @@ def test_every_picture_or_the_encoders_choice_may_be_key(make, encode, encoder):
     [{}, pytest.param({"quality": 10}, marks=LONG), pytest.param({"gop": 0.0}, marks=LONG)],
     ids=["bitrate", "quality", "intra"],
 )
+@pytest.mark.alike(2)
 def test_noise_takes_the_bit_rate_and_no_more(make, encode, encoder, changes):
     source = make(NOISE.replace("320x180", "128x72"), "-crf", "30", "-bf", "0", seconds=60)
     result = encode(source, encoding(encoder, bitrate=200_000, width=128, height=72, **changes))
@@ -351,6 +356,7 @@ def test_noise_takes_the_bit_rate_and_no_more(make, encode, encoder, changes):
 @pytest.mark.parametrize(
     "changes", [{}, {"quality": 10}, {"gop": 0.0}], ids=["bitrate", "quality", "intra"]
 )
+@pytest.mark.alike(2)
 def test_a_short_slice_of_noise_is_never_far_above_the_bit_rate(make, encode, encoder, changes):
     source = make(NOISE, "-crf", "30", "-bf", "0", seconds=6)
     result = encode(source, encoding(encoder, bitrate=800_000, **changes))
@@ -363,6 +369,7 @@ def test_a_short_slice_of_noise_is_never_far_above_the_bit_rate(make, encode, en
     "changes", [{}, {"quality": 20}, {"gop": 0.0}], ids=["bitrate", "quality", "intra"]
 )
 @pytest.mark.parametrize("encoder", [Encoder.H264, Encoder.HEVC])
+@pytest.mark.alike(2)
 def test_seconds_of_noise_are_never_far_above_the_bit_rate(
     make, encode, encoder, changes, seconds, preset
 ):
@@ -406,6 +413,7 @@ def test_a_lower_quality_number_is_a_larger_file_below_the_cap(make, encode, enc
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("pixel_format", ["yuv422p", "yuv444p10le", "yuv420p10le", "yuvj420p"])
+@pytest.mark.alike(3)
 def test_all_kinds_of_pixels_come_out_as_browsers_play_them(
     make, encode, media_tools, encoder, pixel_format
 ):
@@ -431,6 +439,7 @@ def test_the_colour_matrix_of_the_source_is_kept(make, encode):
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+@pytest.mark.alike(2)
 def test_hdr_is_brought_down_to_bt709(make, encode, media_tools, encoder, transfer):
     source = make(
         "gradients=s=320x180:r=25:c0=0x404040:c1=0xC0C0C0:n=2:x0=0:y0=0:x1=320:y1=180,format=yuv420p10le", "-x265-params",

@@ -89,6 +89,7 @@ def pictures(tools, path):
 
 @pytest.mark.parametrize("seconds", [None, 4.0], ids=["one-slice", "three"])
 @pytest.mark.parametrize("position", [0, 3, 4, 11])
+@pytest.mark.alike(2)
 def test_a_segment_that_ffmpeg_fails_over_is_given_up_alone(
     position, seconds, recording, choking, s3, media_tools, tmp_path
 ):
@@ -114,6 +115,7 @@ def test_a_neighbour_that_needs_what_was_given_up_goes_on_with_its_next_key_fram
 
 @pytest.mark.parametrize("position", [3, 4])
 @pytest.mark.parametrize("options", [{}, NO_KEYS], ids=["keys", "no-keys"])
+@pytest.mark.alike(2)
 def test_a_transcode_gives_up_no_more(options, position, recording, choking, s3):
     asked = {"v": small_encoding(), "w": small_encoding(width=64, height=36)}
     one = Transcoder(s3, choking(), asked, 4.0)

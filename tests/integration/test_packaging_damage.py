@@ -110,6 +110,7 @@ def complaints(tools, path):
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("options", [{"gop": 15}, {"video": "hevc", "gop": 15, "b_frames": 2}],
                          ids=["h264", "hevc"])  # fmt: skip
+@pytest.mark.alike(3)
 def test_what_is_whole_is_kept_and_the_rest_is_told(options, damage, position, bent, finalizer):
     path = bent(DAMAGE[damage], position, **options)
     one = finalizer()
@@ -131,6 +132,7 @@ def test_what_is_whole_is_kept_and_the_rest_is_told(options, damage, position, b
 
 @pytest.mark.parametrize("damage", [*DAMAGE, *HARMLESS])
 @pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.alike(3)
 def test_one_slice_and_many_keep_the_same(damage, position, bent, finalizer):
     path = bent((DAMAGE | HARMLESS)[damage], position, gop=15)
     whole = packaged(finalizer(), path)
@@ -142,6 +144,7 @@ def test_one_slice_and_many_keep_the_same(damage, position, bent, finalizer):
 
 @pytest.mark.parametrize("damage", HARMLESS)
 @pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.alike(3)
 def test_bytes_that_hold_no_media_cost_none(damage, position, bent, finalizer):
     made = packaged(finalizer(), bent(HARMLESS[damage], position))
     assert counts(made) == {VIDEO_PID: 180, SOUND_PID: 283}
@@ -218,6 +221,7 @@ def test_pictures_before_the_first_parameter_sets_are_left_out(corpus, finalizer
 
 @pytest.mark.parametrize("seconds", [None, 1.0], ids=["one-slice", "many"])
 @pytest.mark.parametrize("damage", ["cut-in-a-packet", "pictures-lost", "both-lost", "head-lost"])
+@pytest.mark.alike(2)
 def test_a_transcode_shows_what_is_left_at_its_time(damage, seconds, bent, transcoded, media_tools):
     path = bent(DAMAGE[damage], 1, gop=15)
     [(_, target)] = transcoded(path, seconds, small=small_encoding()).values()

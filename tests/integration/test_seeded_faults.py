@@ -83,6 +83,7 @@ def test_without_a_fault_it_is_proven(media, finalizer):
 
 @pytest.mark.parametrize(("where", "name", "spoil"), SEEDS.values(), ids=SEEDS.keys())
 @pytest.mark.parametrize("container", ["ts", "fmp4"])
+@pytest.mark.alike(2)
 def test_a_fault_in_packaging_is_found(
     where, name, spoil, container, media, finalizer, monkeypatch
 ):

@@ -254,6 +254,7 @@ def joined(*recordings):
 
 @pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "untagged"])
 @pytest.mark.parametrize("rate", [None, Fraction(25)], ids=["source", "25"])
+@pytest.mark.alike(2)
 def test_a_clock_that_starts_again_loses_nothing(
     tagged, rate, media, media_tools, transcoded, recording_of
 ):
