@@ -95,16 +95,22 @@ class OpenUpload:
     scheme: PartScheme = VARYING_PARTS
 
     def to_json(self) -> str:
-        """The form in which the run's record keeps it."""
-        told = [self.upload_id, self.nonce, self.opened_ms, self.scheme.to_json()]
+        """The form in which the run's record keeps it: an object with the id and the nonce as names.
+
+        An earlier version of ours, which may work beside this one, kept the two as a list: it
+        iterates over what it reads, and so finds them in the names.
+        """
+        told = {self.upload_id: self.opened_ms, self.nonce: self.scheme.to_json()}
         return json.dumps(told, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> OpenUpload:
-        """The inverse of ``to_json``; an earlier version of ours kept the first two alone."""
-        upload_id, nonce, *more = json.loads(text)
-        opened_ms, scheme = more or (0, VARYING_PARTS.to_json())
-        return cls(upload_id, nonce, opened_ms, PartScheme.from_json(scheme))
+        """The inverse of ``to_json``, also of what an earlier version of ours kept."""
+        told = json.loads(text)
+        upload_id, nonce = told
+        if isinstance(told, list):
+            return cls(upload_id, nonce)
+        return cls(upload_id, nonce, told[upload_id], PartScheme.from_json(told[nonce]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,10 +93,14 @@ class AccountError(ToolError):
 
 
 class InterruptedWork(FinalizerError):
-    """The lease was lost or the worker stops; someone else goes on, nothing failed."""
+    """The lease was lost or the worker stops; someone else goes on, nothing failed.
 
-    def __init__(self, message: str) -> None:
+    Nobody need take the work up again for ``pause_ms`` milliseconds.
+    """
+
+    def __init__(self, message: str, pause_ms: int = 0) -> None:
         super().__init__(ErrorCode.INTERRUPTED, message)
+        self.pause_ms = pause_ms
 
-    def __reduce__(self) -> tuple[type[FinalizerError], tuple[str]]:  # type: ignore[override]
-        return type(self), (self.message,)
+    def __reduce__(self) -> tuple[type[FinalizerError], tuple[str, int]]:  # type: ignore[override]
+        return type(self), (self.message, self.pause_ms)

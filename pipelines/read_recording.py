@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ErrorCode, PermanentError
 from pipelines.m3u8 import parse, parse_media
-from pipelines.playlist import MultivariantPlaylist, Recording, recording
+from pipelines.playlist import ByteRange, MultivariantPlaylist, Recording, recording
 from pipelines.playlist_text import MAX_SEGMENTS
 from pipelines.source import MAX_PLAYLIST_BYTES, PLAYLIST
 from pipelines.store_errors import ObjectMissing
@@ -78,11 +78,13 @@ class _MediaPlaylists:
 
 def _read(reader: SourceReader, location: Location) -> bytes:
     try:
-        size = reader.size(location)
-        if size > MAX_PLAYLIST_BYTES:
-            message = f"the playlist {location} has {size} bytes, more than is read"
-            raise PermanentError(ErrorCode.PLAYLIST_INVALID, message)
-        return reader.read(location, allowed=PLAYLIST)
+        data = reader.read(location, ByteRange(0, MAX_PLAYLIST_BYTES + 1), PLAYLIST)
     except ObjectMissing:
         message = f"there is no playlist at {location}"
         raise PermanentError(ErrorCode.PLAYLIST_MISSING, message) from None
+    if len(data) > MAX_PLAYLIST_BYTES:
+        message = (
+            f"the playlist {location} has more than the {MAX_PLAYLIST_BYTES} bytes that are read"
+        )
+        raise PermanentError(ErrorCode.PLAYLIST_INVALID, message)
+    return data

@@ -79,7 +79,8 @@ class Slice:
     behind the slice. ``beside`` is a segment right before or behind the slice, whatever tags lie
     between; None when there is no other. ``start`` is the sum of EXTINF before it, seconds. ``settled`` once it will not
     grow any more. ``sound`` is what lies in its time of the variant's audio playlists, the default
-    rendition first; playlists without a segment there are left out.
+    rendition first; playlists without a segment there are left out. ``is_last`` while no segment is
+    listed behind it: should one come later, what is cut off at its end may go on there.
     """
 
     number: int
@@ -91,6 +92,7 @@ class Slice:
     settled: bool
     sound: tuple[SoundWindow, ...] = ()
     beside: Segment | None = None
+    is_last: bool = False
     #: It may still grow when the slice is settled: it does not make another slice.
     beyond: tuple[Segment, ...] = field(default=(), compare=False)
 
@@ -99,6 +101,8 @@ class Slice:
         """SHA-256 (hex) of what its segments are: another one means that it is packaged again."""
         lines = [segment.identity for segment in self.segments]
         lines += (window.identity for window in self.sound)
+        if self.is_last:
+            lines.append("last")
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @property
@@ -175,6 +179,7 @@ class Placed:
             beside=next(
                 iter((*self.segments[begin - 1 : begin], *self.segments[end : end + 1])), None
             ),
+            is_last=end == len(self.segments),
             beyond=_beyond(self.segments, end),
         )
 

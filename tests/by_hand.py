@@ -20,12 +20,16 @@ class Recorder:
     def __init__(self) -> None:
         self.looks: list[str] = []
         self.claims: list[Claim] = []
+        self.others = 0  #: messages that wait besides
 
     def reconcile(self, session_id: str) -> None:
         self.looks.append(session_id)
 
     def perform(self, claim: Claim) -> None:
         self.claims.append(claim)
+
+    def waiting(self) -> int:
+        return self.others
 
 
 class Worker:

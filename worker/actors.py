@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from pipelines.errors import FinalizerError, ToolError
 from pipelines.transcoding.kit import probe_kit
-from worker.broker import make_broker
+from worker.broker import make_broker, waiting_messages
 from worker.dispatch import CONTROL, PACKAGING, TRANSCODING, queue_of
 from worker.finding import Level
 from worker.log import configure
@@ -50,6 +50,10 @@ class Queue:
         """Have a worker do a claimed item, on the queue of its kind."""
         actors = {PACKAGING: package_slice, TRANSCODING: transcode_slice, CONTROL: finish}
         actors[queue_of(claim.key.item)].send(*claim.key, claim.token)
+
+    def waiting(self) -> int:
+        """Short messages that no worker has taken yet."""
+        return waiting_messages(broker, CONTROL)
 
     def request(self, session_id: str, *, delay_ms: int = 0) -> None:
         """Have the session looked at, at the earliest in ``delay_ms``: the API's way in.

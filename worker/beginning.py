@@ -93,8 +93,10 @@ def plan_live(run: Run, recording: Recording) -> tuple[Run, RunPlan] | None:
     record = sessions.get(run.session_id) if begun else None
     if record is None or record.generation != begun:
         raise InterruptedWork("the session has moved on")
-    run = Run(run.runtime, record)
+    unplanned, run = run, Run(run.runtime, record)
     earlier = _earlier(run)
+    if earlier is None or earlier.generation != unplanned.generation:
+        run.runtime.work.discard_run(run.session_id, unplanned.generation)
     run = _decided(run, made, earlier)
     plan, _ = run.keep_plan(made)
     return run, plan

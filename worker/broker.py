@@ -50,6 +50,16 @@ def make_broker(settings: Settings, *ours: Middleware) -> Broker:
     )
 
 
+def waiting_messages(broker: Broker, queue_name: str) -> int:
+    """Messages of a queue that no consumer has taken yet; raises BrokerError or RedisError."""
+    if isinstance(broker, DeploymentQueues):
+        return broker.waiting_messages(queue_name)
+    if isinstance(broker, RedisBroker):
+        # The list of ids that Dramatiq's consumers take from; asked so, it costs one command.
+        return int(broker.client.llen(f"{broker.namespace}:{queue_name}"))
+    raise TypeError(f"a {type(broker).__name__} does not say how many messages wait")
+
+
 def is_rabbitmq(url: str) -> bool:
     """Whether a broker's URL names a RabbitMQ."""
     return url.startswith(("amqp://", "amqps://"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
 from dramatiq.errors import BrokerError
@@ -84,23 +84,29 @@ def missing_work(run: Run, standing: Standing) -> list[tuple[WorkKey, str]]:
 
 def missing_while_live(run: Run, standing: Standing) -> list[tuple[WorkKey, str]]:
     """The next slices of a session that is live, as ``missing_work`` has them: those that are settled
-    and wait for nothing. Sound is encoded, and slices that need it, when all of it is there.
-
-    None at all once one of them has failed too often: at its end the session fails of that.
-    """
-    lacking = {
-        PACKAGING: [*_lacking_copies(standing)],
-        TRANSCODING: [*_lacking_transcodes(standing)],
-    }
-    if any(
-        standing.attempts(*each) >= MAX_ATTEMPTS for items in lacking.values() for each in items
-    ):
-        return []
+    and wait for nothing. Sound is encoded, and slices that need it, when all of it is there."""
     wanted: list[tuple[str, str]] = []
-    for queue, items in lacking.items():
+    for queue, items in _lacking_while_live(standing).items():
         able = (each for each in items if not standing.waits(*each))
         wanted += _first_free(run, standing, queue, able, LIVE_WINDOW)
     return [(run.key(item), identity) for item, identity in wanted]
+
+
+def failed_too_often(standing: Standing) -> str | None:
+    """The first slice of a live session that has: at its end the session fails of that."""
+    lacking = chain.from_iterable(_lacking_while_live(standing).values())
+    spent = (
+        item for item, identity in lacking if standing.attempts(item, identity) >= MAX_ATTEMPTS
+    )
+    return next(spent, None)
+
+
+def _lacking_while_live(standing: Standing) -> dict[str, Iterator[tuple[str, str]]]:
+    """Slices that are lacking, by queue."""
+    return {
+        PACKAGING: _lacking_copies(standing),
+        TRANSCODING: _lacking_transcodes(standing),
+    }
 
 
 def _lacking_assemblies(standing: Standing) -> Iterator[tuple[str, str]]:

@@ -40,3 +40,11 @@ class Dispatcher(Protocol):
     def perform(self, claim: Claim) -> None:
         """Have a claimed item of work done."""
         ...
+
+
+class QueueDispatcher(Dispatcher, Protocol):
+    """A dispatcher whose hints wait in a queue."""
+
+    def waiting(self) -> int:
+        """Short messages that no worker has taken yet."""
+        ...

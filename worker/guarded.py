@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipelines.errors import TransientError
 from worker import listing
 from worker.keys import report_key, session_key
+from worker.live_pace import look_due
 from worker.records import SessionRecord, decode, encode, is_readable, json_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+#: Sorted sets of sessions by when they are due (Unix ms): for whatever may have become of them, and
+#: for a look at the playlist while they are live, which follows from the record.
+DUE, LOOKS = "due", "looks"
 #: Events that are kept of one session; the oldest go first.
 KEPT_EVENTS = 500
 #: Readings after which a write gives way: each lost one means that another write succeeded.
@@ -130,10 +134,15 @@ class GuardedRecords:
         were, are = (listing.entries(before) if before else frozenset()), listing.entries(record)
         commands += [("ZREM", self.key(name), member) for name, member in were - are]
         commands += [("ZADD", self.key(name), "0", member) for name, member in are - were]
+        looked_at, look_at = (look_due(before) if before else None), look_due(record)
+        if look_at is not None and look_at != looked_at:
+            commands.append(("ZADD", self.key(LOOKS), str(look_at), record.id))
+        elif look_at is None and looked_at is not None:
+            commands.append(("ZREM", self.key(LOOKS), record.id))
         if write.due is Due.REMOVED:
-            commands.append(("ZREM", self.key("due"), record.id))
+            commands.append(("ZREM", self.key(DUE), record.id))
         elif write.due is not Due.KEPT:
-            commands.append(("ZADD", self.key("due"), str(write.due), record.id))
+            commands.append(("ZADD", self.key(DUE), str(write.due), record.id))
         if write.events:
             key = self.events_key(record.id)
             commands.append(("RPUSH", key, *(json_text({"at": now, **e}) for e in write.events)))

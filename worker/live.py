@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,14 +17,15 @@ from pipelines.errors import (
 from pipelines.report import RenditionKind
 from pipelines.session import Phase
 from worker.beginning import plan_live
-from worker.claiming import claim, missing_while_live
+from worker.claiming import claim, failed_too_often, missing_while_live
 from worker.idle import silent_at
 from worker.live_pace import LATEST_MS, pause_ms, pause_while_away_ms
+from worker.planning import await_sound
 from worker.progress import show_progress
 from worker.records import Changes
 from worker.remembered_listing import remember_listed
 from worker.run import Run
-from worker.run_memory import HINDERED
+from worker.run_memory import HINDERED, LISTED
 from worker.run_plan import asked_of, lengths_of
 from worker.waiting import kept_waiting
 from worker.work import Reason
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from worker.records import SessionRecord
     from worker.run_plan import RunPlan
     from worker.runtime import Runtime
+    from worker.standing import Standing
+    from worker.work_item import ItemState
 
 log = structlog.get_logger(__name__)
 
@@ -51,17 +55,19 @@ def look_while_live(record: SessionRecord, runtime: Runtime, dispatcher: Dispatc
     """
     idle_at = silent_at(record, runtime)
     if not runtime.settings.package_live:
+        if record.look_at:
+            runtime.sessions.update(record.id, record.generation, {"look_at": 0})
         runtime.sessions.schedule(record.id, idle_at)
         return
-    run, look_at = Run(runtime, record), record.look_at
+    run = Run(runtime, record)
     plan = run.plan()
     try:
-        if runtime.sessions.now_ms() >= look_at:
-            run, plan, look_at = _read(run, plan)
+        if runtime.sessions.now_ms() >= record.look_at:
+            run, plan = _read(run, plan)
     except InterruptedWork:
         dispatcher.reconcile(record.id)
         return
-    due = min(idle_at, look_at)
+    due = idle_at
     if plan is not None and not plan.final:
         due = min(due, _package(run, plan, dispatcher))
     runtime.sessions.schedule(record.id, due)
@@ -71,17 +77,19 @@ def put_off(record: SessionRecord, runtime: Runtime) -> None:
     """Leave a live session alone for as long as its playlist may stay unread."""
     look_at = runtime.sessions.now_ms() + LATEST_MS
     runtime.sessions.update(record.id, record.generation, {"look_at": look_at})
-    runtime.sessions.schedule(record.id, min(silent_at(record, runtime), look_at))
+    runtime.sessions.schedule(record.id, silent_at(record, runtime))
 
 
 def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher) -> int:
     """Claim slices that are lacking, and show how far it has come; when to look again should every message be lost, Unix ms."""
     standing = run.standing(plan)
-    missing = [] if _is_too_old(run, plan) else missing_while_live(run, standing)
+    code, message = _hindrance(run, standing)
+    missing = [] if code else missing_while_live(run, standing)
+    if code:
+        _note_hindrance(run, code, message)
     for key, refused in claim(run, missing, dispatcher, (Phase.LIVE, Phase.FINALIZING)):
         if refused.reason is Reason.POISON:
-            code = refused.error.code if refused.error else ErrorCode.SLICE_POISON
-            _note_hindrance(run, code, f"{key.item} failed too often")
+            _note_hindrance(run, *_poison(key.item, refused.state))
     show_progress(run, standing)
     now = standing.now_ms
     times = [state.expires for state in standing.items.values() if state.active(now)]
@@ -91,9 +99,9 @@ def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher) -> int:
     return min(times, default=now + LATEST_MS)
 
 
-def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None, int]:
-    """Read the playlists; the run and the plan that count then, and when to read them again (Unix
-    ms), which is written down."""
+def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None]:
+    """Read the playlists, and write down when to read them again; the run and the plan that count
+    then."""
     now = run.runtime.sessions.now_ms()
     plan, changes = known, Changes()
     try:
@@ -103,22 +111,25 @@ def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None, int]:
         pause = pause_ms(recording, _unsettled(run, plan, recording))
         if run.record.waiting and run.record.waiting.item is None:
             changes["waiting"] = None
-        if plan is not None and not plan.final and _is_too_old(run, plan):
-            _note_hindrance(run, TOO_OLD, "the store might soon expire the open upload")
-        else:
-            _note_hindrance(run, None, "")
+        goes_on = plan is not None and not plan.final
+        code, message = _hindrance(run, run.standing(plan)) if plan and goes_on else (None, "")
+        run = _note_hindrance(run, code, message)
     except InterruptedWork:
         raise
     except FinalizerError as error:
-        pause = pause_while_away_ms(now - run.record.phase_since)
+        since = run.record.phase_since
         if isinstance(error, TransientError):
-            changes["waiting"] = kept_waiting(run.record, error, now)
+            changes["waiting"] = waiting = kept_waiting(run.record, error, now)
+            since = waiting.since
         elif not _is_early(error):
-            _note_hindrance(run, error.code, error.message)
+            run = _note_hindrance(run, error.code, error.message)
+        elif known is not None or LISTED in run.record.run:
+            since = now  # it was there before: its window may go on at any moment
+        pause = pause_while_away_ms(now - since)
         log.info("A live session is looked at later.", action="live_look_later", error=str(error))
     changes["look_at"] = now + pause
     run.runtime.sessions.update(run.session_id, run.generation, changes)
-    return run, plan, now + pause
+    return run, plan
 
 
 def _is_early(error: FinalizerError) -> bool:
@@ -133,6 +144,7 @@ def _planned(run: Run, known: RunPlan | None, recording: Recording) -> tuple[Run
     if known is not None and asked and known.final and known.fingerprint == recording.fingerprint:
         return run, known
     if known is not None and asked and not known.final:
+        await_sound(run, recording)
         grown = known.grown(recording, run.runtime.settings.slice_seconds)
         if grown.renditions == known.renditions:
             return run, known
@@ -147,7 +159,10 @@ def _unsettled(run: Run, plan: RunPlan | None, recording: Recording) -> Iterator
     """Seconds of media that the next slice of each rendition lacks until it closes."""
     seconds = run.runtime.settings.slice_seconds
     if plan is None or plan.final:
-        yield max(0.0, lengths_of(RenditionKind.TRANSCODE, seconds).of(0) - recording.duration)
+        listed = recording.duration
+        if plan is not None and plan.fingerprint == recording.fingerprint:
+            listed = 0.0  # it is planned to its end: nothing lacks until more is listed
+        yield max(0.0, lengths_of(RenditionKind.TRANSCODE, seconds).of(0) - listed)
         return
     for planned in plan.renditions:
         closes = planned.seconds + lengths_of(planned.kind, seconds).of(len(planned.slices))
@@ -163,14 +178,30 @@ def _is_too_old(run: Run, plan: RunPlan) -> bool:
     return age > run.runtime.settings.eager_max_age * 1000
 
 
-def _note_hindrance(run: Run, code: str | None, message: str) -> None:
-    """Note why a live session is not packaged, None when it is, and say so once in its events."""
+def _hindrance(run: Run, standing: Standing) -> tuple[str | None, str]:
+    """Code and words of what keeps a live session from being packaged; None when nothing does."""
+    if _is_too_old(run, standing.plan):
+        return TOO_OLD, "the store might soon expire the open upload"
+    item = failed_too_often(standing)
+    return _poison(item, standing.items[item]) if item else (None, "")
+
+
+def _poison(item: str, state: ItemState | None) -> tuple[str, str]:
+    """Code and words of an item that failed too often: as it failed last, if that was written."""
+    told = state.error if state else None
+    return (told.code if told else ErrorCode.SLICE_POISON), f"{item} failed too often"
+
+
+def _note_hindrance(run: Run, code: str | None, message: str) -> Run:
+    """Note why a live session is not packaged, None when it is, and say so once in its events; the
+    run that knows it."""
     if run.record.run.get(HINDERED) == code:
-        return
+        return run
 
     def noted(record: SessionRecord) -> Changes:
         memory = {name: value for name, value in record.run.items() if name != HINDERED}
         return {"run": {**memory, HINDERED: code} if code else memory}
 
     event = {"action": "live_packaging_waits", "code": code, "message": message} if code else None
-    run.runtime.sessions.update_by(run.session_id, run.generation, noted, event)
+    record = run.runtime.sessions.update_by(run.session_id, run.generation, noted, event)
+    return replace(run, record=record) if record else run

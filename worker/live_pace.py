@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.listing import shortest_window
+from pipelines.session import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +25,10 @@ SOONEST_MS, LATEST_MS = 2_000, 300_000
 LOOKS_PER_WINDOW = 3
 
 
-def due_when_live(record: SessionRecord, idle_ms: int, *, package_live: bool) -> int:
-    """When a live session is due, Unix ms: once it is idle, and for its next look before that."""
-    idle_at = record.session.active_at + idle_ms
-    return min(idle_at, record.look_at) if package_live else idle_at
+def look_due(record: SessionRecord) -> int | None:
+    """When the playlist of a live session is to be read next, Unix ms; None when it is not to be."""
+    is_packaged = record.phase is Phase.LIVE and record.session.record
+    return record.look_at if is_packaged and record.look_at else None
 
 
 def pause_ms(recording: Recording, unsettled: Iterable[float]) -> int:

@@ -179,7 +179,7 @@ def _release(lease: Lease, run: Run, error: FinalizerError) -> None:
     """
     runtime = run.runtime
     if isinstance(error, InterruptedWork):
-        runtime.work.release(lease, counts=False, error=None)
+        runtime.work.release(lease, counts=False, error=None, delay_ms=error.pause_ms)
         log.info("The work was handed back.", action="interrupted", reason=error.message)
         return
     outage = isinstance(error, TransientError)

@@ -15,6 +15,7 @@ from pipelines.plan import plan
 from pipelines.plan_options import PlanOptions
 from pipelines.transcoding.kit import hardware_implementation, probe_kit
 from pipelines.transcoding.survey import survey
+from worker.live_pace import SOONEST_MS
 from worker.run_plan import RunPlan, slices_of
 
 if TYPE_CHECKING:
@@ -122,11 +123,12 @@ def current_slices(
     slices = slices_of(recording, planned.variant, planned.kind, seconds)
     if is_claimed(slices):
         return slices
+    told = "the recording is another one by now; it is planned anew"
     if run.is_live:
         run.look_again()
-    else:
-        run.begin_anew("the recording is another one by now")
-    raise InterruptedWork("the recording is another one by now; it is planned anew")
+        raise InterruptedWork(told, SOONEST_MS)
+    run.begin_anew("the recording is another one by now")
+    raise InterruptedWork(told)
 
 
 def current_slice(

@@ -98,6 +98,15 @@ class DeploymentQueues(RabbitmqBroker):
         self.emit_after("enqueue", message, delay)
         return message
 
+    def waiting_messages(self, queue_name: str) -> int:
+        """Messages that no consumer has taken yet; raises ConnectionClosed."""
+        with self._publishers_turn():
+            try:
+                return int(self._declare_queue(queue_name).method.message_count)
+            except _LOST:
+                del self.connection
+                raise
+
     def close(self) -> None:
         """Close all connections."""
         self._closed.set()

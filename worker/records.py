@@ -70,7 +70,7 @@ class SessionRecord:
     was finished. ``phase_since`` is when the phase was entered (Unix ms). ``renditions`` are shown
     by the API as they are. ``run`` is what is remembered between two rounds of reconcile
     (``worker.run_memory``). ``look_at`` is when the playlist of a live session is to be read next
-    (Unix ms; 0: at once), see ``worker.live_pace``.
+    (Unix ms; 0: at the next occasion), see ``worker.live_pace``.
     """
 
     session: Session

@@ -10,6 +10,7 @@ from pipelines.assemble import MP4, NONCE, OpenUpload
 from pipelines.read_recording import read_recording
 from pipelines.session import Phase
 from worker.decided_layout import DecidedLayout
+from worker.live_pace import SOONEST_MS
 from worker.remembered_listing import with_remembered
 from worker.run_memory import revision_made
 from worker.run_plan import RunPlan
@@ -130,10 +131,10 @@ class Run:
                 self.drop(item)
 
     def look_again(self) -> None:
-        """Have the playlist of a live session read at the next look, which is due at once."""
-        now = self.runtime.sessions.now_ms()
-        if self.runtime.sessions.update(self.session_id, self.generation, {"look_at": now}):
-            self.runtime.sessions.schedule(self.session_id, now, earlier_only=True)
+        """Have the playlist of a live session read soon, at a bounded rate: it may be another one
+        at every reading."""
+        soon = self.runtime.sessions.now_ms() + SOONEST_MS
+        self.runtime.sessions.update(self.session_id, self.generation, {"look_at": soon})
 
     @property
     def software_only(self) -> bool:

@@ -203,6 +203,8 @@ class RunPlan:
             )
             for each in self.renditions
         )
+        if not (final or self.final) and renditions == self.renditions:
+            return self  # the fingerprint takes every segment, and counts in a final plan
         return replace(self, fingerprint=recording.fingerprint, renditions=renditions, final=final)
 
     @property

@@ -10,9 +10,9 @@ import redis
 
 from pipelines.session import Phase, merge
 from worker import listing
-from worker.guarded import KEPT_EVENTS, Due, GuardedRecords, Write, lua, millis
+from worker.guarded import DUE, KEPT_EVENTS, LOOKS, Due, GuardedRecords, Write, lua, millis
 from worker.keys import report_key, run_key
-from worker.live_pace import FIRST_LOOK_MS, due_when_live
+from worker.live_pace import FIRST_LOOK_MS
 from worker.records import Changes, SessionRecord, json_text
 from worker.redis_refusal import WriteProbe
 from worker.run_memory import carried_on, left_behind, revision_made, runs_of
@@ -64,7 +64,7 @@ class SessionStore:
     UnknownFormat for a record of another version of ours.
 
     ``idle_timeout`` (seconds) sets how long after a sign of life a live session is due;
-    with ``package_live`` it is so before that, whenever its playlist is to be read.
+    with ``package_live`` it is also so whenever its playlist is to be read.
     """
 
     def __init__(
@@ -125,13 +125,17 @@ class SessionStore:
             corrected = [{"action": "corrected", "note": note} for note in notes]
             if record is None:
                 new = SessionRecord(
-                    session=session, phase=Phase.LIVE, phase_since=now, look_at=now + FIRST_LOOK_MS
+                    session=session,
+                    phase=Phase.LIVE,
+                    phase_since=now,
+                    look_at=self._first_look(now),
                 )
                 created = ({"action": "created"}, *corrected)
                 return Write(new, created, self._due_when_live(new), notes)
             after, events = merged(record, session, now)
-            if _goes_live(record, after):
-                after = replace(after, look_at=now + FIRST_LOOK_MS)
+            is_unseen = after.phase is Phase.LIVE and not after.look_at
+            if is_unseen or _goes_live(record, after):
+                after = replace(after, look_at=self._first_look(now))
             due = self._due_after_merge(record, after, now)
             forgets = self._runs(record) if switched_off(record, after) else ()
             return Write(after, (*events, *corrected), due, notes, forgets=forgets)
@@ -316,24 +320,35 @@ class SessionStore:
     def schedule(self, session_id: str, due_ms: int, *, earlier_only: bool = False) -> bool:
         """Make a session due at a time; False when there is none that is recorded or left
         something to be cleaned up."""
-        keys = [self._records.session_key(session_id), self._records.key("due")]
+        keys = [self._records.session_key(session_id), self._records.key(DUE)]
         return bool(
             self._schedule(keys=keys, args=[session_id, due_ms, "LT" if earlier_only else "CH"])
         )
 
     def take_due(self, limit: int, hold_ms: int) -> list[str]:
-        """Up to ``limit`` due sessions, longest due first; each is due again in ``hold_ms``."""
-        return list(self._take_due(keys=[self._records.key("due")], args=[limit, hold_ms]))
+        """Up to ``limit`` due sessions, longest due first; each is due again in ``hold_ms``.
+
+        Those that are only to be looked at while they are live come last, a quarter more of them
+        when there is no room.
+        """
+        keys = [self._records.key(DUE), self._records.key(LOOKS)]
+        return list(self._take_due(keys=keys, args=[limit, hold_ms]))
 
     def next_due_ms(self) -> int | None:
         """When the next session is due, Unix ms; None when none is."""
-        first = self._redis.zrange(self._records.key("due"), 0, 0, withscores=True)
-        return int(first[0][1]) if first else None
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name in (DUE, LOOKS):
+                pipeline.zrange(self._records.key(name), 0, 0, withscores=True)
+            times = [int(score) for first in pipeline.execute() for _, score in first]
+        return min(times, default=None)
 
     def due_ms(self, session_id: str) -> int | None:
         """When the session is due, Unix ms; None when it is not."""
-        score = self._redis.zscore(self._records.key("due"), session_id)
-        return None if score is None else int(score)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name in (DUE, LOOKS):
+                pipeline.zscore(self._records.key(name), session_id)
+            times = [int(score) for score in pipeline.execute() if score is not None]
+        return min(times, default=None)
 
     def events(self, session_id: str) -> list[dict[str, Any]]:
         """The last events of the session, oldest first: ``{"at", "action", …}``."""
@@ -404,7 +419,11 @@ class SessionStore:
     def _due_when_live(self, record: SessionRecord) -> int | Due:
         if not record.session.record:
             return Due.REMOVED
-        return due_when_live(record, self._idle_ms, package_live=self._package_live)
+        return record.session.active_at + self._idle_ms
+
+    def _first_look(self, now_ms: int) -> int:
+        """When a session that goes live is to be looked at; 0: it is not while it is live."""
+        return now_ms + FIRST_LOOK_MS if self._package_live else 0
 
     def _runs(self, record: SessionRecord) -> tuple[str, ...]:
         """The keys of the runs of which nobody will need anything any more."""
@@ -424,9 +443,7 @@ class SessionStore:
             return self._due_when_live(after)
         if after.session.active_at <= before.session.active_at:
             return Due.KEPT
-        # A look that is due is under way or soon taken up: no heartbeat asks for another one.
-        is_due = self._package_live and after.look_at <= now_ms
-        return Due.KEPT if is_due else self._due_when_live(after)
+        return self._due_when_live(after)
 
 
 def _goes_live(before: SessionRecord, after: SessionRecord) -> bool:

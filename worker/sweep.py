@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,13 +13,14 @@ from redis.exceptions import RedisError
 from worker.redis_refusal import refusal_of
 
 if TYPE_CHECKING:
-    from worker.dispatch import Dispatcher
+    from worker.dispatch import QueueDispatcher
     from worker.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
-#: Due sessions that one look hands on.
-BATCH = 200
+#: Short messages that may wait for a worker: what the sweep hands on makes no more of them, so that
+#: whatever else is asked of those workers soon has its turn.
+MOST_WAITING = 10
 #: Seconds between two looks at least.
 LEAST_PAUSE_S = 0.1
 #: A session that was handed on is due again after this at most, should its message be lost.
@@ -33,7 +35,9 @@ class Sweep:
     enough when those do so that will look at it, whatever the size of the fleet.
     """
 
-    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, *, prompt: bool = True) -> None:
+    def __init__(
+        self, runtime: Runtime, dispatcher: QueueDispatcher, *, prompt: bool = True
+    ) -> None:
         self._runtime = runtime
         self._dispatcher = dispatcher
         self._prompt = prompt
@@ -50,13 +54,15 @@ class Sweep:
         self._thread.join()
 
     def _run(self) -> None:
-        away, pause = False, self._runtime.settings.sweep_interval
+        usual, handed_on_at = self._runtime.settings.sweep_interval, time.monotonic()
+        away, pause = False, usual
         while not self._ended.wait(pause):
-            pause = self._runtime.settings.sweep_interval
+            pause = usual
             try:
-                while sweep_once(self._runtime, self._dispatcher) == BATCH:
-                    if self._ended.is_set():
-                        return
+                # Messages that others send all the time hold no session up for ever.
+                is_late = self._prompt and time.monotonic() - handed_on_at >= usual
+                if sweep_once(self._runtime, self._dispatcher, at_least=int(is_late)):
+                    handed_on_at = time.monotonic()
                 if self._prompt:
                     pause = pause_s(self._runtime)
             except (RedisError, BrokerError) as error:
@@ -82,9 +88,18 @@ def pause_s(runtime: Runtime) -> float:
     return min(usual, max(LEAST_PAUSE_S, (next_due - runtime.sessions.now_ms()) / 1000))
 
 
-def sweep_once(runtime: Runtime, dispatcher: Dispatcher) -> int:
-    """Hand the sessions that are due on to ``reconcile``; how many there were."""
-    due = runtime.sessions.take_due(BATCH, min(HOLD_MS, runtime.lease_ms))
+def room(waiting: int) -> int:
+    """How many more short messages there may be while so many wait."""
+    return max(0, MOST_WAITING - waiting)
+
+
+def sweep_once(runtime: Runtime, dispatcher: QueueDispatcher, *, at_least: int = 0) -> int:
+    """Hand sessions that are due on to ``reconcile``, the longest due first, as many as there is
+    room for, and ``at_least`` so many; how many they were."""
+    limit = max(at_least, room(dispatcher.waiting()))
+    if not limit:
+        return 0
+    due = runtime.sessions.take_due(limit, min(HOLD_MS, runtime.lease_ms))
     for session_id in due:
         dispatcher.reconcile(session_id)
     if due:

@@ -18,6 +18,7 @@ from tests.acceptance.test_main_job import (  # noqa: F401  the same tests, on t
 )
 from tests.product import Product, new_id
 from tests.stack import eventually, running_stack
+from worker.broker import waiting_messages
 from worker.rabbitmq import DeploymentQueues
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
@@ -42,7 +43,7 @@ class Deployment:
 
     def waiting(self):
         """Messages on the queue that nobody has."""
-        return self.broker.get_queue_message_counts(QUEUE)[0]
+        return waiting_messages(self.broker, QUEUE)
 
 
 def broker_of(url, prefix):

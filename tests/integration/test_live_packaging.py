@@ -216,6 +216,55 @@ def test_a_playlist_that_is_rewritten_while_live_is_packaged_as_it_is_in_the_end
     assert session.packaged() == [0, 1, 0, 2]
 
 
+def test_a_playlist_that_is_another_one_at_every_reading_is_read_at_a_bounded_rate(live):
+    session = live()
+    session.lists(5)
+    worker, sessions = session.worker, session.worker.runtime.sessions
+    worker.look()
+    sessions.update(ID, worker.record().generation, {"look_at": 0})
+    worker.look()
+    assert worker.sent.claims
+    session.writes(session.playlist(5).replace("#EXTINF", "#EXT-X-DISCONTINUITY\n#EXTINF"))
+    for _ in range(len(worker.sent.claims)):
+        session.works_once()
+        worker.look()
+    assert worker.sent.claims == []
+    assert session.packaged() == []
+    assert worker.record().look_at > sessions.now_ms()
+    assert session.worker.record().phase is Phase.LIVE
+
+
+def test_a_recording_that_was_made_whole_is_read_rarely_until_something_new_is_listed(live):
+    session = live(slice_seconds=10)
+    worker, sessions = session.worker, session.worker.runtime.sessions
+    event = "#EXTM3U\n#EXT-X-PLAYLIST-TYPE:EVENT"
+    session.writes(session.playlist(6).replace("#EXTM3U", event))
+    session.is_silent()
+    assert worker.look() is Phase.FINALIZING
+    session.beats()
+    assert session.looks() is Phase.LIVE
+    plan = Run(worker.runtime, worker.record()).plan()
+    assert plan is not None
+    assert plan.final
+    assert worker.record().look_at - sessions.now_ms() > 9_000
+
+
+def test_hardware_that_fails_while_live_leaves_no_run_behind(live):
+    session = live()
+    session.lists(5)
+    session.looks()
+    worker = session.worker
+    run = Run(worker.runtime, worker.record())
+    run.note_software_only()
+    assert run.begin_anew("hardware failed")
+    assert session.looks() is Phase.LIVE
+    after = Run(worker.runtime, worker.record())
+    assert after.software_only
+    assert session.packaged() == [0, 1]
+    kept = list(worker.redis.scan_iter("finalizer:run:*"))
+    assert len(kept) == 1, kept
+
+
 def test_sound_that_is_encoded_waits_for_the_end_and_so_do_the_slices_that_need_it(live):
     session = live(recording={"encoder_options": ("-c:a", "mp2")})
     session.lists(5)
@@ -308,8 +357,13 @@ def test_a_slice_that_fails_too_often_stops_packaging_while_live_and_fails_the_s
         error = (ErrorCode.FFMPEG_FAILED, "no luck")
         worker.runtime.work.release(lease, counts=True, error=error)
     worker.sent.claims.clear()
-    assert worker.look() is Phase.LIVE
+    for look_at in (0, None, 0):
+        if look_at is not None:
+            sessions.update(ID, worker.record().generation, {"look_at": look_at})
+        assert worker.look() is Phase.LIVE
     assert worker.sent.claims == []
+    events = [each for each in sessions.events(ID) if each["action"] == "live_packaging_waits"]
+    assert [each["code"] for each in events] == ["ffmpeg_failed"]
     session.is_silent()
     worker.finalize()
     assert worker.record().phase is Phase.FAILED

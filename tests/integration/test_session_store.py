@@ -606,7 +606,7 @@ def test_a_live_session_is_due_for_its_first_look_soon_and_no_heartbeat_puts_it_
     assert live_store.due_ms("s1") == first
 
 
-def test_a_look_that_is_due_later_waits_for_the_end_of_the_session_at_most(live_store):
+def test_a_session_is_due_for_its_look_or_its_end_whichever_is_first(live_store):
     now = live_store.now_ms()
     live_store.put("s1", {"record": True, "lastSeen": now})
     live_store.update("s1", 0, {"look_at": now + 10 * IDLE_MS})
@@ -614,16 +614,57 @@ def test_a_look_that_is_due_later_waits_for_the_end_of_the_session_at_most(live_
     assert live_store.due_ms("s1") == now + 1 + IDLE_MS
     live_store.update("s1", 0, {"look_at": now + 7_000})
     live_store.put("s1", {"lastSeen": now + 2})
-    assert live_store.due_ms("s1") == now + 7_000
+    assert live_store.due_ms("s1") == live_store.next_due_ms() == now + 7_000
 
 
 def test_a_look_that_is_under_way_is_not_asked_for_again_by_heartbeats(live_store):
     now = live_store.now_ms()
     live_store.put("s1", {"record": True, "lastSeen": now})
     live_store.update("s1", 0, {"look_at": now - 1})
-    live_store.schedule("s1", now + 30_000)
+    assert live_store.take_due(10, 30_000) == ["s1"]
     live_store.put("s1", {"lastSeen": now + 1})
-    assert live_store.due_ms("s1") == now + 30_000
+    assert live_store.take_due(10, 30_000) == []
+    assert live_store.due_ms("s1") >= now + 30_000
+
+
+def test_ends_are_taken_before_looks_which_always_get_a_share(live_store):
+    now = live_store.now_ms()
+    for number in range(8):
+        live_store.put(f"live-{number}", {"record": True, "lastSeen": now})
+        live_store.update(f"live-{number}", 0, {"look_at": now - 1000 + number})
+        live_store.put(f"over-{number}", {"record": True, "lastSeen": now})
+        live_store.schedule(f"over-{number}", now - number)
+    assert live_store.take_due(4, 60_000) == ["over-7", "over-6", "over-5", "over-4", "live-0"]
+    taken = live_store.take_due(7, 60_000)
+    assert taken == ["over-3", "over-2", "over-1", "over-0", "live-1", "live-2", "live-3"]
+    assert live_store.take_due(1, 60_000) == ["live-4"]
+
+
+def test_a_session_that_is_due_for_both_is_handed_on_once(live_store):
+    now = live_store.now_ms()
+    live_store.put("s1", {"record": True, "lastSeen": now})
+    live_store.update("s1", 0, {"look_at": now - 1})
+    live_store.schedule("s1", now - 1)
+    assert live_store.take_due(10, 60_000) == ["s1"]
+    live_store.update("s1", 0, {"look_at": now + 5_000})
+    live_store.schedule("s1", now - 1)
+    assert live_store.take_due(10, 60_000) == ["s1"]
+    assert live_store.due_ms("s1") == now + 5_000
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store: store.put("s1", {"record": False}),
+        lambda store: store.delete("s1"),
+        lambda store: store.begin_generation("s1", expect={Phase.LIVE}, reason="idle"),
+    ],
+)
+def test_a_session_that_is_not_live_any_more_is_not_looked_at(live_store, client, act):
+    live_store.put("s1", {"record": True, "lastSeen": live_store.now_ms()})
+    assert client.zcard("test:looks") == 1
+    act(live_store)
+    assert client.zcard("test:looks") == 0
 
 
 def test_a_session_that_is_not_recorded_is_never_due_until_it_is(live_store):

@@ -2,12 +2,14 @@
 
 import json
 
+import dramatiq
 import pytest
 
 from pipelines.errors import ErrorCode
 from pipelines.session import Phase
 from tests.by_hand import ID, Recorder
 from tests.stack import eventually
+from worker.broker import make_broker, waiting_messages
 from worker.claiming import LEAST_WINDOW, MAX_ATTEMPTS, WINDOW_PER_THREAD
 from worker.cleanup import clean
 from worker.perform import perform
@@ -15,7 +17,7 @@ from worker.presence import WorkerProcess
 from worker.reconcile import reconcile
 from worker.rerun import start
 from worker.run import Run
-from worker.sweep import BATCH, sweep_once
+from worker.sweep import MOST_WAITING, sweep_once
 from worker.work_item import State
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
@@ -151,17 +153,35 @@ def test_the_sweep_hands_on_only_sessions_that_are_due(worker):
     assert set(made.sent.looks) == {"due-0", "due-1", "due-2"}
     calls = {name: stat["calls"] for name, stat in made.redis.info("commandstats").items()}
     del calls["cmdstat_config|resetstat"]
-    assert sum(calls.values()) < 12
+    assert sum(calls.values()) < 15
     assert sweep_once(made.runtime, made.sent) == 0
 
 
-def test_a_look_takes_no_more_than_a_batch(worker):
+def test_a_look_hands_on_no_more_than_soon_has_its_turn(worker):
     made = worker()
-    for number in range(BATCH + 5):
+    for number in range(MOST_WAITING + 5):
         made.put(f"due-{number}")
-    assert sweep_once(made.runtime, made.sent) == BATCH
-    assert sweep_once(made.runtime, made.sent) == 5
-    assert len(set(made.sent.looks)) == BATCH + 5
+    made.sent.others = MOST_WAITING - 3
+    assert sweep_once(made.runtime, made.sent) == 3
+    made.sent.others = 10 * MOST_WAITING
+    assert sweep_once(made.runtime, made.sent) == 0
+    assert sweep_once(made.runtime, made.sent, at_least=1) == 1
+    made.sent.others = 0
+    assert sweep_once(made.runtime, made.sent) == MOST_WAITING
+    assert sweep_once(made.runtime, made.sent) == 1
+    assert len(set(made.sent.looks)) == MOST_WAITING + 5
+
+
+def test_messages_that_a_consumer_has_taken_wait_no_more(worker):
+    broker = make_broker(worker().runtime.settings)
+    broker.declare_queue("control")
+    for number in range(3):
+        broker.enqueue(dramatiq.Message("control", "note", (number,), {}, {}))
+    assert waiting_messages(broker, "control") == 3
+    taken = broker.consume("control", prefetch=2)
+    assert next(taken) is not None
+    assert waiting_messages(broker, "control") == 1
+    broker.close()
 
 
 def test_a_session_that_ended_is_cleaned_twice_and_then_left_alone(recorded):

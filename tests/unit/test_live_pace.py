@@ -9,13 +9,12 @@ from worker.live_pace import (
     FIRST_LOOK_MS,
     LATEST_MS,
     SOONEST_MS,
-    due_when_live,
+    look_due,
     pause_ms,
     pause_while_away_ms,
 )
 from worker.records import SessionRecord
 
-IDLE_MS = 60_000
 SEEN = 1_763_794_800_000
 
 
@@ -53,19 +52,17 @@ def test_a_playlist_that_is_away_is_looked_for_ever_more_rarely(away, pause):
 
 
 @pytest.mark.parametrize(
-    ("look_at", "package_live", "due"),
+    ("look_at", "phase", "recorded", "due"),
     [
-        (SEEN + 5_000, True, SEEN + 5_000),
-        (SEEN + 500_000, True, SEEN + IDLE_MS),
-        (0, True, 0),
-        (SEEN + 5_000, False, SEEN + IDLE_MS),
+        (SEEN, Phase.LIVE, True, SEEN),
+        (0, Phase.LIVE, True, None),
+        (SEEN, Phase.LIVE, False, None),
+        (SEEN, Phase.FINALIZING, True, None),
+        (SEEN, Phase.READY, True, None),
     ],
 )
-def test_a_live_session_is_due_for_its_look_or_when_it_is_idle(look_at, package_live, due):
-    record = SessionRecord(
-        session=Session(id="s1", last_seen=SEEN),
-        phase=Phase.LIVE,
-        phase_since=0,
-        look_at=look_at,
+def test_only_a_session_that_is_live_and_recorded_is_looked_at(look_at, phase, recorded, due):
+    session = Session(id="s1", last_seen=SEEN, record=recorded)
+    assert (
+        look_due(SessionRecord(session=session, phase=phase, phase_since=0, look_at=look_at)) == due
     )
-    assert due_when_live(record, IDLE_MS, package_live=package_live) == due

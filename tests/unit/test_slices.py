@@ -163,6 +163,18 @@ def test_every_segment_knows_how_its_period_begins(seconds, tags, limit):
             assert found[-1] <= last
 
 
+@pytest.mark.parametrize("tags", [(), (2,)])
+def test_a_slice_that_was_the_last_is_another_once_more_is_listed(tags):
+    limit = SliceLengths.all(8)
+    last = cut(listed([4, 4], ended=True), idle=False, lengths=limit)[0]
+    later = cut(listed([4, 4, 4], tags), idle=False, lengths=limit)[0]
+    much_later = cut(listed([4, 4, 4, 4], tags, ended=True), idle=True, lengths=limit)[0]
+    assert last.settled
+    assert later.settled
+    assert last.identity != later.identity
+    assert later.identity == much_later.identity
+
+
 def test_a_slice_closes_at_three_minutes_or_400_segments():
     assert [len(p.segments) for p in cut(listed([2.0] * 100), idle=True)] == [90, 10]
     assert [len(p.segments) for p in cut(listed([0.1] * 500), idle=True)] == [MAX_SEGMENTS, 100]
