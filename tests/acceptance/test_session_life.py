@@ -216,12 +216,14 @@ def test_what_is_settled_is_packaged_before_the_end_and_the_same_run_makes_it_re
     product.write(session_id, "index.m3u8", cut.replace("TYPE:VOD", "TYPE:EVENT"))
 
     def packaged():
-        assert product.begin(session_id)["phase"] == "live"
-        return len(product.events(session_id, "slice_packaged")) == 2
+        live = product.begin(session_id)
+        assert live["phase"] == "live"
+        shown = [view["state"] for view in live["renditions"]]
+        made = len(product.events(session_id, "slice_packaged"))
+        return (made, shown) == (2, ["packaging"])
 
     product.happens(session_id, packaged)
     live = product.get(session_id)
-    assert [view["state"] for view in live["renditions"]] == ["packaging"]
     product.write(session_id, "index.m3u8", whole)
     session = ready(product, session_id)
     assert session["generation"] == live["generation"]

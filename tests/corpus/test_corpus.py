@@ -155,7 +155,7 @@ def test_what_the_segments_hold_is_in_the_mp4(case, corpus, made_of, media_tools
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.alike(2)
+@pytest.mark.alike(3)
 def test_others_play_and_read_it(case, made_of, viewer, pages, mp4box, media_tools):
     made = made_of(case)
     for name, path in made.files.items():

@@ -18,12 +18,13 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("fault", [*TRACKS, *PACKAGINGS], ids=lambda fault: fault.name)
-@pytest.mark.alike(2)
+@pytest.mark.alike(3)
 def test_the_result_is_true_to_what_the_source_has(fault, assert_true):
     assert_true(fault.name)
 
 
 @pytest.mark.parametrize(("name", "rendition"), SHOWN)
+@pytest.mark.alike(2)
 def test_chromium_plays_it_from_every_edge_and_mp4box_reads_it(
     name, rendition, faulty, viewer, pages, mp4box, media_tools
 ):

@@ -19,7 +19,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("fault", [*SEGMENTS, *CLOCKS], ids=lambda fault: fault.name)
-@pytest.mark.alike(2)
+@pytest.mark.alike(3)
 def test_the_result_is_true_to_what_the_source_has(fault, assert_true):
     assert_true(fault.name)
 
@@ -31,6 +31,7 @@ def test_a_short_jump_inside_a_slice_is_told_at_its_segment(faulty):
 
 
 @pytest.mark.parametrize(("name", "rendition"), SHOWN)
+@pytest.mark.alike(2)
 def test_chromium_plays_it_from_every_edge_and_mp4box_reads_it(
     name, rendition, faulty, viewer, pages, mp4box, media_tools
 ):

@@ -25,6 +25,7 @@ def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.long
 @pytest.mark.ffmpeg
 @pytest.mark.s3
 @pytest.mark.redis

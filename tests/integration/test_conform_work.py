@@ -148,16 +148,17 @@ def test_a_run_that_follows_goes_on_with_what_was_conformed(reconnected):
     assert worker.record().revision == 1
 
 
-def test_a_recording_that_grows_conforms_only_what_is_new(reconnected):
+def test_a_recording_that_grows_conforms_what_was_last_and_what_is_new(reconnected):
     worker = reconnected(OTHER)
     work(worker, "package/", "assemble/")
     work(worker, "conform/")
     repeat_last_segment(worker)
     sign_of_life(worker)
     work(worker, "package/", "assemble/")
-    assert claimed(worker) == ["conform/source/3"]
+    # What was the last of all may have ended inside a unit that goes on behind it.
+    assert claimed(worker) == ["conform/source/2", "conform/source/3"]
     becomes_ready(worker)
-    assert [each["slice"] for each in events(worker, "slice_conformed")] == [2, 3]
+    assert sorted(each["slice"] for each in events(worker, "slice_conformed")) == [2, 2, 3]
     assert len(tracks(worker)["video"].dts) == 420
 
 

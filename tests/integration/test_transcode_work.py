@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pipelines.errors import ErrorCode, PermanentError
+from pipelines.part_scheme import VARYING_PARTS
 from pipelines.session import Phase
 from tests.by_hand import ID, LONG_AGO, Worker
 from tests.media import run
@@ -357,7 +358,7 @@ def test_a_number_that_was_shown_is_not_used_again_after_a_failure(recorded):
 def test_nothing_stays_of_a_profile_that_is_asked_for_no_more(recorded):
     worker = recorded({"profiles": [SMALL, LARGE]}, **QUICK)
     work(worker, "package/", "transcode/", "assemble/source", "assemble/small")
-    Run(worker.runtime, worker.record()).open_upload("large")
+    Run(worker.runtime, worker.record()).open_upload("large", VARYING_PARTS)
     assert left_open(worker) == [f"{ID}/r1/large.mp4"]
     assert "r1/small.mp4" in objects(worker, "vod")
     sign_of_life(worker, profiles=[])
