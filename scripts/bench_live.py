@@ -14,6 +14,8 @@ from scripts.bench_turn import wait_until_ready
 from scripts.recordings import playlist, put_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scripts.bench_site import BenchSite, Reconciler
     from scripts.recordings import Repeated
     from worker.store import SessionStore
@@ -58,16 +60,19 @@ class LiveSession:
         return self._end()
 
     def broadcast(self) -> float:
-        """List as much as is packaged in time, then end; seconds from idle to ``ready``."""
+        """List as much as is packaged in time, and end when all but the last slice is, as it would
+        be at the pace of life; seconds from idle to ``ready``."""
         wanted = self.recording.first(self.seconds)
+        settled = _settled(self.recording.durations[:wanted])
         listed, packaged = 0, -1
         stuck = beat = 0.0
-        while listed < wanted:
+        while listed < wanted or packaged < settled:
             now = time.monotonic()
             if (done := self._packaged()) > packaged:
                 packaged, stuck = done, now + _PATIENCE_S
-                listed = min(wanted, self.recording.first((done + _AHEAD) * _SLICE_SECONDS))
-                self._list(listed)
+                if listed < wanted:
+                    listed = min(wanted, self.recording.first((done + _AHEAD) * _SLICE_SECONDS))
+                    self._list(listed)
                 beat = 0.0
             if now > stuck:
                 raise BenchFailedError(
@@ -104,3 +109,13 @@ class LiveSession:
     def _packaged(self) -> int:
         events = self.store.events(self.session_id)
         return sum(event["action"] == "slice_packaged" for event in events)
+
+
+def _settled(durations: Sequence[float]) -> int:
+    """How many slices are closed by a segment behind them, of a live playlist of such segments."""
+    closed, seconds = 0, 0.0
+    for duration in durations:
+        if seconds >= _SLICE_SECONDS:
+            closed, seconds = closed + 1, 0.0
+        seconds += duration
+    return closed

@@ -36,10 +36,10 @@ class Origin:
         over_seconds: float = 0.0,
         ended: threading.Event | None = None,
     ) -> Sequence[float]:
-        """PUT to all sessions what ``patch`` is at that moment, evenly within ``over_seconds`` (0: as fast as it
-        goes), until it ``ended``; seconds that each answer took.
+        """PUT to all sessions what ``patch`` is at that moment; seconds that each answer took.
 
-        Raises BenchFailedError for an answer that is none of success.
+        Evenly within ``over_seconds`` (0: as fast as it goes), until it ``ended``. Raises
+        BenchFailedError for an answer that is none of success.
         """
         every = over_seconds / max(1, len(ids))
         began = time.monotonic()

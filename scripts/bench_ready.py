@@ -53,7 +53,8 @@ _NOTES = (
     "processes of two threads; the sweep finds an idle session within its default of 2 s.",
     "The recording is one real encode of 32 s, repeated with its clocks moved on, all of it "
     "stored; the shorter ones are its beginnings. While the session is live its playlist grows as "
-    "fast as the workers package: faster than life, so that the backlog at the end is at its worst.",
+    "fast as the workers package, faster than life; it ends when all slices but the last are "
+    "packaged, as they would be at the pace of life.",
     "serial: download, `ffmpeg -c copy -movflags +faststart`, upload; it proves nothing. It starts "
     "at once, without an idle timeout.",
     "The S3 server runs on the same cores.",

@@ -187,12 +187,8 @@ def restore_published(runtime: Runtime, record: SessionRecord) -> None:
     if not record.revision or record.phase is Phase.DELETED:
         runtime.output.delete([index])
         return
-    try:
-        report = json.loads(runtime.output.read(folder.child(f"r{record.revision}/recording.json")))
-    except ObjectMissing:
-        log.error(
-            "The published report is gone; index.m3u8 is left as it is.", action="report_missing"
-        )
+    report = published_report(runtime, record)
+    if report is None:  # nothing tells what index.m3u8 was: it is left as it is
         return
     playlist = report.pop("multivariantPlaylist").encode()
     if not _holds(runtime, index, playlist):

@@ -60,16 +60,18 @@ def look_while_live(record: SessionRecord, runtime: Runtime, dispatcher: Dispatc
         runtime.sessions.schedule(record.id, idle_at)
         return
     run = Run(runtime, record)
-    plan = run.plan()
+    plan, is_read = run.plan(), False
     try:
         if runtime.sessions.now_ms() >= record.look_at:
-            run, plan = _read(run, plan)
+            run, plan, is_read = _read(run, plan)
     except InterruptedWork:
         dispatcher.reconcile(record.id)
         return
     due = idle_at
     if plan is not None and not plan.final:
-        due = min(due, _package(run, plan, dispatcher))
+        due = min(due, _package(run, plan, dispatcher, is_read=is_read))
+    elif is_read:
+        _note_hindrance(run, None, "")
     runtime.sessions.schedule(record.id, due)
 
 
@@ -80,13 +82,17 @@ def put_off(record: SessionRecord, runtime: Runtime) -> None:
     runtime.sessions.schedule(record.id, silent_at(record, runtime))
 
 
-def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher) -> int:
-    """Claim slices that are lacking, and show how far it has come; when to look again should every message be lost, Unix ms."""
+def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher, *, is_read: bool) -> int:
+    """Claim slices that are lacking, and show how far it has come.
+
+    ``is_read``: the playlists were readable just now. Returns when to look again should every
+    message be lost, Unix ms.
+    """
     standing = run.standing(plan)
     code, message = _hindrance(run, standing)
     missing = [] if code else missing_while_live(run, standing)
-    if code:
-        _note_hindrance(run, code, message)
+    if code or is_read:  # else the last reading may have failed, which is to stay noted
+        run = _note_hindrance(run, code, message)
     for key, refused in claim(run, missing, dispatcher, (Phase.LIVE, Phase.FINALIZING)):
         if refused.reason is Reason.POISON:
             _note_hindrance(run, *_poison(key.item, refused.state))
@@ -99,11 +105,11 @@ def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher) -> int:
     return min(times, default=now + LATEST_MS)
 
 
-def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None]:
+def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None, bool]:
     """Read the playlists, and write down when to read them again; the run and the plan that count
-    then."""
+    then, and whether they could be read."""
     now = run.runtime.sessions.now_ms()
-    plan, changes = known, Changes()
+    plan, changes, is_read = known, Changes(), False
     try:
         recording = run.read_recording()
         remember_listed(run, recording)
@@ -111,9 +117,7 @@ def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None]:
         pause = pause_ms(recording, _unsettled(run, plan, recording))
         if run.record.waiting and run.record.waiting.item is None:
             changes["waiting"] = None
-        goes_on = plan is not None and not plan.final
-        code, message = _hindrance(run, run.standing(plan)) if plan and goes_on else (None, "")
-        run = _note_hindrance(run, code, message)
+        is_read = True
     except InterruptedWork:
         raise
     except FinalizerError as error:
@@ -129,7 +133,7 @@ def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None]:
         log.info("A live session is looked at later.", action="live_look_later", error=str(error))
     changes["look_at"] = now + pause
     run.runtime.sessions.update(run.session_id, run.generation, changes)
-    return run, plan
+    return run, plan, is_read
 
 
 def _is_early(error: FinalizerError) -> bool:

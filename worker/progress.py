@@ -50,7 +50,10 @@ def rendition_views(
 
 
 def show_progress(run: Run, standing: Standing) -> None:
-    """Write what the API shows, also of what is waited for; a number of a revision under which an MP4 is finished is used up."""
+    """Write what the API shows, also of what is waited for.
+
+    The number of a revision under which an MP4 is finished is used up.
+    """
     views = rendition_views(run, standing)
     finished = {
         planned.name: planned.identity

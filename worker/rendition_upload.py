@@ -1,4 +1,5 @@
-"""The multipart upload of a rendition as a slice sees it: opened when need be, begun anew if too small."""
+"""The multipart upload of a rendition as a slice sees it: opened when need be, begun anew when its
+parts are too small, or the store has dropped it."""
 
 from __future__ import annotations
 
@@ -67,9 +68,7 @@ class RenditionUpload(PartUpload):
     def scheme(self, payload_bytes: int) -> PartScheme:
         """The parts of the upload that counts; it is opened if there is none, and begun anew when
         its equal parts have no room for the slice."""
-        lengths = lengths_of(self.planned.kind, self.run.runtime.settings.slice_seconds)
-        usual = lengths.of(self.work.number) / lengths.of(0)
-        self._slice_bytes = round(payload_bytes / usual)
+        self._slice_bytes = round(payload_bytes / self._share)
         name = self.planned.name
         self._opened = self.run.upload(name) or self.run.open_upload(name, self._wanted())
         scheme = self._opened.scheme
@@ -86,6 +85,12 @@ class RenditionUpload(PartUpload):
         except UploadMissing as error:
             self._lost(upload)
             raise TransientError(f"the store dropped the upload of {where}") from error
+
+    @property
+    def _share(self) -> float:
+        """How long the slice is, as a multiple of the first."""
+        lengths = lengths_of(self.planned.kind, self.run.runtime.settings.slice_seconds)
+        return lengths.of(self.work.number) / lengths.of(0)
 
     def _lost(self, upload: OpenUpload) -> None:
         """Begin anew where the store has dropped the upload (stores expire open ones): what lay in
@@ -109,9 +114,8 @@ class RenditionUpload(PartUpload):
             return super().outgrown()
         name, part_bytes = self.planned.name, small.scheme.part_bytes
         owned = small.scheme.numbers(self.work.number)
-        lengths = lengths_of(self.planned.kind, self.run.runtime.settings.slice_seconds)
-        usual = lengths.of(self.work.number) / lengths.of(0)
-        self._slice_bytes = max(self._slice_bytes, round(len(owned) * part_bytes / usual))
+        owned_bytes = len(owned) * part_bytes
+        self._slice_bytes = max(self._slice_bytes, round(owned_bytes / self._share))
         scheme = self._wanted(2 * part_bytes)
         if self.run.renew_upload(name, small, scheme):
             self._make_again()

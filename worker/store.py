@@ -439,11 +439,10 @@ class SessionStore:
         if not after.session.record:
             has_leftovers = after.run or after.phase is not Phase.LIVE
             return Due.KEPT if has_leftovers else Due.REMOVED
-        if _goes_live(before, after):
+        is_later = after.session.active_at > before.session.active_at
+        if _goes_live(before, after) or is_later:
             return self._due_when_live(after)
-        if after.session.active_at <= before.session.active_at:
-            return Due.KEPT
-        return self._due_when_live(after)
+        return Due.KEPT
 
 
 def _goes_live(before: SessionRecord, after: SessionRecord) -> bool:
