@@ -71,8 +71,8 @@ def excerpts_at(
 ) -> Iterator[Excerpt]:
     """Excerpts that show the sample at each place and the one before it; joined where they meet.
 
-    One is held at a time, however many seams there are. ``read(offset, length)`` gives bytes of the object. Raises ``ToolError`` when the framing
-    inside a sample does not fill it exactly.
+    One is held at a time, however many seams there are. ``read(offset, length)`` gives bytes of the
+    object. Raises ``ToolError`` when the framing inside a sample does not fill it exactly.
     """
     if track.header.kind is TrackKind.VIDEO:
         ranges = [_pictures_around(track, place) for place in places]
@@ -281,7 +281,9 @@ class _Decoded:
 def _decoded(
     batch: Sequence[Excerpt], ffmpeg_path: str, checkpoint: Callable[[], None]
 ) -> _Decoded:
-    source = ffmpeg.input("pipe:0", format="mp4", protocol_whitelist="pipe")
+    # Loop filters decode nothing and complain of nothing: they smooth pictures nobody looks at.
+    plain = {"skip_loop_filter": "all", "protocol_whitelist": "pipe"}
+    source = ffmpeg.input("pipe:0", format="mp4", **plain)
     # Pictures are counted, not looked at: wrapped, they are neither copied nor summed up.
     options = {"c:v": "wrapped_avframe", "fps_mode": "passthrough"}
     output = source.output("pipe:1", format="framecrc", **options)

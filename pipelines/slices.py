@@ -1,7 +1,8 @@
 """How a rendition is cut into slices, each packaged by one message.
 
 The cut depends on the segments before it only, never on what follows: while the playlist grows,
-slices that were cut stay as they are.
+slices that were cut stay as they are. Once it does not grow any more, what lies behind the last of
+them is cut into short ones, so that all workers share what is left to do.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Most segments of one slice.
 MAX_SEGMENTS = 400
+#: Seconds of the short slices into which the end of a recording is cut.
+TAIL_SECONDS = 60.0
 #: Most slices of one rendition: S3 has part numbers for no more (100 + 8 · n … 107 + 8 · n).
 MAX_SLICES = 1237
 #: Most segments that a slice is offered as its lead-in.
@@ -125,27 +128,26 @@ def cut(
     playlist: MediaPlaylist,
     *,
     idle: bool,
-    first_sequence: int | None = None,
-    start_number: int = 0,
-    start: float = 0.0,
     lengths: SliceLengths = COPY_LENGTHS,
 ) -> tuple[Slice, ...]:
     """Cut a media playlist into slices; a slice closes once its EXTINF or its segments suffice.
 
-    ``idle`` says that no segment will come, ENDLIST or not. A live window may have lost its
-    beginning: then ``first_sequence``, ``start_number`` and ``start`` say from which media
-    sequence, slice number and time (s) on to cut, and earlier segments serve as lead-in only; a
-    period whose first segments it has lost begins with the first that are left.
+    ``idle`` says that no segment will come, ENDLIST or not: the last slice then becomes several of
+    about ``TAIL_SECONDS``.
 
     Raises PermanentError (``recording_too_long``) beyond 1,237 slices.
     """
     segments = playlist.segments
-    first = bisect_left(segments, first_sequence or 0, key=lambda each: each.sequence)
     placed = Placed(segments)
+    windows = list(_windows(segments, lengths))
+    if windows and (playlist.ended or idle):
+        last = windows.pop()
+        tail = _tail(segments, *last)
+        has_room = len(windows) + len(tail) <= MAX_SLICES
+        windows += tail if has_room else [last]
     slices: list[Slice] = []
-    for number, (begin, end) in enumerate(
-        _windows(segments, first, start_number, lengths), start_number
-    ):
+    start = 0.0
+    for number, (begin, end) in enumerate(windows):
         if number >= MAX_SLICES:
             raise PermanentError(
                 ErrorCode.RECORDING_TOO_LONG,
@@ -188,18 +190,28 @@ class Placed:
         return PeriodStart(_period_start(self.segments, first, end), elapsed)
 
 
-def _windows(
-    segments: Sequence[Segment], first: int, number: int, lengths: SliceLengths
-) -> Iterator[tuple[int, int]]:
+def _windows(segments: Sequence[Segment], lengths: SliceLengths) -> Iterator[tuple[int, int]]:
     """First and behind-last position of the segments of every slice."""
-    begin, seconds = first, 0.0
-    for position in range(first, len(segments)):
-        seconds += segments[position].duration
+    begin, seconds, number = 0, 0.0, 0
+    for position, segment in enumerate(segments):
+        seconds += segment.duration
         if seconds >= lengths.of(number) or position + 1 - begin == MAX_SEGMENTS:
             yield begin, position + 1
             begin, seconds, number = position + 1, 0.0, number + 1
     if begin < len(segments):
         yield begin, len(segments)
+
+
+def _tail(segments: Sequence[Segment], begin: int, end: int) -> list[tuple[int, int]]:
+    """First and behind-last position of the short slices between the two; one at least."""
+    seconds = sum(segment.duration for segment in segments[begin:end])
+    pieces = max(1, round(seconds / TAIL_SECONDS))
+    bounds, passed = [begin], 0.0
+    for position in range(begin, end - 1):
+        passed += segments[position].duration
+        if len(bounds) < pieces and passed * pieces >= seconds * len(bounds):
+            bounds.append(position + 1)
+    return list(itertools.pairwise([*bounds, end]))
 
 
 def _lead_in(segments: Sequence[Segment], begin: int) -> tuple[Segment, ...]:

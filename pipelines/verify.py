@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from pipelines.sample_proof import compare_sizes
 from pipelines.segment_index import NO_TIME, TS_TIMESCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pipelines.assemble import AssembledObject
     from pipelines.expected_track import ExpectedTrack
@@ -97,6 +98,15 @@ class Proof:
     checksum: str | None
 
 
+@dataclass(frozen=True)
+class _Tracks:
+    """What the tables and the pictures of all tracks have shown."""
+
+    proofs: tuple[TrackProof, ...]
+    undecoded: tuple[Undecoded, ...]
+    presented: Mapping[str, tuple[float, float]]  #: from when to when each is seen or heard, s
+
+
 def _spread(places: Sequence[int], most: int) -> list[int]:
     """Places, or as many of them as allowed, spread evenly."""
     if len(places) <= most:
@@ -128,6 +138,7 @@ class Verification:
         self._ffmpeg = ffmpeg
         self._thoroughness = thoroughness
         self._checkpoint = checkpoint
+        self._counting = Lock()
         self._bytes_read = 0
 
     def prove(self) -> Proof:
@@ -135,25 +146,21 @@ class Verification:
         head = self._store.head(self._made.location)
         self._check_object(head)
         self._check_header()
-        ranges = self._check_payload()
-        scale, tracks = self._parsed()
-        proofs: list[TrackProof] = []
-        undecoded: list[Undecoded] = []
-        starts: dict[str, tuple[float, float]] = {}
-        for name, track in tracks:  # one at a time: a track of a day takes 200 MB
-            proofs.append(self._check_track(name, track, scale))
-            undecoded += self._play(name, track, scale, first=not starts)
-            starts[name] = _presented(track, scale)
-            del track
+        with ThreadPoolExecutor(1, thread_name_prefix="verify") as beside:
+            payload = beside.submit(self._check_payload)
+            try:
+                tracks = self._check_tracks()
+            finally:  # bytes that differ say more than what follows from them
+                ranges = payload.result()
         return Proof(
-            tracks=tuple(proofs),
-            duration=max(end for _, end in starts.values()),
-            start_skew=_skew(starts, 0),
-            end_skew=_skew(starts, 1),
+            tracks=tracks.proofs,
+            duration=max(end for _, end in tracks.presented.values()),
+            start_skew=_skew(tracks.presented, 0),
+            end_skew=_skew(tracks.presented, 1),
             seams=max(0, len(self._made.tables.seams) - 1),
             ranges=ranges,
             bytes_read=self._bytes_read,
-            undecoded=tuple(undecoded),
+            undecoded=tracks.undecoded,
             checksum=head.checksum_crc32,
         )
 
@@ -161,7 +168,8 @@ class Verification:
         data = self._store.read(self._made.location, start=start, length=length)
         if len(data) != length:
             raise _differs(f"{self._made.location} ends before byte {start + length}")
-        self._bytes_read += length
+        with self._counting:
+            self._bytes_read += length
         return data
 
     def _check_header(self) -> None:
@@ -196,6 +204,19 @@ class Verification:
             raise _differs(f"{self._made.location} has {len(movie.tracks)} tracks")
         # No zip: it would hold on to a track until it has read the next.
         return movie.timescale, ((name, next(tracks)) for name in names)
+
+    def _check_tracks(self) -> _Tracks:
+        """Compare the tables of each track with the source's index, and play the track."""
+        scale, tracks = self._parsed()
+        proofs: list[TrackProof] = []
+        undecoded: list[Undecoded] = []
+        presented: dict[str, tuple[float, float]] = {}
+        for name, track in tracks:  # one at a time: a track of a day takes 200 MB
+            proofs.append(self._check_track(name, track, scale))
+            undecoded += self._play(name, track, scale, first=not presented)
+            presented[name] = _presented(track, scale)
+            del track
+        return _Tracks(tuple(proofs), tuple(undecoded), presented)
 
     def _check_track(self, name: str, track: ParsedTrack, movie_timescale: int) -> TrackProof:
         expected = self._made.tables.expected[name]
@@ -390,7 +411,7 @@ def _presented(track: ParsedTrack, movie_timescale: int) -> tuple[float, float]:
     return max(0, int(track.pts.min()) + shift) / scale, end / scale
 
 
-def _skew(presented: dict[str, tuple[float, float]], edge: int) -> float:
+def _skew(presented: Mapping[str, tuple[float, float]], edge: int) -> float:
     if "video" not in presented or "audio" not in presented:
         return 0.0
     return round(presented["audio"][edge] - presented["video"][edge], 6)

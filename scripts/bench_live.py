@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.slices import COPY_LENGTHS
 from scripts.bench_recording import BUCKET
@@ -14,7 +14,7 @@ from scripts.bench_turn import wait_until_ready
 from scripts.recordings import playlist, put_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from scripts.bench_site import BenchSite, Reconciler
     from scripts.recordings import Repeated
@@ -76,7 +76,8 @@ class LiveSession:
                 beat = 0.0
             if now > stuck:
                 raise BenchFailedError(
-                    f"nothing was packaged in {_PATIENCE_S:g} s of a live session"
+                    f"nothing was packaged in {_PATIENCE_S:g} s of a live session; "
+                    f"{settled - packaged} slices lack, the last event: {self._events()[-1:]}"
                 )
             if now > beat:
                 self._heartbeat()
@@ -107,8 +108,10 @@ class LiveSession:
         return f"{self.recording.key.rpartition('/')[0]}/{self.session_id}.m3u8"
 
     def _packaged(self) -> int:
-        events = self.store.events(self.session_id)
-        return sum(event["action"] == "slice_packaged" for event in events)
+        return sum(event["action"] == "slice_packaged" for event in self._events())
+
+    def _events(self) -> Sequence[Mapping[str, Any]]:
+        return self.store.events(self.session_id)
 
 
 def _settled(durations: Sequence[float]) -> int:
