@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SAMPLED_PLACES = 64
 #: Bytes of the header that are read back at once.
 HEADER_PIECE = 16 << 20
+#: Bytes of neighbouring groups of samples that are read back as one range.
+RANGE_BYTES = 4 << 20
 #: Ranges that are read back at once.
 READERS = 8
 #: Ticks of 90 kHz by which a presentation time may differ from the source's.
@@ -41,7 +43,7 @@ TOLERANCE_TICKS = 2
 PLAYED_HOLES, OTHER_HOLES = 64, 8
 #: Seams that are played in a sampled verification: of more, as many, spread evenly. Decoding is the
 #: only step whose time would grow with the recording's length.
-PLAYED_SEAMS = 12
+PLAYED_SEAMS = 6
 #: Seconds by which sound that is rebuilt frame by frame may differ from the source's clock.
 STEADY_SECONDS = 0.002
 
@@ -96,6 +98,19 @@ class Proof:
     bytes_read: int
     undecoded: tuple[Undecoded, ...]
     checksum: str | None
+
+
+class _Group(NamedTuple):
+    """Neighbouring samples of a track, with the hash that was taken when they were packaged."""
+
+    offset: int  #: in the payload; of silence, which precedes it: negative
+    size: int
+    hash: int
+
+    @property
+    def end(self) -> int:
+        """Where the byte behind them lies."""
+        return self.offset + self.size
 
 
 @dataclass(frozen=True)
@@ -241,24 +256,26 @@ class Verification:
         )
 
     def _check_payload(self) -> int:
-        """Read groups of samples back and compare their hashes with those taken at packaging."""
-        chosen = list(self._chosen_groups())
+        """Read groups of samples back and compare their hashes with those taken at packaging; how
+        many ranges that were."""
+        ranges = list(_neighbours(sorted(self._chosen_groups())))
         with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as pool:
-            for _ in pool.map(self._check_group, chosen):
+            for _ in pool.map(self._check_groups, ranges):
                 pass
-        return len(chosen)
+        return len(ranges)
 
-    def _check_group(self, group: tuple[int, int, int]) -> None:
-        """Read a group of samples back; ``group`` is its offset in the payload, its size and hash."""
+    def _check_groups(self, groups: Sequence[_Group]) -> None:
+        """Read groups of samples back that lie one behind the other."""
         self._checkpoint()
-        offset, size, expected = group
-        begin = len(self._made.header) + offset
-        data = self._read(begin, size)
-        if payload_hash(memoryview(data)) != expected:
-            raise _differs(
-                f"bytes {begin}–{begin + size - 1} of {self._made.location} "
-                "are not those that were packaged"
-            )
+        first = groups[0].offset
+        header = len(self._made.header)
+        data = memoryview(self._read(header + first, groups[-1].end - first))
+        for group in groups:
+            if payload_hash(data[group.offset - first : group.end - first]) != group.hash:
+                raise _differs(
+                    f"bytes {header + group.offset}–{header + group.end - 1} of "
+                    f"{self._made.location} are not those that were packaged"
+                )
 
     def _confirm(self, name: str, track: ParsedTrack, samples: np.ndarray) -> None:
         """Read the groups back in which samples of a track lie."""
@@ -268,12 +285,12 @@ class Verification:
             first = np.searchsorted(offsets, groups.offsets)
             counts = np.searchsorted(offsets, groups.offsets + groups.sizes) - first
             for at in np.flatnonzero(counts).tolist():
-                self._check_group(_group(groups, at))
+                self._check_groups([_group(groups, at)])
             found += int(counts.sum())
         if found != len(samples):
             raise _differs(f"{name}: {len(samples) - found} samples lie where none were packaged")
 
-    def _chosen_groups(self) -> Iterator[tuple[int, int, int]]:
+    def _chosen_groups(self) -> Iterator[_Group]:
         for groups in self._made.tables.groups.values():
             yield from _chosen(groups, self._thoroughness)
 
@@ -417,10 +434,8 @@ def _skew(presented: Mapping[str, tuple[float, float]], edge: int) -> float:
     return round(presented["audio"][edge] - presented["video"][edge], 6)
 
 
-def _chosen(
-    runs: list[PayloadGroups], thoroughness: Thoroughness
-) -> Iterator[tuple[int, int, int]]:
-    """Offset, size and hash of the groups to read back: both sides of each run's seams, and
+def _chosen(runs: list[PayloadGroups], thoroughness: Thoroughness) -> Iterator[_Group]:
+    """The groups to read back: both sides of each run's seams, and
     ``SAMPLED_PLACES`` spread evenly; or all."""
     total = sum(len(run.offsets) for run in runs)
     spread = {round(place) for place in np.linspace(0, max(0, total - 1), SAMPLED_PLACES)}
@@ -434,6 +449,19 @@ def _chosen(
         before += count
 
 
-def _group(groups: PayloadGroups, at: int) -> tuple[int, int, int]:
-    """Offset in the payload, size and hash of one group of samples."""
-    return int(groups.offsets[at]), int(groups.sizes[at]), int(groups.hashes[at])
+def _group(groups: PayloadGroups, at: int) -> _Group:
+    return _Group(int(groups.offsets[at]), int(groups.sizes[at]), int(groups.hashes[at]))
+
+
+def _neighbours(groups: Iterable[_Group]) -> Iterator[list[_Group]]:
+    """Groups, in order, that are read together since they lie one behind the other."""
+    together: list[_Group] = []
+    for group in groups:
+        if together and (
+            group.offset != together[-1].end or group.end - together[0].offset > RANGE_BYTES
+        ):
+            yield together
+            together = []
+        together.append(group)
+    if together:
+        yield together
