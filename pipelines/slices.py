@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Most segments of one slice.
 MAX_SEGMENTS = 400
 #: Seconds of the short slices into which the end of a recording is cut.
-TAIL_SECONDS = 60.0
+TAIL_SECONDS = 90.0
 #: Most slices of one rendition: S3 has part numbers for no more (100 + 8 · n … 107 + 8 · n).
 MAX_SLICES = 1237
 #: Most segments that a slice is offered as its lead-in.

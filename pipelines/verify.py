@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipelines.object_store import ObjectHead, ObjectStore
     from pipelines.payload_groups import PayloadGroups
 
-#: Places besides the seams at which payload is read back in a sampled verification.
+#: Places besides the seams at which payload is read back in a sampled verification, of all tracks.
 SAMPLED_PLACES = 64
 #: Bytes of the header that are read back at once.
 HEADER_PIECE = 16 << 20
@@ -291,8 +291,9 @@ class Verification:
             raise _differs(f"{name}: {len(samples) - found} samples lie where none were packaged")
 
     def _chosen_groups(self) -> Iterator[_Group]:
-        for groups in self._made.tables.groups.values():
-            yield from _chosen(groups, self._thoroughness)
+        tracks = self._made.tables.groups.values()
+        for groups in tracks:
+            yield from _chosen(groups, SAMPLED_PLACES // len(tracks), self._thoroughness)
 
     def _play(
         self, name: str, track: ParsedTrack, movie_timescale: int, *, first: bool
@@ -434,11 +435,10 @@ def _skew(presented: Mapping[str, tuple[float, float]], edge: int) -> float:
     return round(presented["audio"][edge] - presented["video"][edge], 6)
 
 
-def _chosen(runs: list[PayloadGroups], thoroughness: Thoroughness) -> Iterator[_Group]:
-    """The groups to read back: both sides of each run's seams, and
-    ``SAMPLED_PLACES`` spread evenly; or all."""
+def _chosen(runs: list[PayloadGroups], places: int, thoroughness: Thoroughness) -> Iterator[_Group]:
+    """The groups to read back: both sides of each run's seams, and so many spread evenly; or all."""
     total = sum(len(run.offsets) for run in runs)
-    spread = {round(place) for place in np.linspace(0, max(0, total - 1), SAMPLED_PLACES)}
+    spread = {round(place) for place in np.linspace(0, max(0, total - 1), places)}
     before = 0
     for run in runs:
         count = len(run.offsets)

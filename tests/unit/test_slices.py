@@ -167,13 +167,13 @@ def test_a_slice_closes_at_three_minutes_or_400_segments():
 
 
 @pytest.mark.parametrize(("ended", "idle"), [(True, False), (False, True)])
-def test_what_is_left_at_the_end_is_cut_into_pieces_of_about_a_minute(ended, idle):
+def test_what_is_left_at_the_end_is_cut_into_pieces_of_about_90_seconds(ended, idle):
     def tail(*seconds):
         return counts(cut(listed(seconds, ended=ended), idle=idle))
 
-    assert tail(*[2.0] * 90) == [30, 30, 30]
-    assert tail(*[2.0] * 135) == [90, 23, 22]
-    assert tail(*[2.0] * 44) == [44]
+    assert tail(*[2.0] * 90) == [45, 45]
+    assert tail(*[2.0] * 165) == [90, 38, 37]
+    assert tail(*[2.0] * 66) == [66]
     assert tail(*[0.0] * 9) == [9]
     assert tail(10.0, 150.0, 10.0) == [2, 1]
     assert counts(cut(listed([2.0] * 90), idle=False)) == [90]
@@ -195,7 +195,7 @@ def test_slices_grow_long_after_thirty_hours():
 
 def test_transcodes_are_cut_shorter_and_grow_in_two_steps():
     slices = cut(listed([60.0] * (300 + 300 * 3 + 30)), idle=True, lengths=TRANSCODE_LENGTHS)
-    assert counts(slices) == [1] * 300 + [3] * 300 + [15] + [1] * 15
+    assert counts(slices) == [1] * 300 + [3] * 300 + [15, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1]
 
 
 def test_the_slices_of_a_transcode_last_for_more_than_a_week():
