@@ -21,6 +21,11 @@ from worker.run import Run
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
 OBJECT = f"{ID}/r1/source.mp4"
+#: Slices so large that they go up as parts.
+NOISY = {
+    "size": "640x360",
+    "encoder_options": ("-vf", "noise=alls=40:allf=t", "-qp", "20"),
+}
 SMALL = {"name": "small", "width": 256, "height": 144, "bitrate": 300_000, "fps": 0}
 
 
@@ -105,13 +110,6 @@ def live(worker, media) -> Callable[..., Live]:
     return opened
 
 
-@pytest.fixture
-def noisy() -> dict[str, object]:
-    """Slices so large that they go up as parts."""
-    noise = ("-vf", "noise=alls=40:allf=t", "-qp", "20")
-    return {"size": "640x360", "encoder_options": noise}
-
-
 def finalized(live: Live) -> bytes:
     """The MP4 of the session once its playlist lists everything and nobody is heard of any more."""
     live.lists(6)
@@ -139,6 +137,44 @@ def test_settled_slices_are_done_before_the_end_and_the_same_run_goes_on(live):
     assert apart.looks() is Phase.LIVE
     assert apart.packaged() == []
     assert finalized(apart) == whole
+
+
+@pytest.mark.parametrize(
+    ("recording", "profiles", "done"),
+    [
+        pytest.param(NOISY, [], ["package/source/0", "package/source/1"], id="in-parts"),
+        pytest.param(
+            {"container": "fmp4"}, [], ["package/source/0", "package/source/1"], id="fmp4"
+        ),
+        pytest.param(
+            {"b_frames": 2},
+            [SMALL],
+            [f"{kind}/source/{n}" for kind in ("package", "transcode") for n in (0, 1)],
+            id="transcoded",
+        ),
+        pytest.param(
+            {"encoder_options": ("-c:a", "mp2")},
+            [SMALL],
+            ["package/source/0", "package/source/1"],
+            id="sound-encoded",
+        ),
+    ],
+)
+def test_what_was_packaged_while_live_is_bit_for_bit_what_it_is_after(
+    live, recording, profiles, done
+):
+    made = {}
+    for package_live in (True, False):
+        session = live(recording=recording, package_live=package_live)
+        session.beats(profiles=profiles)
+        session.lists(5)
+        session.looks()
+        assert session.done == (done if package_live else [])
+        source = finalized(session)
+        small = [session.read(f"{ID}/r1/{each['name']}.mp4") for each in profiles]
+        made[package_live] = [source, *small]
+        session.worker.redis.flushall()
+    assert made[True] == made[False]
 
 
 def test_between_two_readings_of_the_playlist_the_source_is_asked_for_nothing(live, monkeypatch):
@@ -277,8 +313,8 @@ def test_sound_that_is_encoded_waits_for_the_end_and_so_do_the_slices_that_need_
     assert session.packaged() == [0, 1, 2]
 
 
-def test_an_old_upload_ends_packaging_while_live_and_the_rest_is_done_at_the_end(live, noisy):
-    session = live(eager_max_age=0.001, recording=noisy)
+def test_an_old_upload_ends_packaging_while_live_and_the_rest_is_done_at_the_end(live):
+    session = live(eager_max_age=0.001, recording=NOISY)
     session.lists(3)
     session.looks()
     assert session.packaged() == [0]
