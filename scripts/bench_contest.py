@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.tools import locate
-from scripts.bench_recording import fitting_minutes, write_recording
 from scripts.bench_result import BenchResult
 from scripts.bench_rounds import Clock, take_rounds
-from scripts.bench_site import BenchSite
-from scripts.bench_turn import Contest
+from scripts.bench_venue import open_venue
 from scripts.event_words import count_words
 
 if TYPE_CHECKING:
@@ -21,7 +16,7 @@ if TYPE_CHECKING:
 
     from scripts.bench_definition import BenchOptions
     from scripts.bench_rounds import Ratio
-    from scripts.bench_turn import Way
+    from scripts.bench_turn import Contest, Way
     from scripts.recordings import Scene
 
 #: What must be known of every bench to judge its figures.
@@ -53,25 +48,14 @@ class ContestBench:
         Raises BenchFailedError when one of the ways does not do its work, or there is no room for it.
         """
         clock = Clock(time.monotonic(), self.limit)
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            fitting = fitting_minutes(options.minutes, options.size, self.copies, Path(folder))
-            notes = [*self.notes, *_NOTES]
-            if fitting < options.minutes:
-                notes.append(
-                    f"Disk is short: {fitting:g} minutes were measured, not {options.minutes:g}."
-                )
-                say(notes[-1])
-            with BenchSite(Path(folder)) as site:
-                tools = locate(site.settings.ffmpeg, site.settings.ffprobe)
-                say(f"making a recording of {fitting:g} minutes")
-                recording = write_recording(site, tools.ffmpeg, self.scene, options.size, fitting)
-                contest = Contest(site, tools, recording)
-                rounds = take_rounds(contest, self.ways(contest), options.rounds, clock, say)
+        with open_venue(self.scene, options, self.copies, say) as (contest, scaled):
+            recording = contest.recording
+            rounds = take_rounds(contest, self.ways(contest), options.rounds, clock, say)
         return BenchResult(
             bench=self.name,
             subject=f"{recording.seconds / 60:g} min of {options.size}, {recording.size / 1e6:.0f} MB, "
             f"{recording.segments} segments; {count_words(rounds.count, 'round')}",
             rows=rounds.rows,
             ratios=rounds.ratios(self.ratios),
-            notes=[*notes, *rounds.shortage],
+            notes=[*self.notes, *_NOTES, *scaled, *rounds.shortage],
         )

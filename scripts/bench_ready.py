@@ -11,14 +11,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pipelines.plan import SOURCE
-from pipelines.tools import locate
 from scripts.bench_findings import Findings
 from scripts.bench_live import LiveSession
 from scripts.bench_plot import Curves
-from scripts.bench_recording import BUCKET, fitting_minutes, write_recording
+from scripts.bench_recording import BUCKET
 from scripts.bench_rounds import Clock
-from scripts.bench_site import BenchSite, Reconciler
-from scripts.bench_turn import Contest
+from scripts.bench_site import Reconciler
+from scripts.bench_venue import open_venue
 from scripts.recordings import NOISE, playlist, put_file
 from worker.store import SessionStore
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from scripts.bench_definition import BenchOptions
+    from scripts.bench_turn import Contest
 
 LIVE, AFTER, SERIAL = "live", "after", "serial"
 _WAYS = (AFTER, LIVE, SERIAL)
@@ -108,21 +108,14 @@ class ReadyBench:
     def hold(self, options: BenchOptions, say: Callable[[str], None]) -> Findings:
         """Measure every length in every way; raises BenchFailedError when a way fails."""
         clock = Clock(time.monotonic(), _LIMIT_S)
-        notes = list(_NOTES)
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            longest = fitting_minutes(options.minutes, options.size, _COPIES, Path(folder))
-            if longest < options.minutes:
-                notes.append(f"Disk is short: {longest:g} minutes, not {options.minutes:g}.")
-                say(notes[-1])
-            with BenchSite(Path(folder), {"FINALIZER_IDLE_TIMEOUT": str(_IDLE_S)}) as site:
-                tools = locate(site.settings.ffmpeg, site.settings.ffprobe)
-                say(f"making a recording of {longest:g} minutes")
-                recording = write_recording(site, tools.ffmpeg, NOISE, options.size, longest)
-                with closing(Reconciler(site.settings)) as reconciler:
-                    store = SessionStore.open(site.settings)
-                    race = _Race(Contest(site, tools, recording), store, reconciler)
-                    lengths = _lengths(longest)
-                    found, shortage = _measure(race, lengths, options.rounds, clock, say)
+        chosen = {"FINALIZER_IDLE_TIMEOUT": str(_IDLE_S)}
+        with open_venue(NOISE, options, _COPIES, say, chosen) as (contest, scaled):
+            site, recording = contest.site, contest.recording
+            longest = recording.seconds / 60
+            lengths = _lengths(longest)
+            with closing(Reconciler(site.settings)) as reconciler:
+                race = _Race(contest, SessionStore.open(site.settings), reconciler)
+                found, shortage = _measure(race, lengths, options.rounds, clock, say)
         rate = recording.size * 8 / recording.seconds / 1e6
         return Findings(
             bench=self.name,
@@ -130,7 +123,7 @@ class ReadyBench:
             headings=_HEADINGS,
             rows=[{"name": f"{minutes:g} min", **found[minutes]} for minutes in lengths],
             ratios=_ratios(found),
-            notes=[*notes, *shortage],
+            notes=[*_NOTES, *scaled, *shortage],
             curves=_curves(found),
         )
 

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 from pipelines.parts import STAGED_SLICE_BYTES
 from pipelines.plan import SOURCE
 from pipelines.report import Verdict
-from pipelines.tools import locate
 from scripts.bench_findings import Findings
 from scripts.bench_plot import Curves
 from scripts.bench_probe import ControlProbe, percentile
-from scripts.bench_recording import fitting_minutes, write_recording
 from scripts.bench_result import BenchFailedError
 from scripts.bench_rounds import Clock
-from scripts.bench_site import CONTROL, BenchSite, Reconciler
-from scripts.bench_turn import Contest, wait_until_ready
+from scripts.bench_site import CONTROL, Reconciler
+from scripts.bench_turn import wait_until_ready
+from scripts.bench_venue import open_venue
 from scripts.recordings import NOISE
 from scripts.s3_proxy import Link, S3Proxy
 from worker.dispatch import PACKAGING
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from scripts.bench_definition import BenchOptions
     from scripts.bench_findings import Figure
+    from scripts.bench_turn import Contest
     from scripts.recordings import Repeated
     from worker.records import SessionRecord
 
@@ -194,21 +194,12 @@ class ScaleBench:
     def hold(self, options: BenchOptions, say: Callable[[str], None]) -> Findings:
         """Measure every number of workers, and the serial recipe; raises BenchFailedError."""
         clock = Clock(time.monotonic(), _LIMIT_S)
-        notes = list(_NOTES)
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            minutes = fitting_minutes(options.minutes, options.size, _COPIES, Path(folder))
-            if minutes < options.minutes:
-                notes.append(f"Disk is short: {minutes:g} minutes, not {options.minutes:g}.")
-                say(notes[-1])
-            with BenchSite(Path(folder)) as site:
-                tools = locate(site.settings.ffmpeg, site.settings.ffprobe)
-                say(f"making a recording of {minutes:g} minutes")
-                recording = write_recording(site, tools.ffmpeg, NOISE, options.size, minutes)
-                with closing(Reconciler(site.settings)) as reconciler:
-                    store = SessionStore.open(site.settings)
-                    road = _Road(Contest(site, tools, recording), store, reconciler)
-                    turns, shortage = _measure(road, recording, clock, say)
-                    counted = road.ours(2, Link(), {}, probed=False)
+        with open_venue(NOISE, options, _COPIES, say) as (contest, scaled):
+            settings, recording = contest.site.settings, contest.recording
+            with closing(Reconciler(settings)) as reconciler:
+                road = _Road(contest, SessionStore.open(settings), reconciler)
+                turns, shortage = _measure(road, recording, clock, say)
+                counted = road.ours(2, Link(), {}, probed=False)
         hours = recording.seconds / 3600
         rate = recording.size * 8 / recording.seconds / 1e6
         slice_seconds = _slice_seconds(recording)
@@ -223,7 +214,7 @@ class ScaleBench:
                 "requestsPerHour": counted.requests.total() / hours,
                 "requestsPerGigabyte": counted.requests.total() / (recording.size / 1e9),
             },
-            notes=[*notes, *shortage, _in_words(counted.requests, hours)],
+            notes=[*_NOTES, *scaled, *shortage, _in_words(counted.requests, hours)],
             curves=_curves(turns),
         )
 
