@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipelines.mp4.movie_fragment import Fragment, Run, TrackFragment
+
+#: Bytes of neighbouring samples that have a hash together: what the proof reads back at a place.
+GROUP_BYTES = 256 << 10
 
 _FIRST = np.iinfo(np.int64).min
 _LAST = np.iinfo(np.int64).max
@@ -129,11 +133,20 @@ class SampleCutter:
             begin = run.offset + int(sizes[: own[0]].sum(dtype=np.int64))
             end = begin + int(sizes[own[0] : own[-1] + 1].sum(dtype=np.int64))
         data = payload[begin:end]
+        offset = self._writer.write(data)
         collected = self._tracks[track.track_id]
-        collected.offsets.append(self._writer.write(data))
-        collected.counts.append(len(own))
-        collected.hashes.append(payload_hash(data))
+        firsts = _groups(sizes[own])
+        begins = [*starts(sizes[own])[firsts].tolist(), len(data)]
+        collected.offsets += [offset + begin for begin in begins[:-1]]
+        collected.counts += np.diff([*firsts.tolist(), len(own)]).tolist()
+        collected.hashes += [payload_hash(data[at:end]) for at, end in pairwise(begins)]
         collected.sample_hashes.append(sample_hashes(data, sizes[own]))
+
+
+def _groups(sizes: np.ndarray) -> np.ndarray:
+    """The first sample of each group of neighbours that have about ``GROUP_BYTES`` together."""
+    group = (np.cumsum(sizes, dtype=np.int64) - 1) // GROUP_BYTES
+    return np.append(0, np.flatnonzero(np.diff(group)) + 1)
 
 
 def _joined(pieces: list[np.ndarray], kind: type) -> np.ndarray:

@@ -8,10 +8,14 @@ import numpy as np
 
 from pipelines.entry_points import EntryPoints
 from pipelines.media import Codec
-from pipelines.mp4.samples import RunLengths, narrowed, sync_numbers
+from pipelines.mp4.samples import RunLengths, narrowed, starts, sync_numbers
 
 if TYPE_CHECKING:
     from pipelines.packaged_slice import Samples
+
+
+#: Bytes that a chunk has at most, but for a group: players may read one at once.
+CHUNK_BYTES = 4 << 20
 
 
 class SampleColumns:
@@ -47,8 +51,8 @@ class SampleColumns:
         return max(0, self.first_pts)
 
     def append(self, samples: Samples, offsets: np.ndarray, counts: np.ndarray) -> None:
-        """Add samples, which lie in chunks: ``offsets`` in the payload of the movie, and how many
-        samples each of them has."""
+        """Add samples, which lie in groups: ``offsets`` in the payload of the movie, and how many
+        samples each of them has. Groups that lie one behind the other become one chunk."""
         dts, pts = samples.dts, samples.pts
         if self.count:
             self._deltas.append(np.array([dts[0] - self.last_dts]))
@@ -61,8 +65,9 @@ class SampleColumns:
         self._sync.append(samples.sync)
         if self._entries is not None:
             self._entries.append(pts, samples.sync)
-        self._offsets.append(offsets)
-        self._counts.append(counts)
+        first = _chunks(samples.sizes, offsets, counts)
+        self._offsets.append(offsets[first])
+        self._counts.append(np.add.reduceat(counts, first, dtype=counts.dtype))
         self.last_dts = int(dts[-1])
         self.last_duration = samples.last_duration
         self.end_pts = max(self.end_pts, int(pts.max()) + samples.last_duration)
@@ -109,3 +114,12 @@ class SampleColumns:
         """Forget what only the movie's track is made of, once that is taken."""
         self._deltas, self._composition = RunLengths(), RunLengths()
         self._sizes, self._sync, self._offsets, self._counts = [], [], [], []
+
+
+def _chunks(sizes: np.ndarray, offsets: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The first group of each chunk: groups that lie one behind the other are one, but for what lies
+    on both sides of a multiple of ``CHUNK_BYTES``."""
+    ends = offsets + np.add.reduceat(sizes, starts(counts), dtype=np.int64)
+    apart = offsets[1:] != ends[:-1]
+    beyond = np.diff((ends - 1) // CHUNK_BYTES) != 0
+    return np.append(0, np.flatnonzero(apart | beyond) + 1)

@@ -68,8 +68,9 @@ def plan_finally(run: Run) -> tuple[Run, RunPlan]:
     return run, plan
 
 
-def plan_live(run: Run, recording: Recording) -> tuple[Run, RunPlan] | None:
-    """Begin a run of a session that is live, and plan it for the slices that are settled.
+def plan_live(run: Run, recording: Recording, *, ended: bool) -> tuple[Run, RunPlan] | None:
+    """Begin a run of a session that is live, and plan it for the slices that are settled: all of
+    them if it seems to have ``ended``.
 
     The run that knows its revision, and the plan that counts; None while not even the shortest kind
     of slice is settled, for planning costs a survey.
@@ -77,10 +78,10 @@ def plan_live(run: Run, recording: Recording) -> tuple[Run, RunPlan] | None:
     session has moved on.
     """
     seconds, best = run.runtime.settings.slice_seconds, recording.source.name
-    shortest = slices_of(recording, best, RenditionKind.TRANSCODE, seconds, idle=False)
+    shortest = slices_of(recording, best, RenditionKind.TRANSCODE, seconds, idle=ended)
     if not shortest or not shortest[0].settled:
         return None
-    made = _made(run, _earlier(run), recording, final=False)
+    made = _made(run, _earlier(run), recording, final=False, ended=ended)
     run = recovered(run)
     sessions = run.runtime.sessions
     begun = sessions.begin_generation(
@@ -102,17 +103,20 @@ def plan_live(run: Run, recording: Recording) -> tuple[Run, RunPlan] | None:
     return run, plan
 
 
-def _made(run: Run, earlier: Run | None, recording: Recording, *, final: bool) -> RunPlan:
+def _made(
+    run: Run, earlier: Run | None, recording: Recording, *, final: bool, ended: bool = False
+) -> RunPlan:
     """The plan upon a recording; of one whose first segments slid away, what was planned while they
     were there: what is left might be encoded otherwise, and nobody could do that to the others."""
     known = run.plan() or (earlier.plan() if earlier else None)
     slid = any(each.slid for each in recording.media_playlists)
     if known is None or not slid or run.software_only:
-        return make_plan(run, recording, final=final)
+        return make_plan(run, recording, final=final, ended=ended)
     if known.asked != asked_of(run.record.session):
-        return make_plan(run, recording, final=final)
+        return make_plan(run, recording, final=final, ended=ended)
     await_sound(run, recording)
-    return known.grown(recording, run.runtime.settings.slice_seconds, final=final)
+    seconds = run.runtime.settings.slice_seconds
+    return known.grown(recording, seconds, final=final, ended=ended)
 
 
 def _earlier(run: Run) -> Run | None:

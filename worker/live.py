@@ -22,6 +22,7 @@ from worker.idle import silent_at
 from worker.live_pace import LATEST_MS, pause_ms, pause_while_away_ms
 from worker.planning import await_sound
 from worker.progress import show_progress
+from worker.quiet import is_news, note_quiet, quiet_at
 from worker.records import Changes
 from worker.remembered_listing import remember_listed
 from worker.run import Run
@@ -61,13 +62,14 @@ def look_while_live(record: SessionRecord, runtime: Runtime, dispatcher: Dispatc
         return
     run = Run(runtime, record)
     plan, is_read = run.plan(), False
+    now = runtime.sessions.now_ms()
     try:
-        if runtime.sessions.now_ms() >= record.look_at:
-            run, plan, is_read = _read(run, plan)
+        if now >= record.look_at or is_news(record, runtime, now):
+            run, plan, is_read = _read(run, plan, now)
     except InterruptedWork:
         dispatcher.reconcile(record.id)
         return
-    due = idle_at
+    due = idle_at if now >= quiet_at(record, runtime) else quiet_at(record, runtime)
     if plan is not None and not plan.final:
         due = min(due, _package(run, plan, dispatcher, is_read=is_read))
     elif is_read:
@@ -105,16 +107,17 @@ def _package(run: Run, plan: RunPlan, dispatcher: Dispatcher, *, is_read: bool) 
     return min(times, default=now + LATEST_MS)
 
 
-def _read(run: Run, known: RunPlan | None) -> tuple[Run, RunPlan | None, bool]:
+def _read(run: Run, known: RunPlan | None, now: int) -> tuple[Run, RunPlan | None, bool]:
     """Read the playlists, and write down when to read them again; the run and the plan that count
     then, and whether they could be read."""
-    now = run.runtime.sessions.now_ms()
     plan, changes, is_read = known, Changes(), False
     try:
         recording = run.read_recording()
         remember_listed(run, recording)
-        run, plan = _planned(run, known, recording)
-        pause = pause_ms(recording, _unsettled(run, plan, recording))
+        run, quiet = note_quiet(run, recording, now)
+        ends_in = quiet.ends_in(recording) if quiet else None
+        run, plan = _planned(run, known, recording, ended=ends_in == 0)
+        pause = min(ends_in or LATEST_MS, pause_ms(recording, _unsettled(run, plan, recording)))
         if run.record.waiting and run.record.waiting.item is None:
             changes["waiting"] = None
         is_read = True
@@ -141,21 +144,24 @@ def _is_early(error: FinalizerError) -> bool:
     return isinstance(error, PermanentError) and error.code is ErrorCode.PLAYLIST_MISSING
 
 
-def _planned(run: Run, known: RunPlan | None, recording: Recording) -> tuple[Run, RunPlan | None]:
-    """The run and its plan, grown with the recording; another run where the session asks for other
-    profiles, or where its recording goes on after its end was planned."""
+def _planned(
+    run: Run, known: RunPlan | None, recording: Recording, *, ended: bool
+) -> tuple[Run, RunPlan | None]:
+    """The run and its plan, grown with the recording, to its end if it seems to have ``ended``;
+    another run where the session asks for other profiles, or where its recording goes on after its
+    end was planned."""
     asked = known is not None and known.asked == asked_of(run.record.session)
     if known is not None and asked and known.final and known.fingerprint == recording.fingerprint:
         return run, known
     if known is not None and asked and not known.final:
         await_sound(run, recording)
-        grown = known.grown(recording, run.runtime.settings.slice_seconds)
+        grown = known.grown(recording, run.runtime.settings.slice_seconds, ended=ended)
         if grown.renditions == known.renditions:
             return run, known
         return run, run.keep_plan(grown)[0]
     if run.runtime.sessions.cleanup_lock(run.session_id).locked():
         raise TransientError("what an earlier run left is being removed")
-    begun = plan_live(run, recording) if recording.segment_count else None
+    begun = plan_live(run, recording, ended=ended) if recording.segment_count else None
     return begun or (run, known)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FIRST_LOOK_MS = 5_000
 #: Least and longest pause between two readings of the playlist, ms.
 SOONEST_MS, LATEST_MS = 2_000, 300_000
+#: A live session is quiet after this share of the silence that ends it.
+QUIET_SHARE = 0.6
 #: A window that slides is read this often in the time that it spans.
 LOOKS_PER_WINDOW = 3
 

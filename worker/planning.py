@@ -62,11 +62,14 @@ def await_sound(run: Run, recording: Recording) -> None:
         raise TransientError(message, ErrorCode.PLAYLIST_MISSING)
 
 
-def make_plan(run: Run, recording: Recording, *, final: bool = True) -> RunPlan:
-    """The plan of the run upon this reading of its recording; raises as ``decide`` does."""
+def make_plan(
+    run: Run, recording: Recording, *, final: bool = True, ended: bool = False
+) -> RunPlan:
+    """The plan of the run upon this reading of its recording, as ``RunPlan.make`` has it; raises as
+    ``decide`` does."""
     decided = decide(run, recording)
     seconds = run.runtime.settings.slice_seconds
-    return RunPlan.make(recording, run.record.session, decided, seconds, final=final)
+    return RunPlan.make(recording, run.record.session, decided, seconds, final=final, ended=ended)
 
 
 def unlisted_hardware(run: Run, plan: RunPlan) -> set[str]:

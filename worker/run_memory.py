@@ -42,6 +42,8 @@ STOPPED = "stopped"
 
 #: The code of what keeps a live session from being packaged, once it was told.
 HINDERED = "hindered"
+#: What a live session that gives no sign of life was last seen to list (``worker.quiet``).
+QUIET = "quiet"
 #: What its live playlists have listed so far (``worker.remembered_listing``), while it is staged.
 LISTED = "listed"
 

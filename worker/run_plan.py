@@ -156,8 +156,8 @@ class RunPlan:
     """The plan of a run upon one reading of the recording (``fingerprint``) and of the session.
 
     ``asked`` is what the session asked for then, as ``asked_of`` tells it. Of a session that is
-    live it holds the slices that are settled: it is not ``final``, and grows until one is that
-    follows it.
+    live it holds the slices that are settled, and those at the end while that seems to be the end: it
+    is not ``final``, and grows until one is that follows it.
     """
 
     fingerprint: str
@@ -176,21 +176,28 @@ class RunPlan:
         slice_seconds: float | None,
         *,
         final: bool = True,
+        ended: bool = False,
     ) -> RunPlan:
-        """The plan with the slices of the recording, those that are settled unless it is ``final``;
-        raises ``PermanentError`` when it is too long."""
+        """The plan with the slices of the recording, those that are settled unless it is ``final``
+        or seems to have ``ended``; raises ``PermanentError`` when it is too long."""
         renditions = tuple(
-            _planned(each, recording, slice_seconds, final=final) for each in decided.renditions
+            _planned(each, recording, slice_seconds, ended=final or ended)
+            for each in decided.renditions
         )
         not_made = tuple({"name": n.name, "reason": n.reason} for n in decided.not_made)
         asked = asked_of(session)
         return cls(recording.fingerprint, renditions, not_made, decided.mp4, asked, final)
 
     def grown(
-        self, recording: Recording, slice_seconds: float | None, *, final: bool = False
+        self,
+        recording: Recording,
+        slice_seconds: float | None,
+        *,
+        final: bool = False,
+        ended: bool = False,
     ) -> RunPlan:
-        """The same renditions with the slices that are settled by now, or with all of them if
-        ``final``; raises as ``make`` does.
+        """The same renditions with the slices that are settled by now, or with all of them if it is
+        ``final`` or seems to have ``ended``; raises as ``make`` does.
 
         Slices of a playlist that was rewritten are others by then, and are packaged again.
         """
@@ -198,7 +205,7 @@ class RunPlan:
             replace(
                 each,
                 slices=_planned_slices(
-                    recording, each.variant, each.kind, slice_seconds, final=final
+                    recording, each.variant, each.kind, slice_seconds, ended=final or ended
                 ),
             )
             for each in self.renditions
@@ -343,10 +350,10 @@ def kind_of(decided: Rendition) -> RenditionKind:
 
 
 def _planned(
-    decided: Rendition, recording: Recording, slice_seconds: float | None, *, final: bool
+    decided: Rendition, recording: Recording, slice_seconds: float | None, *, ended: bool
 ) -> PlannedRendition:
     kind = kind_of(decided)
-    slices = _planned_slices(recording, decided.variant, kind, slice_seconds, final=final)
+    slices = _planned_slices(recording, decided.variant, kind, slice_seconds, ended=ended)
     planned = PlannedRendition(decided.name, kind, decided.variant, decided.reason, slices)
     if isinstance(decided, Transcode):
         return replace(planned, video=decided.video, encodes_audio=decided.encodes_audio)
@@ -359,10 +366,10 @@ def _planned_slices(
     kind: RenditionKind,
     slice_seconds: float | None,
     *,
-    final: bool,
+    ended: bool,
 ) -> tuple[PlannedSlice, ...]:
     """All slices of a variant, or those up to the first that may still grow."""
-    slices = slices_of(recording, variant, kind, slice_seconds, idle=final)
+    slices = slices_of(recording, variant, kind, slice_seconds, idle=ended)
     settled = itertools.takewhile(lambda each: each.settled, slices)
     return tuple(PlannedSlice(each.identity, round(each.duration, 6)) for each in settled)
 

@@ -173,7 +173,7 @@ class Settings(BaseSettings):
     package_live: bool = Field(
         True,
         description="Whether slices are packaged while the session is live, as soon as they are "
-        "settled. At its end only the last ones, assembly and proof are left then.",
+        "settled. At its end only assembly and proof are left then.",
     )
     eager_max_age: Seconds = Field(
         72000,

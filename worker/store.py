@@ -12,7 +12,7 @@ from pipelines.session import Phase, merge
 from worker import listing
 from worker.guarded import DUE, KEPT_EVENTS, LOOKS, Due, GuardedRecords, Write, lua, millis
 from worker.keys import report_key, run_key
-from worker.live_pace import FIRST_LOOK_MS
+from worker.live_pace import FIRST_LOOK_MS, QUIET_SHARE
 from worker.records import Changes, SessionRecord, json_text
 from worker.redis_refusal import WriteProbe
 from worker.run_memory import carried_on, left_behind, revision_made, runs_of
@@ -419,7 +419,8 @@ class SessionStore:
     def _due_when_live(self, record: SessionRecord) -> int | Due:
         if not record.session.record:
             return Due.REMOVED
-        return record.session.active_at + self._idle_ms
+        share = QUIET_SHARE if self._package_live else 1.0
+        return record.session.active_at + round(share * self._idle_ms)
 
     def _first_look(self, now_ms: int) -> int:
         """When a session that goes live is to be looked at; 0: it is not while it is live."""

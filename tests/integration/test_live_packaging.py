@@ -17,6 +17,7 @@ from worker.live_pace import FIRST_LOOK_MS
 from worker.perform import perform
 from worker.rendition_view import UPLOAD_OPENED_AT
 from worker.run import Run
+from worker.run_memory import QUIET
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -70,14 +71,22 @@ class Live:
             self.works_once()
             self.worker.look()
 
-    def is_silent(self) -> None:
+    def is_silent(self, seconds: int = 3600) -> None:
         """The last sign of life was long ago: as if time had passed."""
         redis, key = self.worker.redis, f"finalizer:session:{ID}"
         record = self.worker.record()
-        past = record.session.active_at - 3_600_000
+        past = record.session.active_at - seconds * 1000
         session = record.session.model_copy(update={"last_seen": past, "created_at": past})
         redis.hset(key, "doc", session.model_dump_json(exclude_unset=True))
         redis.hset(key, "last_seen", str(past))
+
+    def is_still(self) -> None:
+        """The playlist has not changed for a while: as if time had passed."""
+        record = self.worker.record()
+        fingerprint, since, read = record.run[QUIET]
+        quiet = [fingerprint, since - 60_000, read]
+        changes = {"run": {**record.run, QUIET: quiet}}
+        self.worker.runtime.sessions.update(ID, record.generation, changes)
 
     @property
     def done(self) -> list[str]:
@@ -175,6 +184,57 @@ def test_what_was_packaged_while_live_is_bit_for_bit_what_it_is_after(
         made[package_live] = [source, *small]
         session.worker.redis.flushall()
     assert made[True] == made[False]
+
+
+@pytest.mark.parametrize("listed", [2, 5])
+def test_the_end_is_packaged_before_the_session_is_idle(live, listed):
+    """Most of its minute of silence has passed, and its playlist stays as it is."""
+    session = live()
+    session.lists(listed)
+    session.looks()
+    session.is_silent(35)
+    session.worker.look()
+    assert QUIET not in session.worker.record().run
+    session.is_silent(2)
+    session.worker.look()
+    assert session.packaged() == [0, 1][: listed // 2 - (listed == 2)]
+    assert 0 < session.worker.record().look_at - session.worker.runtime.sessions.now_ms() <= 4000
+    session.is_still()
+    assert session.looks() is Phase.LIVE
+    assert session.packaged() == [0, 1, 2][: -(-listed // 2)]
+    before = session.packaged()
+    session.is_silent()
+    session.worker.finalize()
+    assert session.worker.record().phase is Phase.READY
+    assert session.packaged() == before
+
+
+def test_a_quiet_session_that_goes_on_has_its_end_packaged_again_and_nothing_else(live):
+    session = live()
+    session.lists(5)
+    session.is_silent(37)
+    session.looks()
+    session.is_still()
+    session.looks()
+    assert session.packaged() == [0, 1, 2]
+    session.beats()
+    session.lists(6)
+    assert session.looks() is Phase.LIVE
+    assert session.packaged() == [0, 1, 2]
+    resumed = finalized(session)
+    assert session.packaged() == [0, 1, 2, 2]
+    session.worker.redis.flushall()
+    assert finalized(live(package_live=False)) == resumed
+
+
+def test_a_quiet_session_whose_playlist_grows_has_not_ended(live):
+    session = live()
+    for listed in (3, 4, 5):
+        session.lists(listed)
+        session.is_silent(37)
+        session.looks()
+        session.beats()
+    assert session.packaged() == [0, 1]
 
 
 def test_between_two_readings_of_the_playlist_the_source_is_asked_for_nothing(live, monkeypatch):

@@ -9,7 +9,7 @@ import redis
 from pipelines.session import FieldError, Phase, RecordingStatus
 from worker.guarded import KEPT_EVENTS
 from worker.listing import InvalidCursor
-from worker.live_pace import FIRST_LOOK_MS
+from worker.live_pace import FIRST_LOOK_MS, QUIET_SHARE
 from worker.records import RecordedError, UnknownFormat
 from worker.store import SessionStore
 
@@ -606,12 +606,12 @@ def test_a_live_session_is_due_for_its_first_look_soon_and_no_heartbeat_puts_it_
     assert live_store.due_ms("s1") == first
 
 
-def test_a_session_is_due_for_its_look_or_its_end_whichever_is_first(live_store):
+def test_a_session_is_due_for_its_look_or_when_it_is_quiet_whichever_is_first(live_store):
     now = live_store.now_ms()
     live_store.put("s1", {"record": True, "lastSeen": now})
     live_store.update("s1", 0, {"look_at": now + 10 * IDLE_MS})
     live_store.put("s1", {"lastSeen": now + 1})
-    assert live_store.due_ms("s1") == now + 1 + IDLE_MS
+    assert live_store.due_ms("s1") == now + 1 + round(QUIET_SHARE * IDLE_MS)
     live_store.update("s1", 0, {"look_at": now + 7_000})
     live_store.put("s1", {"lastSeen": now + 2})
     assert live_store.due_ms("s1") == live_store.next_due_ms() == now + 7_000

@@ -286,11 +286,11 @@ def test_a_track_that_starts_at_once_needs_no_pause():
     assert (shown.duration, shown.media_time) == (30 * PICTURE, 2 * PICTURE)
 
 
-def test_offsets_count_from_the_start_of_all_payload():
+def test_offsets_count_from_the_start_of_all_payload_and_neighbours_are_one_chunk():
     tables = sounds(frames(0, 10), frames(10 * FRAME, 10))
     movie = described(tables)
-    assert movie["chunk_offsets"] == [0, 70, 100, 170]
-    assert movie["chunk_samples"] == [7, 3, 7, 3]
+    assert movie["chunk_offsets"] == [0, 100]
+    assert movie["chunk_samples"] == [10, 10]
 
 
 def pictures_in_order(*numbers, first=0):
