@@ -121,6 +121,7 @@ def test_a_deleted_session_is_refused(product, rerun):
 @pytest.mark.parametrize(
     "arguments", [(), ("some", "--all-failed"), ("some", "--timeout", "1"), ("--nonsense", "some")]
 )
+@pytest.mark.alike(2)
 def test_wrong_usage_is_2(arguments, tmp_path):
     code(command(*arguments, cwd=tmp_path, environment={}), 2)
 

@@ -1,4 +1,5 @@
-"""Profiles that the recording does not hold: transcoded beside the copies, whatever goes wrong.
+"""What has to be encoded, whatever goes wrong: profiles that the recording does not hold, and its odd
+parts.
 
 ffmpeg is a stand-in, which does as files in a folder say before it becomes the real one.
 """
@@ -10,7 +11,7 @@ import signal
 import pytest
 
 from pipelines.tools import locate
-from tests.media import run
+from tests.media import beep_times, flash_times, run
 from tests.product import Product, new_id
 from tests.stack import running_stack
 
@@ -39,6 +40,10 @@ QUICK = {
     "FINALIZER_IDLE_TIMEOUT": "1", "FINALIZER_SWEEP_INTERVAL": "0.2", "FINALIZER_LEASE": "4",
     "FINALIZER_SLICE_SECONDS": "4", "FINALIZER_PRESET": "ultrafast",
 }  # fmt: skip
+TAG = "#EXT-X-DISCONTINUITY"
+#: Seconds of media before, in and behind an odd part, a slice each.
+BEFORE, OTHER, AFTER = 4, 4, 4
+PICTURE = 1 / 30
 
 
 def stand_in(folder, script):
@@ -61,6 +66,27 @@ def product(folder, tmp_path_factory):
         FINALIZER_FFMPEG=stand_in(folder, HELD), **QUICK,
     ) as stack:  # fmt: skip
         yield Product(stack)
+
+
+@pytest.fixture(scope="module")
+def reconnected(media, tmp_path_factory):
+    """Noise of 640x360 at 48 kHz, then 320x180 at 44.1 kHz in mono, then as before; in parts, not
+    in a single write."""
+    noise = ("-vf", "noise=alls=40:allf=t", "-qp", "33")
+    large = {"size": "640x360", "encoder_options": noise}
+    other = {"size": "320x180", "encoder_options": ("-ar", "44100", "-ac", "1")}
+    folder = tmp_path_factory.mktemp("reconnected")
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:2"]
+    for number, (seconds, spec) in enumerate(((BEFORE, large), (OTHER, other), (AFTER, large))):
+        path = media.recording(duration=float(seconds), **spec)
+        lines += [TAG] if number else []
+        for segment in sorted(path.parent.glob("*.ts")):
+            name = f"{number}-{segment.name}"
+            (folder / name).write_bytes(segment.read_bytes())
+            lines += ["#EXTINF:2.0,", name]
+    playlist = folder / "index.m3u8"
+    playlist.write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    return playlist
 
 
 @pytest.fixture
@@ -166,6 +192,7 @@ def test_an_encoder_that_ffmpeg_lacks_is_named_before_any_work_is_done(product, 
     product.ready(session_id)
 
 
+@pytest.mark.long
 def test_hardware_that_fails_gives_way_to_software_and_the_ladder_is_made(
     small, tmp_path, tmp_path_factory, plays
 ):
@@ -191,3 +218,48 @@ def test_hardware_that_fails_gives_way_to_software_and_the_ladder_is_made(
         ]
         assert "nothing is scaled up" in made["480p0"]["reason"]
         plays(made["240p0"]["url"], 12.0)
+
+
+def streams(media_tools, url):
+    said = run(media_tools.ffprobe, "-v", "error", "-show_streams", "-of", "json", url)
+    return {each["codec_type"]: each for each in json.loads(said)["streams"]}
+
+
+def test_a_reconnect_with_another_size_and_sound_becomes_one_mp4(
+    product, reconnected, media_tools, plays
+):
+    session_id = begun(product, reconnected, profiles=[SMALL])
+    url = product.ready(session_id)["mp4Url"]
+    seconds = BEFORE + OTHER + AFTER
+    plays(url, seconds)
+    found = streams(media_tools, url)
+    assert (found["video"]["width"], found["video"]["height"]) == (640, 360)
+    assert (found["audio"]["sample_rate"], found["audio"]["channels"]) == ("48000", 2)
+    flashes, beeps = flash_times(media_tools, url), beep_times(media_tools, url)
+    # Each stretch begins where the sound of the one before ends: in whole frames, up to 43 ms later.
+    assert flashes == pytest.approx([*range(seconds)], abs=0.13)
+    assert beeps == pytest.approx(flashes, abs=PICTURE)
+    conformed = product.events(session_id, "slice_conformed")
+    assert sorted((each["rendition"], each["slice"]) for each in conformed) == [
+        ("small", 1), ("source", 1),
+    ]  # fmt: skip
+    assert product.events(session_id, "attempt_failed") == []
+    report = product.report(session_id)
+    assert report["verdict"] == "repaired"
+
+
+def test_a_worker_that_is_killed_while_it_conforms_costs_nothing_but_time(
+    product, reconnected, plays
+):
+    session_id = begun(product, reconnected)
+    product.happens(session_id, lambda: conforming(product, session_id))
+    os.kill(conforming(product, session_id)[0], signal.SIGKILL)
+    url = product.ready(session_id)["mp4Url"]
+    assert product.events(session_id, "attempt_failed") == []
+    plays(url, BEFORE + OTHER + AFTER)
+
+
+def conforming(product, session_id):
+    """The process ids of the workers that conform a slice of the session."""
+    items = product.items(session_id, "conform").values()
+    return [int(item["owner"].rpartition(":")[2]) for item in items if item["state"] == "leased"]

@@ -194,6 +194,7 @@ PHONE = Part(video="libx265", start=0.0)
 
 
 @pytest.mark.parametrize("container", ["mpegts", "fmp4"])
+@pytest.mark.alike(2)
 def test_reconnects_of_another_kind_are_brought_to_the_main_one(
     container, reconnected, finalized, media_tools
 ):
@@ -252,6 +253,7 @@ def test_sound_that_is_absent_is_silent(container, tag, reconnected, finalized, 
 
 
 @pytest.mark.parametrize("main", ["libmp3lame", "ac3"])
+@pytest.mark.alike(2)
 def test_sound_is_brought_to_every_codec(main, reconnected, finalized, media_tools):
     path = reconnected(
         Part(seconds=6, sound=main), Part(rate=44_100, channels=1, start=300.0), Part(sound=None)
@@ -371,6 +373,7 @@ TOLD = (
 @pytest.mark.parametrize(
     "video", ["libx264", "libx265", pytest.param("mpeg2video", marks=pytest.mark.long)]
 )
+@pytest.mark.alike(2)
 def test_what_odd_runs_say_of_themselves_makes_no_second_description(
     video, reconnected, finalized, media_tools
 ):
@@ -415,6 +418,7 @@ def frames(tools, file, fields):
         ("mpeg2video", "yuv422p", "mpegts"),
     ],
 )
+@pytest.mark.alike(2)
 def test_main_pictures_of_every_codec_and_format(
     video, format, container, reconnected, finalized, media_tools
 ):
@@ -480,6 +484,7 @@ WHITE_ABOVE = "drawbox=h=ih/2:color=white:t=fill,drawbox=y=ih/2:h=ih/2:color=bla
 
 
 @pytest.mark.parametrize("degrees", [90, 270, 180])
+@pytest.mark.alike(3)
 def test_pictures_among_turned_ones_are_turned_back(
     degrees, reconnected, finalized, media_tools, tmp_path
 ):

@@ -94,6 +94,7 @@ def assert_in_sync(tools, path, seconds):
 
 @pytest.mark.parametrize("seconds", [None, 2.0], ids=["one-slice", "many"])
 @pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.alike(2)
 def test_both_languages_are_copied_beside_the_pictures(
     container, seconds, bilingual, finalizer, media_tools, tmp_path
 ):
@@ -115,6 +116,7 @@ def test_both_languages_are_copied_beside_the_pictures(
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.alike(2)
 def test_slicing_changes_nothing(container, bilingual, finalizer, media_tools, tmp_path):
     index = bilingual(container)
     whole, _ = finalizer().finalize(index)
@@ -125,6 +127,7 @@ def test_slicing_changes_nothing(container, bilingual, finalizer, media_tools, t
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.alike(2)
 def test_tagged_periods_keep_their_own_sound(
     container, bilingual, finalizer, media_tools, tmp_path
 ):
@@ -150,6 +153,7 @@ def test_the_clock_wraps_in_pictures_and_sound(bilingual, finalizer, media_tools
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.alike(2)
 def test_a_tag_in_one_playlist_alone_loses_no_sound(
     container, bilingual, finalizer, media_tools, tmp_path
 ):
@@ -272,6 +276,7 @@ def test_sound_whose_pictures_are_all_lost_has_no_gap(bilingual, finalizer):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.alike(2)
 def test_transcodes_get_the_same_sound_as_the_copy(
     container, bilingual, finalizer, transcoded, media_tools
 ):
@@ -369,6 +374,7 @@ def audio_payload(tools, path):
 
 @pytest.mark.parametrize("seconds", [None, 2.0], ids=["one-slice", "many"])
 @pytest.mark.parametrize("tagged", [True, False], ids=["id3", "untagged"])
+@pytest.mark.alike(2)
 def test_packed_audio_alone_becomes_an_mp4_of_sound(
     seconds, tagged, packed, finalizer, media_tools, tmp_path
 ):

@@ -50,6 +50,7 @@ def repairs(one):
 
 @pytest.mark.parametrize("codec", SETS)
 @pytest.mark.parametrize("audio", [None, "aac"])
+@pytest.mark.alike(2)
 def test_a_copy_keeps_every_picture(codec, audio, sent_once, finalizer, media_tools, tmp_path):
     one = finalizer(slice_seconds=SLICE_SECONDS)
     _, proof = one.finalize(sent_once(codec, audio=audio))

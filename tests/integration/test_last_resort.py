@@ -89,7 +89,7 @@ def pictures(tools, path):
 
 @pytest.mark.parametrize("seconds", [None, 4.0], ids=["one-slice", "three"])
 @pytest.mark.parametrize("position", [0, 3, 4, 11])
-@pytest.mark.alike(2)
+@pytest.mark.alike(3)
 def test_a_segment_that_ffmpeg_fails_over_is_given_up_alone(
     position, seconds, recording, choking, s3, media_tools, tmp_path
 ):
@@ -148,6 +148,7 @@ def test_sound_that_is_encoded_is_given_up_with_its_segment(
 
 
 @pytest.mark.parametrize("position", [6, 7, 9], ids=["first", "middle", "last"])
+@pytest.mark.alike(3)
 def test_what_is_conformed_gives_up_no_more(
     position, choking, media, recording_of, s3, media_tools, tmp_path
 ):

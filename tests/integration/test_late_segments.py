@@ -102,6 +102,7 @@ def test_a_segment_that_never_comes_is_a_gap_in_file_report_and_playlist(lacking
 
 
 @pytest.mark.parametrize("settings", [{"gap_policy": "collapse"}, {"max_hole": 1.5}], ids=str)
+@pytest.mark.alike(2)
 def test_a_gap_that_is_not_held_moves_what_follows_up(lacking, worker, settings):
     one, _ = lacking
     one.s3.delete_object(Bucket="recordings", Key=f"{ID}/segment00004.ts")
