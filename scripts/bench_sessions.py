@@ -63,7 +63,8 @@ _NOTES = (
     "Those that end have one and the same last sign of life.",
     "sweep lag: how long the longest due session was not yet taken by a sweep; looks while live give "
     "way to ends. found: from the moment "
-    "of idle until its first look began a run. queue: from the plan until a worker begins the slice.",
+    "of idle until its first look began a run. queue: from the plan until a worker begins the slice; "
+    "0 where it was packaged before, while the session was quiet.",
     "control messages: from a message to its effect. In the burst every ending session needs "
     "several itself, all sent at once: what a fleet has more control processes for. `bench scale` "
     "has them beside nothing but slices.",
@@ -318,7 +319,7 @@ class SessionsBench:
             site = stack.enter_context(BenchSite(folder, chosen))
             tools = locate(site.settings.ffmpeg, site.settings.ffprobe)
             recording = write_recording(site, tools.ffmpeg, NOISE, _SIZE, _SECONDS / 60)
-            # Its end is not listed, so that nothing of it is settled before a session ends.
+            # Its end is not listed, so that nothing of it is settled while a session shows life.
             text = playlist(recording.durations, ended=False)
             put_file(site.s3.client(), BUCKET, recording.key, text.encode())
             fleet = _Fleet(
