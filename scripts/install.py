@@ -50,7 +50,9 @@ def install(requirements: Path, environment: Path, python: Path) -> None:
         return  # another process was faster
     stamp.unlink(missing_ok=True)
     pip = [str(python), "-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
-    _run([*pip, "install", "--require-hashes", "-r", str(requirements)], "install the packages")
+    # Most modules are never imported: Python compiles those that are, when they are.
+    quick = ("install", "--no-compile", "--require-hashes", "-r", str(requirements))
+    _run([*pip, *quick], "install the packages")
     stamp.write_bytes(wanted)
 
 
