@@ -106,6 +106,12 @@ class Run:
         text = work.replace(self.session_id, self.generation, _PLAN, before, ours)
         return RunPlan.from_json(text) or made, text == ours
 
+    def now(self) -> Run:
+        """The same run as its session's record has it by now: it may have gone idle meanwhile."""
+        record = self.runtime.sessions.get(self.session_id)
+        is_ours = record is not None and record.generation == self.generation
+        return replace(self, record=record) if record is not None and is_ours else self
+
     def begin_anew(self, reason: str, remembers: Mapping[str, Any] | None = None) -> bool:
         """Have another run follow this one, since what it was planned upon is no longer so.
 

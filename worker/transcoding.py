@@ -155,7 +155,7 @@ def encoded_sound(run: Run, plan: RunPlan, group: TranscodeGroup, number: int) -
 def go_on_in_software(run: Run, wanted: Sequence[PlannedRendition], error: HardwareFailed) -> None:
     """Have a run without hardware follow; told once, by the first slice that finds it failing."""
     run.note_software_only()
-    if run.begin_anew("hardware failed"):
+    if run.now().begin_anew("hardware failed"):
         failed = {each.video.implementation for each in wanted if each.video}
         tell_fallback(run, failed, error.message)
 

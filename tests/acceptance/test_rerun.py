@@ -21,7 +21,7 @@ NO_BROKER = "amqp://127.0.0.1:9/"
 def product(tmp_path_factory):
     with running_stack(
         tmp_path_factory.mktemp("rerun") / "st", "--workers", "1",
-        FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2",
+        FINALIZER_IDLE_TIMEOUT="1", FINALIZER_SWEEP_INTERVAL="0.2", FINALIZER_PACKAGE_LIVE="false",
         FINALIZER_MISSING_GRACE="1", FINALIZER_GAP_POLICY="fail",
     ) as stack:  # fmt: skip
         yield Product(stack)

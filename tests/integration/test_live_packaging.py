@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.errors import ErrorCode
 from pipelines.session import Phase
+from pipelines.transcoding.transcode import HardwareFailed
 from tests.by_hand import ID, Worker
 from tests.packaging import upload_folder
 from tests.stack import eventually
@@ -18,6 +19,7 @@ from worker.perform import perform
 from worker.rendition_view import UPLOAD_OPENED_AT
 from worker.run import Run
 from worker.run_memory import QUIET
+from worker.transcoding import go_on_in_software
 
 pytestmark = [pytest.mark.redis, pytest.mark.s3, pytest.mark.ffmpeg]
 
@@ -508,3 +510,36 @@ def test_a_bug_of_ours_ends_no_session_that_still_shows_life(live, monkeypatch):
             assert session.looks() is Phase.LIVE
     assert session.worker.due_in_ms() > 10_000
     finalized(session)
+
+
+def test_hardware_that_fails_while_live_gives_way_to_software_and_is_told_once(live):
+    session = live(hardware="nvenc")
+    session.beats(profiles=[SMALL])
+    session.lists(5)
+    assert session.looks() is Phase.LIVE
+    assert "transcode/source/1" in session.done
+    finalized(session)
+    record = session.worker.record()
+    assert [view["state"] for view in record.renditions] == ["ready", "ready"]
+    assert record.renditions[1]["encoding"]["implementation"] == "libx264"
+    events = session.worker.runtime.sessions.events(ID)
+    told = [each["implementation"] for each in events if each["action"] == "encoder_fallback"]
+    assert told == ["h264_nvenc"]
+
+
+def test_hardware_that_fails_when_the_session_has_just_gone_idle_is_told(live):
+    session = live(hardware="nvenc")
+    session.beats(profiles=[SMALL])
+    session.lists(5)
+    session.worker.runtime.sessions.update(ID, 0, {"look_at": 0})
+    session.worker.look()
+    claim = session.worker.claims_of("transcode/source/0")[0]
+    run = Run(session.worker.runtime, session.worker.record())
+    session.is_silent()
+    session.worker.look()
+    assert session.worker.record().phase is Phase.FINALIZING
+    planned = run.plan().rendition("small")
+    go_on_in_software(run, [planned], HardwareFailed(ErrorCode.FFMPEG_FAILED, "not opened"))
+    assert session.worker.record().generation > claim.key.generation
+    events = session.worker.runtime.sessions.events(ID)
+    assert [each["reason"] for each in events if each["action"] == "encoder_fallback"]
