@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import os
 import zlib
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -103,7 +105,15 @@ def connect(profile: str | None = None) -> Any:
             "addressing_style": "path" if custom_endpoint else "auto",
         },
     )
-    return boto3.session.Session(profile_name=profile).client("s3", config=config)
+    session = botocore.session.Session(profile=profile)
+    session.register_component("data_loader", _service_descriptions())
+    return boto3.session.Session(botocore_session=session).client("s3", config=config)
+
+
+@functools.cache
+def _service_descriptions() -> Any:
+    """What botocore knows of S3, parsed once for all clients: that takes most of making one."""
+    return botocore.session.Session().get_component("data_loader")
 
 
 class ObjectStore:
