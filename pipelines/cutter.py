@@ -145,7 +145,7 @@ class SampleCutter:
 
 def _groups(sizes: np.ndarray) -> np.ndarray:
     """The first sample of each group of neighbours that have about ``GROUP_BYTES`` together."""
-    group = (np.cumsum(sizes, dtype=np.int64) - 1) // GROUP_BYTES
+    group = np.maximum(np.cumsum(sizes, dtype=np.int64) - 1, 0) // GROUP_BYTES
     return np.append(0, np.flatnonzero(np.diff(group)) + 1)
 
 

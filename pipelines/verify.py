@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -35,6 +35,8 @@ SAMPLED_PLACES = 64
 HEADER_PIECE = 16 << 20
 #: Bytes of neighbouring groups of samples that are read back as one range.
 RANGE_BYTES = 4 << 20
+#: Samples whose places are compared at once.
+PLACES_AT_ONCE = 1 << 18
 #: Ranges that are read back at once.
 READERS = 8
 #: Ticks of 90 kHz by which a presentation time may differ from the source's.
@@ -154,6 +156,7 @@ class Verification:
         self._thoroughness = thoroughness
         self._checkpoint = checkpoint
         self._counting = Lock()
+        self._refused = Event()
         self._bytes_read = 0
 
     def prove(self) -> Proof:
@@ -165,6 +168,10 @@ class Verification:
             payload = beside.submit(self._check_payload)
             try:
                 tracks = self._check_tracks()
+            except BaseException:
+                if self._thoroughness is Thoroughness.FULL:
+                    self._refused.set()  # else all of it would still be read
+                raise
             finally:  # bytes that differ say more than what follows from them
                 ranges = payload.result()
         return Proof(
@@ -238,6 +245,7 @@ class Verification:
         check_samples(name, track, movie_timescale, expected)
         check_configuration(name, track, expected)
         header = len(self._made.header)
+        check_places(name, track, self._made.tables.groups[name], header)
         check_silence(name, track, expected, header - len(self._made.tables.silence), header)
         start, end = _presented(track, movie_timescale)
         first = self._made.tables.tracks[name].first
@@ -266,6 +274,8 @@ class Verification:
 
     def _check_groups(self, groups: Sequence[_Group]) -> None:
         """Read groups of samples back that lie one behind the other."""
+        if self._refused.is_set():
+            return
         self._checkpoint()
         first = groups[0].offset
         header = len(self._made.header)
@@ -361,6 +371,29 @@ def check_entries(name: str, track: ParsedTrack, expected: ExpectedTrack) -> Non
         raise _differs(f"{name}: sample {at} has another key flag than the source")
 
 
+def check_places(
+    name: str, track: ParsedTrack, runs: Sequence[PayloadGroups], header_bytes: int
+) -> None:
+    """Check that every sample lies inside a group that was hashed when it was packaged; silence lies
+    before them, in the header.
+
+    Raises ``ToolError`` (``verification_failed``).
+    """
+    begins = np.concatenate([groups.offsets for groups in runs])
+    ends = begins + np.concatenate([groups.sizes for groups in runs])
+    order = np.argsort(begins, kind="stable")
+    begins, ends = begins[order], ends[order]
+    for first in range(0, len(track), PLACES_AT_ONCE):
+        piece = slice(first, first + PLACES_AT_ONCE)
+        offsets = track.offsets[piece] - header_bytes
+        group = np.searchsorted(begins, offsets, "right") - 1
+        inside = (group >= 0) & (offsets + track.sizes[piece] <= ends[group])
+        outside = np.flatnonzero((offsets >= 0) & ~inside)
+        if len(outside):
+            message = f"{name}: sample {first + int(outside[0])} lies where none was packaged"
+            raise _differs(message)
+
+
 def check_configuration(name: str, track: ParsedTrack, expected: ExpectedTrack) -> None:
     """Check that a track's one sample entry tells all that the entry of each of its runs does, and
     no parameter set besides; those were compared with the source's own.
@@ -439,8 +472,8 @@ def _chosen(runs: list[PayloadGroups], places: int, thoroughness: Thoroughness) 
     """The groups to read back: the first of each run, the very last, and so many spread evenly; or
     all.
 
-    The store has confirmed the bytes themselves: what is left to be shown is that the tables lead to
-    them, and within a run they lead on from its first group.
+    The store has confirmed the bytes themselves, and ``check_places`` that each sample lies in a
+    group: what is left to be shown is that the groups of each run lie where they are taken to.
     """
     total = sum(len(run.offsets) for run in runs)
     spread = {round(place) for place in np.linspace(0, max(0, total - 1), max(2, places))}

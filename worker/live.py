@@ -22,7 +22,7 @@ from worker.idle import silent_at
 from worker.live_pace import LATEST_MS, pause_ms, pause_while_away_ms
 from worker.planning import await_sound
 from worker.progress import show_progress
-from worker.quiet import is_news, note_quiet, quiet_at
+from worker.quiet import is_news, note_attempt, note_quiet, quiet_at
 from worker.records import Changes
 from worker.remembered_listing import remember_listed
 from worker.run import Run
@@ -124,6 +124,7 @@ def _read(run: Run, known: RunPlan | None, now: int) -> tuple[Run, RunPlan | Non
     except InterruptedWork:
         raise
     except FinalizerError as error:
+        run = note_attempt(run, now)
         since = run.record.phase_since
         if isinstance(error, TransientError):
             changes["waiting"] = waiting = kept_waiting(run.record, error, now)

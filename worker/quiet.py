@@ -59,16 +59,31 @@ def is_news(record: SessionRecord, runtime: Runtime, now_ms: int) -> bool:
 
 
 def note_quiet(run: Run, recording: Recording, now_ms: int) -> tuple[Run, Quiet | None]:
-    """Note what a quiet session lists; the run that knows it, and None if it is not quiet."""
-    if now_ms < quiet_at(run.record, run.runtime):
+    """Note what a quiet session lists; the run that knows it, and None if it is not quiet, or goes
+    on all the same: its heartbeats are late, or rare."""
+    begins = quiet_at(run.record, run.runtime)
+    if now_ms < begins:
         return run, None
-    quiet = (_known(run.record) or Quiet("", now_ms, now_ms)).seen(recording, now_ms)
+    known = _known(run.record) or Quiet("", now_ms, 0)
+    quiet = known.seen(recording, now_ms)
+    goes_on = known.read >= begins and known.fingerprint not in ("", quiet.fingerprint)
+    return _noted(run, quiet), None if goes_on else quiet
 
+
+def note_attempt(run: Run, now_ms: int) -> Run:
+    """Note that the playlists of a session could not be read; the run that knows it."""
+    if now_ms < quiet_at(run.record, run.runtime):
+        return run
+    known = _known(run.record) or Quiet("", now_ms, now_ms)
+    return _noted(run, replace(known, read=now_ms))
+
+
+def _noted(run: Run, quiet: Quiet) -> Run:
     def noted(record: SessionRecord) -> Changes:
         return {"run": {**record.run, QUIET: [quiet.fingerprint, quiet.since, quiet.read]}}
 
     record = run.runtime.sessions.update_by(run.session_id, run.generation, noted)
-    return (replace(run, record=record) if record else run), quiet
+    return replace(run, record=record) if record else run
 
 
 def _known(record: SessionRecord) -> Quiet | None:

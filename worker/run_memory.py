@@ -66,7 +66,7 @@ def carried_on(record: SessionRecord) -> dict[str, Any]:
     if record.phase is Phase.FINALIZING:
         carried += [CAME_LATE, LISTED]
     elif record.phase is Phase.LIVE:
-        carried += [LISTED]
+        carried += [LISTED, QUIET]
     kept = {name: record.run[name] for name in carried if name in record.run}
     if STOPPED in record.run:
         return kept
@@ -121,7 +121,7 @@ def decided(
         AFTER: record.revision,
         PUBLISHED: [*published],
         WROTE: sorted(wrote | set(memory.get(WROTE, ()))),
-        **{name: memory[name] for name in (CAME_LATE, LISTED) if name in memory},
+        **{name: memory[name] for name in (CAME_LATE, LISTED, QUIET) if name in memory},
         **({FINISHED: memory.get(FINISHED, {}), ADOPTS: memory[ADOPTS]} if goes_on else {}),
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ErrorCode
+from pipelines.errors import ErrorCode, TransientError
 from pipelines.session import Phase
 from pipelines.transcoding.transcode import HardwareFailed
 from tests.by_hand import ID, Worker
@@ -16,6 +16,7 @@ from worker.claiming import LIVE_WINDOW, MAX_ATTEMPTS
 from worker.live import TOO_OLD
 from worker.live_pace import FIRST_LOOK_MS
 from worker.perform import perform
+from worker.quiet import note_quiet
 from worker.rendition_view import UPLOAD_OPENED_AT
 from worker.run import Run
 from worker.run_memory import QUIET
@@ -227,6 +228,51 @@ def test_a_quiet_session_that_goes_on_has_its_end_packaged_again_and_nothing_els
     assert session.packaged() == [0, 1, 2, 2]
     session.worker.redis.flushall()
     assert finalized(live(package_live=False)) == resumed
+
+
+def test_a_run_that_begins_at_the_quiet_end_stays_planned_to_it(live):
+    session = live(slice_seconds=60)
+    session.lists(5)
+    session.is_silent(37)
+    session.looks()
+    session.is_still()
+    sessions = session.worker.runtime.sessions
+    sessions.update(ID, session.worker.record().generation, {"look_at": 0})
+    session.worker.look()
+    for _ in range(2):
+        run = Run(session.worker.runtime, session.worker.record())
+        assert [len(each.slices) for each in run.plan().renditions] == [1]
+        session.worker.look()
+
+
+def test_a_quiet_session_asks_a_source_that_is_away_no_more_often(live, monkeypatch):
+    session = live()
+    session.lists(5)
+    session.looks()
+    session.is_silent(37)
+    asked = []
+
+    def away(run: Run):
+        asked.append(run.generation)
+        raise TransientError("the source is away")
+
+    monkeypatch.setattr(Run, "read_recording", away)
+    for _ in range(6):
+        session.worker.look()
+    assert len(asked) == 1
+
+
+def test_a_session_that_goes_on_with_rare_heartbeats_is_not_taken_for_quiet(live):
+    session = live(slice_seconds=60)
+    session.lists(2)
+    session.is_silent(37)
+    session.looks()
+    run = Run(session.worker.runtime, session.worker.record())
+    now = session.worker.runtime.sessions.now_ms()
+    assert note_quiet(run, run.read_recording(), now)[1] is not None
+    session.lists(3)
+    run, quiet = note_quiet(run, run.read_recording(), now + 1)
+    assert quiet is None
 
 
 def test_a_quiet_session_whose_playlist_grows_has_not_ended(live):

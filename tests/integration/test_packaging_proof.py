@@ -193,3 +193,23 @@ def test_the_tables_of_another_slice_are_not_taken(packaged):
     packaged.store.write(first, packaged.store.read(second), MP4)
     with pytest.raises(SliceLost):
         packaged.assemble()
+
+
+@pytest.mark.parametrize("thoroughness", Thoroughness)
+@pytest.mark.parametrize("track", [0, 1], ids=["pictures", "sound"])
+def test_a_chunk_that_is_told_to_lie_elsewhere_is_found(packaged, track, thoroughness):
+    """In the middle of a slice, where nothing is played and no place is sampled."""
+    made = packaged.assemble()
+    header = bytearray(made.header)
+    table = -1
+    for _ in range(track + 1):
+        table = header.index(b"stco", table + 1)
+    chunk = table + 4 + 8 + 4 * (int.from_bytes(header[table + 8 : table + 12]) // 2)
+    offset = int.from_bytes(header[chunk : chunk + 4])
+    header[chunk : chunk + 4] = (offset + 7).to_bytes(4)
+
+    def move(data):
+        data[: len(header)] = header
+
+    told = dataclasses.replace(rewrite(packaged, made, move), header=bytes(header))
+    assert "lies where none was packaged" in refused(packaged, told, thoroughness)
