@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ from pipelines.wall_clock import ListedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
     from fractions import Fraction
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pipelines.location import Location
     from pipelines.loss import Loss
     from pipelines.media import Codec
+    from pipelines.packaged_slice import PackagedSlice
     from pipelines.playlist import AudioRendition, Segment
     from pipelines.rendition_layout import RenditionLayout
     from pipelines.repair import Repair
@@ -225,18 +227,27 @@ def _merged(
 ) -> tuple[MovieTables, tuple[int, int, float]]:
     tables = _empty_tables(assembly, detours)
     source_bytes, segments, listed = 0, 0, 0.0
-    with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="read-tables") as pool:
-        for first in range(0, len(assembly.receipts), READ_AHEAD):
-            assembly.checkpoint()
-            batch = assembly.receipts[first : first + READ_AHEAD]
-            read = pool.map(assembly.staging.tables, batch)
-            for packaged in read:
-                tables.add(packaged, layout.offsets[packaged.number])
-                source_bytes += packaged.source_bytes
-                segments += packaged.source_segments
-                listed += packaged.listed_seconds
+    for packaged in _read_tables(assembly):
+        tables.add(packaged, layout.offsets[packaged.number])
+        source_bytes += packaged.source_bytes
+        segments += packaged.source_segments
+        listed += packaged.listed_seconds
     tables.finish()
     return tables, (source_bytes, segments, listed)
+
+
+def _read_tables(assembly: Assembly) -> Iterator[PackagedSlice]:
+    """The tables of every slice in order; the next few are read while one is merged."""
+    with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="read-tables") as pool:
+        ahead: deque[Future[PackagedSlice]] = deque()
+        for receipt in assembly.receipts:
+            if len(ahead) == READ_AHEAD:
+                assembly.checkpoint()
+                yield ahead.popleft().result()
+            ahead.append(pool.submit(assembly.staging.tables, receipt))
+        while ahead:
+            assembly.checkpoint()
+            yield ahead.popleft().result()
 
 
 def _tell_absent_sound(assembly: Assembly, tables: MovieTables) -> None:

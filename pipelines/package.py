@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipelines.copied_runs import copy_runs, source_sizes
 from pipelines.demuxed_sound import DemuxedSound, demuxed_sound
+from pipelines.head_start import HeadStart
 from pipelines.last_resort import Nowhere, spare_the_rest
 from pipelines.memory_budget import MemoryBudget
 from pipelines.packaged_slice import PackagedRun, PackagedSlice
-from pipelines.parts import PartWriter, WrittenPayload, refuse_too_large
+from pipelines.parts import (
+    STAGED_SLICE_BYTES,
+    PartUpload,
+    PartWriter,
+    WrittenPayload,
+    refuse_too_large,
+)
 from pipelines.sample_proof import compare_listed, compare_payload
 from pipelines.slice_memory import SliceSizes, copying_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from fractions import Fraction
 
+    from pipelines.errors import FinalizerError
     from pipelines.loss import Loss
-    from pipelines.parts import PartUpload
+    from pipelines.object_store import UploadedPart
+    from pipelines.part_scheme import PartScheme
     from pipelines.repair import Repair
     from pipelines.slices import Slice
     from pipelines.source import SourceReader
@@ -36,6 +46,8 @@ class Packager:
     missing_is_final: bool = True
     #: Of the process: a slice waits until there is room for it.
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    #: Of the process: slices that are uploaded begin one after the other.
+    head_start: HeadStart = field(default_factory=HeadStart)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +76,10 @@ def package_slice(
     def measured(each: Slice) -> Mapping[int, int]:
         return sizes.segments if each is work else source_sizes(each, packager)
 
-    with packager.memory.admitted(copying_bytes(sizes), checkpoint):
+    with (
+        packager.memory.admitted(copying_bytes(sizes), checkpoint),
+        _begun(upload, sizes, packager, checkpoint) as upload,
+    ):
         sound = demuxed_sound(work, packager, sizes.sound, checkpoint)
         silent = DemuxedSound(replace(work, sound=()))
         return spare_the_rest(
@@ -72,6 +87,39 @@ def package_slice(
             lambda each: _package(each, packager, measured(each), sound, upload, checkpoint),
             lambda each: _package(each, packager, measured(each), silent, Nowhere(), checkpoint),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _BeginningUpload(PartUpload):
+    """The upload of a slice whose beginning is over when its first part goes up."""
+
+    upload: PartUpload
+    begun: Callable[[], None]
+
+    def scheme(self, payload_bytes: int) -> PartScheme:
+        """As ``PartUpload``."""
+        return self.upload.scheme(payload_bytes)
+
+    def upload_part(self, number: int, body: bytes) -> UploadedPart:
+        """As ``PartUpload``."""
+        self.begun()
+        return self.upload.upload_part(number, body)
+
+    def outgrown(self) -> FinalizerError:
+        """As ``PartUpload``."""
+        return self.upload.outgrown()
+
+
+@contextlib.contextmanager
+def _begun(
+    upload: PartUpload, sizes: SliceSizes, packager: Packager, checkpoint: Callable[[], None]
+) -> Iterator[PartUpload]:
+    """Wait for those that begin, if the slice is large enough to be uploaded by itself."""
+    if sizes.total < STAGED_SLICE_BYTES:
+        yield upload
+        return
+    with packager.head_start.given(checkpoint) as begun:
+        yield _BeginningUpload(upload, begun)
 
 
 def _package(

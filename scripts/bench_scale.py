@@ -54,7 +54,7 @@ _SLICES = 40
 #: Payload that is uploaded by the slice itself, and not staged for the assembly to upload.
 _LEAST_SLICE_BYTES = 2 * STAGED_SLICE_BYTES
 _COPIES = 4 * 1.2
-_LIMIT_S = 900.0
+_LIMIT_S = 1200.0
 _HEADINGS = {
     "name": "",
     "wallSeconds": "wall s",

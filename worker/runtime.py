@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.errors import ErrorCode, PermanentError
+from pipelines.head_start import HeadStart
 from pipelines.location import Location, source_location
 from pipelines.memory_budget import MemoryBudget
 from pipelines.object_store import ObjectStore, connect
@@ -45,6 +46,7 @@ class Runtime:
     reader: SourceReader
     tools: MediaTools
     memory: MemoryBudget
+    head_start: HeadStart
     outages: Outages
     isolation: Isolation
     stop: threading.Event  #: set when the process is asked to end
@@ -72,6 +74,7 @@ class Runtime:
             reader=SourceReader(source),
             tools=locate(settings.ffmpeg, settings.ffprobe),
             memory=MemoryBudget(settings.memory_budget),
+            head_start=HeadStart(),
             outages=Outages(),
             isolation=Isolation(),
             stop=stop,
@@ -95,7 +98,13 @@ class Runtime:
     @property
     def packager(self) -> Packager:
         """What packaging a slice needs."""
-        return Packager(self.reader, self.tools.ffmpeg, self.max_hole, memory=self.memory)
+        return Packager(
+            self.reader,
+            self.tools.ffmpeg,
+            self.max_hole,
+            memory=self.memory,
+            head_start=self.head_start,
+        )
 
     @property
     def permitted_sources(self) -> tuple[Location, ...]:

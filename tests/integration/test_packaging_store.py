@@ -11,6 +11,7 @@ from pipelines.assemble import MP4, NONCE, OpenUpload, SlicesChanged, UploadLost
 from pipelines.errors import InterruptedWork, ToolError, TransientError
 from pipelines.object_store import ObjectStore
 from pipelines.package import Packaged, Packager, package_slice
+from pipelines.parts import PartUpload
 from pipelines.slices import cut
 from pipelines.staging import SliceLost
 from pipelines.store_errors import ObjectMissing
@@ -199,6 +200,46 @@ def test_a_cancelled_slice_stops(media, finalizer, media_tools):
     packager = Packager(one.reader, media_tools.ffmpeg, one.max_hole)
     with pytest.raises(InterruptedWork):
         package_slice(work, packager, one.upload, cancelled)
+
+
+@pytest.mark.parametrize(
+    ("recording", "waits"), [(NOISE, True), ({}, False)], ids=["in parts", "staged"]
+)
+def test_a_slice_begins_when_the_one_before_has_something_to_upload(
+    media, finalizer, media_tools, recording, waits
+):
+    """One that is too small for parts neither waits nor is waited for."""
+    one = finalizer()
+    work = cut(one.playlist(media.recording(**recording)), idle=True)[0]
+    packager = Packager(one.reader, media_tools.ffmpeg, one.max_hole)
+    looks = []
+
+    def looked():
+        looks.append(True)
+        raise InterruptedWork("the lease was lost")
+
+    with packager.head_start.given(never_cancelled) as begun:
+        if waits:
+            with pytest.raises(InterruptedWork):
+                package_slice(work, packager, one.upload, looked)
+            assert open_uploads(one) == ()
+            begun()
+        package_slice(work, packager, Uploading(packager, one.upload), never_cancelled)
+
+
+class Uploading(PartUpload):
+    """Uploads nothing before another slice could begin."""
+
+    def __init__(self, packager, upload):
+        self._packager, self._upload = packager, upload
+
+    def upload_part(self, number, body):
+        with self._packager.head_start.given(interrupted):
+            return self._upload.upload_part(number, body)
+
+
+def interrupted():
+    raise InterruptedWork("the lease was lost")
 
 
 def test_a_store_where_the_last_upload_of_a_part_wins(moto_server, media, media_tools, monkeypatch):
