@@ -111,7 +111,7 @@ class S3Server:
         public: Sequence[str] = ("recordings", "vod"),
         private: Sequence[str] = ("staging",),
         identities: Sequence[Mapping[str, Any]] = (),
-        memory_limit: str = "300MiB",
+        memory_limit: str = "600MiB",
         log: Path | None = None,
     ) -> None:
         self.port = port
@@ -237,8 +237,8 @@ class S3Server:
         ]
 
     def _environment(self) -> dict[str, str]:
-        # Its garbage collector takes a gigabyte and more unless it is told not to. Under a heavy
-        # load the usual limit doubles what it takes of the CPU.
+        # Its garbage collector takes a gigabyte and more unless it is told not to; with a tight
+        # limit it takes as much of the processors as all the rest of the server.
         return child_environment() | {
             "GOMEMLIMIT": self._memory_limit,
             "HOME": str(self._directory),

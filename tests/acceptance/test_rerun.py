@@ -223,6 +223,7 @@ def test_without_workers_waiting_ends_after_the_timeout(product, rerun, small):
     product.reaches(session_id, "ready")
 
 
+@pytest.mark.long
 def test_a_run_that_fails_again_is_5_here_as_well_as_there(product, rerun, small):
     session_id, _, _ = failed(product, small)
     for way in ("--wait", "--here"):

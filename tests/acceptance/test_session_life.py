@@ -152,6 +152,7 @@ def test_a_late_sign_of_life_makes_a_new_revision_and_leaves_the_old_one_readabl
     assert product.fetch(first["mp4Url"]).body == product.fetch(second["mp4Url"]).body
 
 
+@pytest.mark.long
 def test_a_segment_that_was_given_up_and_comes_before_the_end_is_in_the_file(product, small, plays):
     session_id = new_id("came")
     product.upload(session_id, small)
