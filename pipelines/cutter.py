@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.mp4.movie_fragment import Fragment, Run, TrackFragment
 
 #: Bytes of neighbouring samples that have a hash together: what the proof reads back at a place.
-GROUP_BYTES = 256 << 10
+GROUP_BYTES = 128 << 10
 
 _FIRST = np.iinfo(np.int64).min
 _LAST = np.iinfo(np.int64).max
