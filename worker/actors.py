@@ -38,10 +38,6 @@ log = structlog.get_logger(__name__)
 #: The variable by which Dramatiq is told how many messages a process takes at a time.
 PREFETCH = "dramatiq_queue_prefetch"
 
-#: By how much a process that makes slices gives way to others (nice(2)): looks at sessions are short,
-#: and do not wait for a processor behind slices on the same machine.
-SLICES_NICE = 5
-
 
 class Queue:
     """The dispatcher of production: every hint becomes a message."""
@@ -80,11 +76,6 @@ class ProcessLife(Middleware):
         self._runtime = runtime
         self._sweep: Sweep | None = None
         self._presence: Presence | None = None
-
-    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Give way if only slices are made here: now, for its threads are to inherit that."""
-        if CONTROL not in (worker.consumer_whitelist or broker.get_declared_queues()):
-            os.nice(SLICES_NICE)
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Begin to sweep and to be seen."""

@@ -62,17 +62,6 @@ def test_every_part_is_named_in_pids_and_runs(stack):
     assert all(alive(pid) for pid in stack.pids.values())
 
 
-def test_what_makes_slices_gives_way_to_what_decides(stack):
-    own = os.nice(0)
-    assert niceness(stack.pids["control"]) == niceness(stack.pids["api"]) == own
-    assert niceness(stack.pids["worker-1"]) == niceness(stack.pids["transcode-1"]) == own + 5
-
-
-def niceness(pid):
-    """The highest niceness of a process and its children: that of those who do the work."""
-    return max(os.getpriority(os.PRIO_PROCESS, each) for each in group_members(pid))
-
-
 def test_secrets_are_readable_by_their_owner_alone(stack):
     for name in ("env", "pids", "stack.json", "s3/s3.json"):
         assert stat.S_IMODE((stack.directory / name).stat().st_mode) == 0o600, name
