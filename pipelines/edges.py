@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     from pipelines.source import FetchedSegment
 
 
+#: Bytes of the segment behind a slice that are read when its first ones do not show every track:
+#: sound may come behind a large picture. Most segments are much longer.
+LONGER_HEAD_BYTES = 512 << 10
+
+
 class Edges:
     """The segments around a run that ffmpeg is fed too, so that it loses nothing at a seam.
 
@@ -153,14 +158,17 @@ class Edges:
 
         Its head tells when nothing does, unless one of the tracks has no packet there.
         """
-        if self._next is None:
+        if self._next is None or not (unfinished or self._may_go_on(self._next, tracks)):
             return None
-        if not unfinished:
-            head = self._next.data
-            told = not absent(head, tracks)
-            if told and not continues_previous(head, tracks) & tracks.keys():
-                return None
         return self.following(tracks)
+
+    def _may_go_on(self, head: FetchedSegment, tracks: Mapping[int, Codec]) -> bool:
+        """Whether a unit of one of the tracks may go on in the segment that ``head`` begins."""
+        if absent(head.data, tracks) and len(head.data) >= HEAD_BYTES:
+            head = self._head(head.segment, LONGER_HEAD_BYTES)
+        return bool(
+            absent(head.data, tracks) or continues_previous(head.data, tracks) & tracks.keys()
+        )
 
     def following(self, tracks: Mapping[int, Codec]) -> IndexedSegment | None:
         """The beginning of the segment behind the slice; None behind the last one, before a tagged
@@ -204,8 +212,8 @@ class Edges:
         assert self._next is not None
         return self._fetched(self._next.segment)
 
-    def _head(self, segment: Segment) -> FetchedSegment:
-        return fetch_head(self._packager.reader, segment, HEAD_BYTES)
+    def _head(self, segment: Segment, length: int = HEAD_BYTES) -> FetchedSegment:
+        return fetch_head(self._packager.reader, segment, length)
 
     def _fetched(self, segment: Segment) -> FetchedSegment:
         packager = self._packager

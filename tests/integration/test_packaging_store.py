@@ -9,10 +9,13 @@ from botocore.config import Config
 from pipelines import assemble as assembly
 from pipelines.assemble import MP4, NONCE, OpenUpload, SlicesChanged, UploadLost
 from pipelines.errors import InterruptedWork, ToolError, TransientError
+from pipelines.mpegts.index import absent
 from pipelines.object_store import ObjectStore
 from pipelines.package import Packaged, Packager, package_slice
 from pipelines.parts import PartUpload
+from pipelines.segment_pieces import HEAD_BYTES
 from pipelines.slices import cut
+from pipelines.source import SourceReader
 from pipelines.staging import SliceLost
 from pipelines.store_errors import ObjectMissing
 from tests.packaging import Finalizer, never_cancelled
@@ -53,6 +56,19 @@ class LosingAnswers(ObjectStore):
         raise TransientError("the connection broke")
 
 
+class CountingStore(ObjectStore):
+    """A store that counts the bytes that are read of it, by several threads."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        self.lengths = []
+
+    def read(self, location, *, start=0, length=None):
+        data = super().read(location, start=start, length=length)
+        self.lengths.append(len(data))
+        return data
+
+
 def open_uploads(one):
     return one.store.open_uploads(one.output)
 
@@ -79,6 +95,20 @@ def test_one_slice_gives_the_same_samples_as_many(packaged, media, finalizer):
     made = packaged.assemble()
     assert packaged.verify(made).tracks == proof.tracks
     assert made.size - len(made.header) == whole.size - len(whole.header)
+
+
+def test_of_the_segment_behind_a_slice_only_the_beginning_is_read(media, finalizer):
+    """Also where its pictures are so large that no sound is among its first bytes."""
+    one = finalizer(slice_seconds=2.0)
+    playlist = one.playlist(media.recording(**NOISE))
+    first, following, _ = one.slices(playlist)
+    store = CountingStore(one.client)
+    one.reader = SourceReader(store)
+    assert absent(one.reader.read(following.segments[0].location)[:HEAD_BYTES], {0x100, 0x101})
+    store.lengths.clear()
+    one.stage(package_slice(first, one.packager, one.upload, never_cancelled))
+    own = sum(one.store.head(segment.location).size for segment in first.segments)
+    assert own < sum(store.lengths) < own + (1 << 20)
 
 
 def test_parts_that_another_worker_overwrote_never_get_into_the_object(
