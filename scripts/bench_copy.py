@@ -43,7 +43,7 @@ BENCH = ContestBench(
     ways=_ways,
     ratios={"toFloor": Ratio(WALL, OURS, FLOOR), "serialToOurs": Ratio(WALL, SERIAL, OURS)},
     notes=(
-        "ours: a control process and one worker process of two threads, new and idle, from the "
+        "ours: a control process and one worker process of three threads, new and idle, from the "
         "session's PUT to `ready`, proof included. The recipes prove nothing.",
     ),
     minutes=40,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Slices that are listed before the workers have packaged those before them: all threads of two
 #: workers have work, and none waits for the broadcast.
-_AHEAD = 8
+_AHEAD = 12
 _HEARTBEAT_S = 1.0
 _LOOK_S = 0.1
 #: After how long without a packaged slice, and without the end, a session counts as stuck.

@@ -52,7 +52,7 @@ _NOTES = (
     "live, after: seconds from the moment of idle (last sign of life + idle timeout, "
     f"{_IDLE_S} s here) to `ready`, by Redis' clock, proof included; the session is packaged "
     "while it is live, or (FINALIZER_PACKAGE_LIVE=false) after. A control process and two worker "
-    "processes of two threads; the sweep finds an idle session within its default of 2 s.",
+    "processes of three threads; the sweep finds an idle session within its default of 2 s.",
     "The recording is one real encode of 32 s, repeated with its clocks moved on, all of it "
     "stored; the shorter ones are its beginnings. While the session is live its playlist grows as "
     "fast as the workers package, faster than life; it ends when all slices but the last are "

@@ -69,7 +69,7 @@ _NOTES = (
     f"for all of its connections, and {LINK.latency:g} s for each request to get there. "
     "The serial recipe has one such link. It downloads, joins and uploads one after the other, ten "
     "connections at a time.",
-    "A worker is one process of two threads, as in production. The control process has a link as well.",
+    "A worker is one process of three threads, as in production. The control process has a link as well.",
     "efficiency: wall time of one worker / (workers x wall time of so many). link used: bytes "
     "uploaded / what the links could have carried. CPUs used: busy processors of this machine, the "
     "S3 server's and the proxies' work among it: near all of them, the processor is the limit.",

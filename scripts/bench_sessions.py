@@ -58,7 +58,7 @@ _QUEUES = ("control", "control", "package", "package")
 _HEADINGS = {"name": "", "value": "", "unit": ""}
 _NOTES = (
     f"All sessions point at one recording of {_SECONDS} s at {_SIZE}: what is measured is the "
-    "sessions, not the media. One API process, two for control, two of two threads for copies; the "
+    "sessions, not the media. One API process, two for control, two of three threads for copies; the "
     "origin that sends the heartbeats, Redis and the S3 server run on the same cores.",
     "Those that end have one and the same last sign of life.",
     "sweep lag: how long the longest due session was not yet taken by a sweep; looks while live give "

@@ -18,6 +18,7 @@ from scripts.chaos_stack import members
 from scripts.chaos_work import WorkInFlight
 from scripts.s3_proxy import LostAnswer, LostRequest, Refusal, no_faults
 from worker.claiming import MAX_ATTEMPTS
+from worker.dispatch import PACKAGING, THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +48,6 @@ _WHILE_BUSY = frozenset(
 _CHANCE = 0.4
 #: How much longer than its lease a worker stands still, seconds.
 _BEYOND_LEASE_S = 2.0
-#: Slices that a worker process may take up between our look and our signal: its threads.
-_THREADS = 2
 #: The store is asked about open uploads in the product's own words.
 _OUTPUT = "vod"
 
@@ -162,7 +161,8 @@ class Striker:
 
     def _ask_to_end(self, name: str) -> str:
         held = self._work.slices_held(self._stack.ask_to_end(name))
-        self.account.handed_back += held + _THREADS
+        # As many as it has threads may have been taken up between our look and our signal.
+        self.account.handed_back += held + THREADS[PACKAGING]
         return f"{name}, {held} slices in flight"
 
     def _is_one_too_many(self, names: list[str]) -> bool:

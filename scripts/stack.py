@@ -32,16 +32,13 @@ from scripts.supervisor import (
     tend,
 )
 from worker import settings
-from worker.dispatch import CONTROL, PACKAGING, TRANSCODING
+from worker.dispatch import CONTROL, PACKAGING, THREADS, TRANSCODING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 
-#: Threads of a worker process by its queue: copies wait for the store, a transcode keeps several
-#: cores busy. A process takes no more messages than that, so that work spreads.
-_THREADS = {CONTROL: 2, PACKAGING: 2, TRANSCODING: 1}
 _DRAIN_S = 8.0
 _SERVERS_STOP_S = 10.0
 _READY_S = 120.0
@@ -233,7 +230,7 @@ def worker_argv(queue: str) -> list[str]:
     """What Python is given to run one worker process on one queue."""
     return [
         "-m", "dramatiq", "worker.actors", "--processes", "1",
-        "--threads", str(_THREADS[queue]), "--queues", queue,
+        "--threads", str(THREADS[queue]), "--queues", queue,
         "--worker-shutdown-timeout", str(int(_DRAIN_S * 1000)),
     ]  # fmt: skip
 
@@ -262,7 +259,7 @@ def process_environment() -> dict[str, str]:
 def worker_environment(queue: str) -> dict[str, str]:
     """What a worker process on one queue needs besides the settings."""
     return process_environment() | {
-        "dramatiq_queue_prefetch": str(_THREADS[queue]),
+        "dramatiq_queue_prefetch": str(THREADS[queue]),
         "dramatiq_worker_timeout": "200",  # ms between two looks at an empty queue
     }
 

@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars
 from pipelines.errors import FinalizerError, ToolError
 from pipelines.transcoding.kit import probe_kit
 from worker.broker import make_broker, waiting_messages
-from worker.dispatch import CONTROL, PACKAGING, TRANSCODING, queue_of
+from worker.dispatch import CONTROL, PACKAGING, THREADS, TRANSCODING, queue_of
 from worker.finding import Level
 from worker.log import configure
 from worker.perform import perform
@@ -104,9 +104,9 @@ class ProcessLife(Middleware):
 
 def warn_of_prefetch(threads: int, prefetch: str | None, queues: Collection[str]) -> None:
     """Warn when this process would hold messages that idle workers could do (DESIGN 9)."""
-    if threads <= 2 and prefetch == str(threads):
+    if threads <= max(THREADS.values()) and prefetch == str(threads):
         return
-    advised = 1 if set(queues) == {TRANSCODING} else 2
+    advised = max((THREADS[queue] for queue in queues if queue in THREADS), default=1)
     message = (
         f"Slices will not spread evenly: run `dramatiq -t {advised}` with "
         f"dramatiq_queue_prefetch={advised}."

@@ -17,6 +17,11 @@ PACKAGING = "package"
 #: waits for them.
 TRANSCODING = "transcode"
 
+#: Threads of a process by its queue. Copies wait for the store: while one slice begins, which only
+#: reads, and one ends, which only writes, a third keeps the link busy. A transcode keeps several
+#: processors busy. A process takes no more messages than that, so that work spreads.
+THREADS = {CONTROL: 2, PACKAGING: 3, TRANSCODING: 1}
+
 _QUEUES = {
     PACKAGE: PACKAGING,
     TRANSCODE: TRANSCODING,

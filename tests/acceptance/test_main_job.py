@@ -223,8 +223,8 @@ def test_livepeers_webhooks_alone_make_a_recording(product, small):
 
 
 def test_a_lost_queue_is_healed_by_the_sweep(product, small):
-    """Six slices for two workers, each of which RabbitMQ gives two before they stand still."""
-    ids = [new_id("lost") for _ in range(2)]
+    """Nine slices for two workers, each of which RabbitMQ gives three before they stand still."""
+    ids = [new_id("lost") for _ in range(3)]
     with stopped_workers(product, "worker-1", "worker-2"):
         for session_id in ids:
             product.upload(session_id, small)

@@ -69,7 +69,7 @@ def test_redis_keeps_its_data_and_drops_none(services):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("worker", "2"), ("transcode", "1"), ("control", "2")]
+    ("name", "expected"), [("worker", "3"), ("transcode", "1"), ("control", "2")]
 )
 def test_a_process_takes_no_more_messages_than_it_has_threads(services, name, expected):
     threads = _after(services[name]["command"], "--threads")
